@@ -1,0 +1,1 @@
+"""The retraining system: stages on files, and one module for each outside tool."""
