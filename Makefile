@@ -1,0 +1,33 @@
+# make run: the main job.  make test: the tests.  Both make .venv first, once for each change of pyproject.toml or constraints.txt.
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := run
+.PHONY: run test acceptance lint clean
+
+run: $(INSTALLED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
+	@cat results/table.csv
+
+test: $(INSTALLED)
+	@$(BIN)/python -m pytest
+
+acceptance: $(INSTALLED)
+	@$(BIN)/python -m pytest -m acceptance
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:  ## what was made by training stays: data, models, results, .hae
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+
+# The first Python of 3.11 or newer that runs; a name on PATH alone is not enough (version managers leave empty shims).
+$(INSTALLED): pyproject.toml constraints.txt
+	@python=; for name in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then echo "hae needs Python 3.11 or newer with venv; none is on PATH (PYTHON=/path/to/python make ...)" >&2; exit 1; fi; \
+	[ -x $(BIN)/python ] || $$python -m venv .venv
+	@echo "Installing into .venv; this takes a few minutes, once."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,md,dev]'
+	@touch $@
