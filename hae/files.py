@@ -1,0 +1,32 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hae.errors import BadInput
+
+__all__ = ["written_whole"]
+
+
+@contextmanager
+def written_whole(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it becomes `path` at the end of the block, or vanishes if the block fails.
+
+    The folder is made. Its ending is that of `path`. Raises BadInput where the folder can't be written to.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(f"{path}: can't be written ({reason}); allowed: a folder that can be written to") from None
