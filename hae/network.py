@@ -1,0 +1,238 @@
+"""The two diagrams in code: one encoder, n CVs, and a decoder for every level, collective or boosted."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from hae.bottleneck import Bottleneck
+from hae.errors import BadInput
+
+__all__ = ["ACTIVATIONS", "VARIANTS", "BoostedDecoder", "CollectiveDecoder", "Decoder", "HierarchicalNetwork", "MLPFactory"]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "silu": nn.functional.silu,
+    "gelu": nn.functional.gelu,
+    "relu": torch.relu,
+    "identity": lambda x: x,
+}
+
+
+class StackedLinear(nn.Module):
+    """A stack of affine maps in one operation: y_s = x_s W_s + b_s.
+
+    weight: (*stack, n_inputs, n_outputs); bias: (*stack, 1, n_outputs). x: (*stack, N, n_inputs), or any shape that expands to it.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, stack: tuple[int, ...] = ()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(*stack, n_inputs, n_outputs))
+        self.bias = nn.Parameter(torch.zeros(*stack, 1, n_outputs))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        weight = self.weight if mask is None else self.weight * mask
+        if weight.ndim == 2:
+            return torch.addmm(self.bias, x, weight)
+        stack = weight.shape[:-2]
+        x = x.expand(*stack, *x.shape[-2:])
+        y = torch.baddbmm(self.bias.flatten(0, -3), x.flatten(0, -3), weight.flatten(0, -3))
+        return y.unflatten(0, stack) if len(stack) > 1 else y
+
+    @torch.no_grad()
+    def reset(self, generator: torch.Generator, member: tuple[int, ...], fan_in: Tensor | int) -> None:
+        """Xavier's uniform start (Glorot and Bengio 2010) of one member; ``fan_in`` may differ along the stack."""
+        weight = self.weight[member]
+        bound = (6 / (torch.as_tensor(fan_in, dtype=torch.float64) + weight.shape[-1])).sqrt()
+        noise = torch.rand(weight.shape, generator=generator, dtype=torch.float64) * 2 - 1
+        weight.copy_(noise * bound.reshape(*bound.shape, *(1,) * (weight.ndim - bound.ndim)))
+        self.bias[member].zero_()
+
+
+class MaskedMLP(nn.Module):
+    """Perceptrons side by side; number l sees input i only where ``adjacency[l, i]`` is 1, so the other derivatives are exactly 0.
+
+    x: (*members, N, n_inputs) -> (*members, L, N, n_outputs) for an adjacency (L, n_inputs). With ``adjacency`` None: one
+    perceptron that sees all, and no axis L. Linear output.
+    """
+
+    def __init__(self, n_inputs: int, n_outputs: int, hidden: Sequence[int], activation: str,
+                 members: tuple[int, ...] = (), adjacency: Tensor | None = None):
+        super().__init__()
+        self.members, self.activation = members, activation
+        stack = members if adjacency is None else (*members, len(adjacency))
+        widths = [n_inputs, *hidden, n_outputs]
+        self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in zip(widths, widths[1:]))
+        dtype = self.layers[0].weight.dtype
+        self.register_buffer("mask", None if adjacency is None else adjacency.to(dtype).unsqueeze(-1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.layers[0](x if self.mask is None else x.unsqueeze(-3), self.mask)
+        for layer in self.layers[1:]:
+            x = layer(ACTIVATIONS[self.activation](x))
+        return x
+
+    def reset(self, generator: torch.Generator, member: tuple[int, ...] = ()) -> None:
+        for i, layer in enumerate(self.layers):
+            seen = self.mask is not None and i == 0
+            layer.reset(generator, member, self.mask.sum((-2, -1)) if seen else layer.weight.shape[-2])
+
+
+@dataclass(frozen=True)
+class MLPFactory:
+    """Makes the decoders of the default network: perceptrons of the same widths, all levels and members in one stack."""
+
+    n_outputs: int
+    hidden: tuple[int, ...]
+    activation: str
+    members: tuple[int, ...] = ()
+
+    def stacked(self, adjacency: Tensor) -> nn.Module:
+        return MaskedMLP(adjacency.shape[1], self.n_outputs, self.hidden, self.activation, self.members, adjacency)
+
+    def __call__(self, n_inputs: int) -> nn.Module:
+        return MaskedMLP(n_inputs, self.n_outputs, self.hidden, self.activation, self.members)
+
+
+class SeparateDecoders(nn.Module):
+    """One module for every row of the adjacency, each given only the inputs it may see: the plain form of `MaskedMLP`."""
+
+    def __init__(self, factory: Callable[[int], nn.Module], adjacency: Tensor):
+        super().__init__()
+        self.inputs = [row.nonzero().flatten().tolist() for row in adjacency]
+        self.decoders = nn.ModuleList(factory(len(seen)) for seen in self.inputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([decoder(x[..., seen]) for decoder, seen in zip(self.decoders, self.inputs)], dim=-3)
+
+
+class Decoder(nn.Module):
+    """What variants share: a decoder of its own for every level, which reads the CVs that ``reads`` names.
+
+    coordinates: (*members, N, C) -> levels q: (*members, n, N, D).
+    """
+
+    def __init__(self, factory: Callable[[int], nn.Module], owner: Tensor):
+        super().__init__()
+        adjacency = self.reads(int(owner.max()) + 1)[:, owner]
+        self.outputs = factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        """(levels, n) of 0 and 1: which CVs the decoder of each level sees."""
+        raise NotImplementedError
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        """Levels from the outputs of the decoders, both (*members, levels, N, D)."""
+        raise NotImplementedError
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        return self.combine(self.outputs(coordinates))
+
+
+class CollectiveDecoder(Decoder):
+    """q_k = f_k(CV_1, ..., CV_k): every level decodes all CVs so far afresh."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.ones(n, n).tril()
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return outputs
+
+
+class BoostedDecoder(Decoder):
+    """q_k = q_{k-1} + d_k(CV_k): every level adds what one CV says of the residual."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.eye(n)
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return outputs.cumsum(-3)
+
+
+VARIANTS: dict[str, type[Decoder]] = {"collective": CollectiveDecoder, "boosted": BoostedDecoder}
+
+
+class HierarchicalNetwork(nn.Module):
+    """A hierarchical autoencoder (Chen, Tan, Ferguson, J. Chem. Phys. 149, 072312, 2018) around any encoder and decoders.
+
+    Args:
+        encoder: module (N, D) -> (N, C), the pre-activations of the CVs: one for a linear or tanh CV, two for a circular one.
+        decoder_factory: called as ``decoder_factory(n_inputs)`` for every level; gives a module (N, n_inputs) -> (N, D).
+        variant: a name in `VARIANTS`, or a subclass of `Decoder`.
+        cv: kind of every CV, in order: "linear", "tanh" or "circular".
+
+    ``cvs, levels = network(s)``: s (N, D) in raw units, cvs (N, n), levels (n, N, D) in the units of s. A network of several
+    members has their axis in front of each shape. Inputs are standardised and levels restored by buffers that `scale_by` sets.
+    """
+
+    def __init__(self, encoder: nn.Module, decoder_factory: Callable[[int], nn.Module], variant: str | type[Decoder] = "collective",
+                 cv: Sequence[str] = ("linear",)):
+        super().__init__()
+        if isinstance(variant, str) and variant not in VARIANTS:
+            raise BadInput(f"variant: {variant!r} is not a variant; allowed: {', '.join(VARIANTS)}")
+        self.bottleneck = Bottleneck(cv)
+        self.encoder = encoder
+        self.decoder = (VARIANTS[variant] if isinstance(variant, str) else variant)(decoder_factory, self.bottleneck.owner)
+        for name, value in (("input_mean", 0.0), ("input_scale", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
+            self.register_buffer(name, torch.tensor([value]))
+
+    @classmethod
+    def mlp(cls, n_inputs: int, cv: Sequence[str], variant: str | type[Decoder] = "collective", hidden: Sequence[int] = (64, 64),
+            activation: str = "tanh", n_outputs: int | None = None, members: int | None = None) -> "HierarchicalNetwork":
+        """The default network: a perceptron as encoder and one for every level; the decoders' widths mirror the encoder's."""
+        stack = () if members is None else (members,)
+        encoder = MaskedMLP(n_inputs, Bottleneck(cv).n_coordinates, hidden, activation, stack)
+        factory = MLPFactory(n_outputs or n_inputs, tuple(reversed(hidden)), activation, stack)
+        return cls(encoder, factory, variant, cv)
+
+    @property
+    def n_cvs(self) -> int:
+        return len(self.bottleneck.kinds)
+
+    def reset(self, seed: int, member: int | None = None) -> "HierarchicalNetwork":
+        """Xavier start of a default network (of one of its members) from a seed; the same on every device and for any stack."""
+        generator = torch.Generator().manual_seed(seed)
+        for part in (self.encoder, self.decoder.outputs):
+            part.reset(generator, () if member is None else (member,))
+        return self
+
+    def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
+        """Set the standardisation: x = (s - input_mean) / input_scale inside, q = output_mean + output_scale * y outside."""
+        for name, value in zip(("input_mean", "input_scale", "output_mean", "output_scale"),
+                               (input_mean, input_scale, output_mean, output_scale)):
+            old = getattr(self, name)
+            setattr(self, name, torch.as_tensor(value, dtype=old.dtype, device=old.device).reshape(-1).clone())
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """What the decoders read, (*members, N, C), of standardised input x (*members, N, D)."""
+        return self.bottleneck(self.encoder(x))
+
+    def standardised_levels(self, x: Tensor) -> Tensor:
+        """Levels (*members, n, N, D) in standardised units: all that training needs."""
+        return self.decoder(self.coordinates(x))
+
+    def encode(self, s: Tensor) -> Tensor:
+        """CVs (N, n) of s (N, D) in raw units; a circular CV is an angle in radians, in (-pi, pi]."""
+        return self.bottleneck.publish(self.coordinates((s - self.input_mean) / self.input_scale))
+
+    def decode(self, cvs: Tensor) -> Tensor:
+        """Levels (n, N, D) in raw units of CVs (N, n)."""
+        return self._restore(self.decoder(self.bottleneck.read(cvs)))
+
+    def forward(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        coordinates = self.coordinates((s - self.input_mean) / self.input_scale)
+        return self.bottleneck.publish(coordinates), self._restore(self.decoder(coordinates))
+
+    def _restore(self, levels: Tensor) -> Tensor:
+        return self.output_mean + self.output_scale * levels
+
+    def n_parameters(self) -> int:
+        return sum(math.prod(p.shape) for p in self.parameters())
