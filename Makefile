@@ -16,7 +16,7 @@ acceptance: $(INSTALLED)
 	@$(BIN)/python -m pytest -m acceptance
 
 lint: $(INSTALLED)
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
 
 clean:  ## what was made by training stays: data, models, results, .hae
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -15,7 +15,7 @@ def project(start: str | os.PathLike | None = None) -> Path:
     for folder in (here, *here.parents):
         if (folder / "params.yaml").is_file() and (folder / "dvc.yaml").is_file():
             return folder
-    raise BadInput(f"{here}: no project here or above; a project is a folder with params.yaml and dvc.yaml (--project DIR names one)")
+    raise BadInput(f"{here}: no project here or above; allowed: a folder with params.yaml and dvc.yaml (--project DIR)")
 
 
 def home(project: Path | None = None) -> Path:

@@ -16,9 +16,9 @@ __all__ = ["run_stage"]
 
 
 def run_stage(stage: Callable[..., object]) -> None:
-    """Run a stage from the command line: `python -m pipelines.stages.train collective` calls train("collective") in the project folder.
+    """Run a stage from the command line, in the project folder: `python -m pipelines.stages.train boosted` calls train("boosted").
 
-    What people can put right (BadInput, a file that is missing or can't be written) ends as one line on stderr and exit code 2.
+    What people can put right (BadInput, a file that can't be read or written) ends as one line on stderr and exit code 2.
     """
     _end_with_flow()
     try:
@@ -45,7 +45,7 @@ def _refuse(message: str) -> None:
 
 
 def _end_with_flow(seconds: float = 1.0) -> None:
-    """End this process group when the flow that started it is gone, however it went: kill -9 of the flow tells nobody else.
+    """End this process group once the flow that started it is gone; kill -9 of the flow tells nobody else.
 
     The flow names itself in HAE_PARENT as "pid start-time"; a number alone could by then belong to another process.
     """

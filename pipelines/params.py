@@ -1,0 +1,228 @@
+"""params.yaml, typed and checked: a section a stage; a wrong key or value names its place and what is allowed."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError
+
+from hae.errors import BadInput
+
+__all__ = [
+    "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote", "Record", "Report", "Simulate", "Split", "Variant", "load",
+]
+
+# The description of a type or of a field is what an error message says is allowed.
+Count = Annotated[int, Field(strict=True, ge=1, description="an integer of 1 or more")]
+Natural = Annotated[int, Field(strict=True, ge=0, description="an integer of 0 or more")]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False, description="a number above 0")]
+Margin = Annotated[float, Field(strict=True, ge=0, lt=1, description="a number of 0 or more, below 1")]
+Text = Annotated[str, Field(description="a text")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", description="a name of letters, digits, spaces and . _ -")]
+Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
+Kind = Literal["linear", "tanh", "circular"]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Simulate(Section):
+    temperature: Positive
+    walkers: Count
+    nanoseconds: Positive
+    save_every_ps: Positive
+    seed: Natural
+
+
+class Split(Section):
+    block_frames: Count
+    gap_frames: Natural
+    shares: tuple[Margin, Margin, Margin] = Field(
+        description="three numbers (train, validation, test), each 0 or more, with the sum 1"
+    )
+    salt: Text
+
+
+class Prepare(Section):
+    trajectories: tuple[str, ...] = Field(min_length=1, description="a list of files or patterns")
+    topology: str | None = Field(description="a PDB file, or null for tables")
+    features: Literal["coordinates", "distances", "torsions", "columns"] = Field(
+        description="coordinates, distances, torsions or columns"
+    )
+    atoms: Literal["heavy", "backbone"] | Names = Field(description="heavy, backbone, or a list of atom names")
+    pairs: tuple[tuple[str, str], ...] | None = Field(description="a list of pairs of atom names, or null")
+    torsions: dict[str, tuple[str, str, str, str]] | Names | None = Field(
+        description="names of torsions (phi, psi, omega, chi1), or name: [four atom names], or null"
+    )
+    columns: Names | None = Field(description="a list of columns, or null")
+    labels: tuple[str, ...] = Field(description="a list of torsions or columns; it may be empty")
+    group: str | None = Field(description='a column, "<file>", or null')
+    id: str | None = Field(description="a column, or null")
+    weights: str | None = Field(description="a column, or null")
+    units: dict[str, str] = Field(description="column: unit")
+    periods: dict[str, Positive] = Field(description="column: period, a number above 0")
+    split: Split
+
+
+class Learning(Section):
+    """What every training takes, under the names of the estimator's arguments."""
+
+    n_cvs: Count
+    hidden: tuple[Count, ...] = Field(description="a list of integers of 1 or more; it may be empty")
+    activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(description="tanh, silu, gelu, relu or identity")
+    cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one a CV")
+    scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
+    n_seeds: Count
+    batch_size: Count
+    max_epochs: Count
+    patience: Count | None = Field(description="an integer of 1 or more, or null for no early stop")
+    learning_rate: Positive
+    random_state: Natural
+
+    def arguments(self) -> dict:
+        """The keys that the section has, as arguments of `HierarchicalAutoencoder`."""
+        return self.model_dump(exclude_unset=True)
+
+
+class Variant(Learning):
+    """A section under train; its name is the variant's."""
+
+
+class Baseline(Learning):
+    """Of the plain autoencoders."""
+
+
+class Evaluate(Section):
+    bins: Count
+
+
+class Report(Section):
+    dpi: Count
+
+
+class Record(Section):
+    model_name: Name
+
+
+class Promote(Section):
+    level_below_pca: Margin
+    gain: Margin
+    keep: Margin
+    replace: Margin
+    change_variant: Margin | None = Field(description="a number of 0 or more, below 1, or null for no rule of its own")
+
+
+class Params(Section):
+    simulate: Simulate | None = None  # a project on one's own data has none
+    prepare: Prepare
+    train: dict[Name, Variant] = Field(min_length=1, description="a section a variant")
+    baseline: Baseline
+    evaluate: Evaluate
+    report: Report
+    record: Record
+    promote: Promote
+
+    def variant(self, name: str) -> Variant:
+        """The section of a variant. Raises BadInput that lists those there are."""
+        if name not in self.train:
+            allowed = ", ".join(self.train)
+            raise BadInput(f"params.yaml: train.{name}: no such variant; allowed: {allowed}{_meant(name, self.train)}")
+        return self.train[name]
+
+
+def load(path: str | os.PathLike = "params.yaml") -> Params:
+    """Read and check.
+
+    Raises BadInput, such as 'params.yaml: train.boosted.n_cvs: 0 is not allowed; allowed: an integer of 1 or more'.
+    """
+    path = Path(path)
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; allowed: a file of parameters") from None
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise BadInput(f"{path}: {line}not YAML: {' '.join(str(error.problem or error.context).split())}") from None
+    try:
+        params = Params.model_validate(content)
+        _check(params)
+    except ValidationError as error:
+        raise BadInput(f"{path.name}: {_line(error)}") from None
+    except BadInput as error:
+        raise BadInput(f"{path.name}: {error}") from None
+    return params
+
+
+def _check(params: Params) -> None:
+    """What holds between keys."""
+    shares = params.prepare.split.shares
+    if abs(sum(shares) - 1) > 1e-9:
+        raise BadInput(f"prepare.split.shares: {list(shares)} sum to {sum(shares):g}; allowed: a sum of 1")
+    for name, section in {**{f"train.{v}": s for v, s in params.train.items()}, "baseline": params.baseline}.items():
+        if not isinstance(section.cv, str) and len(section.cv) != section.n_cvs:
+            raise BadInput(f"{name}.cv: a list of {len(section.cv)} for n_cvs: {section.n_cvs}; allowed: one kind a CV")
+    largest = max(variant.n_cvs for variant in params.train.values())
+    if params.baseline.n_cvs < largest:
+        raise BadInput(f"baseline.n_cvs: {params.baseline.n_cvs} is not allowed; "
+                       f"allowed: at least the largest n_cvs under train, {largest}")
+    for name, variant in params.train.items():
+        if variant.scale != params.baseline.scale:
+            raise BadInput(f"train.{name}.scale: {variant.scale} is not allowed beside baseline.scale: {params.baseline.scale}; "
+                           "allowed: one scale for all, since FVEs of different metrics are never compared")
+
+
+def _line(error: ValidationError) -> str:
+    """The first error as 'place: what stood there; what is allowed'. A misspelled key goes before those it left missing."""
+    errors = error.errors(include_url=False)
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    place, siblings, allowed = _find(first["loc"])
+    if first["type"] == "extra_forbidden":
+        key = str(first["loc"][-1])
+        return f"{place}: no such key; allowed: {', '.join(siblings)}{_meant(key, siblings)}"
+    if first["type"] == "missing":
+        return f"{place}: missing; allowed: {allowed}"
+    return f"{place or 'the whole file'}: {_short(first['input'])} is not allowed; allowed: {allowed}"
+
+
+def _find(location: tuple) -> tuple[str, list[str], str]:
+    """Place as people write it, keys allowed there, and the description of the last field on the way."""
+    place, model, siblings, allowed = "", Params, list(Params.model_fields), f"the sections {', '.join(Params.model_fields)}"
+    for part in location:
+        if model is not None and part in model.model_fields:
+            field = model.model_fields[part]
+            place = f"{place}.{part}" if place else str(part)
+            siblings, model = list(model.model_fields), _section(field.annotation)
+            keys = ", ".join(model.model_fields) if model else ""
+            allowed = field.description or (f"a section with the keys {keys}" if model else allowed)
+            if part == "train":  # keyed by variant: the next part is a name
+                model = None
+        elif place == "train":
+            place, model, siblings = f"train.{part}", Variant, list(Variant.model_fields)
+            allowed = f"a section with the keys {', '.join(siblings)}"
+        elif model is not None:  # a key that is not allowed here
+            place, siblings = f"{place}.{part}" if place else str(part), list(model.model_fields)
+        elif isinstance(part, int):
+            place = f"{place}[{part}]"
+    return place, siblings, allowed
+
+
+def _section(annotation) -> type[Section] | None:
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return None
+
+
+def _meant(name: str, among: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(among), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def _short(value) -> str:
+    text = "null" if value is None else repr(value) if not isinstance(value, bool) else str(value).lower()
+    return text if len(text) <= 60 else text[:57] + "..."
