@@ -1,0 +1,165 @@
+"""Stage simulate: alanine dipeptide by OpenMM, several walkers side by side, as a topology and one DCD file a walker."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sys
+from multiprocessing.connection import wait
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hae.errors import BadInput
+from pipelines import params
+from pipelines.stages import run_stage
+
+__all__ = ["main", "run_walkers", "simulate"]
+
+TOPOLOGY = Path(__file__).with_name("alanine-dipeptide.pdb")
+STEP_PS = 0.004  # hydrogens of 3 Da, their bonds fixed
+SETTLE_PS = 40  # run after the start and not saved
+# Where the walkers start, one after the other: phi and psi in degrees, in every basin of the molecule.
+STARTS = ((-75, 150), (-75, -20), (55, 40), (-150, 160), (65, -160), (-90, 60))
+
+
+def simulate() -> None:
+    """Make data/raw/topology.pdb and data/raw/walker-<i>.dcd as the section simulate of params.yaml says."""
+    settings = params.load().simulate
+    threads = int(os.environ.get("HAE_THREADS") or len(os.sched_getaffinity(0)))
+    run_walkers(settings, Path("data/raw"), threads)
+
+
+def run_walkers(settings, folder: Path, threads: int) -> None:
+    """Run the walkers as processes, `threads` at a time, and move their files to `folder` when all are there.
+
+    settings: temperature (K), friction_per_ps, walkers, nanoseconds (of each), save_every_ps, seed. The same settings give the same files on one
+    machine. Raises BadInput if a walker fails; `folder` then stays as it was.
+    """
+    try:
+        import openmm  # noqa: F401
+    except ImportError:
+        raise BadInput("simulate: OpenMM is not installed; allowed: pip install 'hae[md]'") from None
+    frames = round(settings.nanoseconds * 1000 / settings.save_every_ps)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
+    partial.mkdir(parents=True)
+    context = multiprocessing.get_context("spawn")
+    done = context.Array("q", settings.walkers, lock=False)
+    waiting = [
+        context.Process(target=_walk, args=(i, settings, frames, partial, done, os.getpid()), name=f"walker-{i}")
+        for i in range(settings.walkers)
+    ]
+    running = []
+    bar = tqdm(
+        total=settings.walkers * settings.nanoseconds,
+        desc=f"simulate: {settings.walkers} walkers at {settings.temperature:g} K",
+        unit="ns",
+        bar_format="{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} ns [{elapsed}<{remaining}]",
+        mininterval=0.5 if sys.stderr.isatty() else 10,
+    )
+    try:
+        while waiting or running:
+            while waiting and len(running) < max(threads, 1):
+                running.append(waiting.pop(0))
+                running[-1].start()
+            wait([process.sentinel for process in running], timeout=0.25)
+            bar.update(sum(done) / frames * settings.nanoseconds - bar.n)
+            for process in [process for process in running if process.exitcode is not None]:
+                if process.exitcode != 0:
+                    raise BadInput(f"simulate: {process.name} failed: {_reason(partial, process)}; nothing was kept")
+                running.remove(process)
+        for i in range(settings.walkers, 1000):  # walkers of an earlier, larger run
+            (folder / f"walker-{i}.dcd").unlink(missing_ok=True)
+        folder.mkdir(exist_ok=True)
+        for i in range(settings.walkers):
+            os.replace(partial / f"walker-{i}.dcd", folder / f"walker-{i}.dcd")
+        shutil.copyfile(TOPOLOGY, partial / "topology.pdb")
+        os.replace(partial / "topology.pdb", folder / "topology.pdb")
+    finally:
+        for process in running:
+            process.kill()
+            process.join()
+        bar.close()
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _reason(partial: Path, process: multiprocessing.Process) -> str:
+    words = partial / f"{process.name}.error"
+    if words.exists():
+        return " ".join(words.read_text().split())
+    return f"killed by signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
+
+
+def _walk(number: int, settings, frames: int, folder: Path, done, parent: int) -> None:
+    """One walker, in a process of its own, that ends with `parent` however that one ends."""
+    try:
+        _simulate_walker(number, settings, frames, folder, done, parent)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # OpenMM's own kind: the parent says it in one line
+        (folder / f"walker-{number}.error").write_text(str(error))
+        sys.exit(1)
+
+
+def _simulate_walker(number: int, settings, frames: int, folder: Path, done, parent: int) -> None:
+    from openmm import LangevinMiddleIntegrator, Platform, app, unit
+
+    pdb = app.PDBFile(str(TOPOLOGY))
+    system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
+        pdb.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=3 * unit.dalton
+    )
+    integrator = LangevinMiddleIntegrator(
+        settings.temperature * unit.kelvin, settings.friction_per_ps / unit.picosecond, STEP_PS * unit.picosecond
+    )
+    seeds = np.random.SeedSequence([settings.seed, number]).generate_state(2) >> 1
+    integrator.setRandomNumberSeed(int(seeds[0]) or 1)  # 0 would mean a random one
+    # Reference: for 22 atoms the fastest platform, and the same numbers every time.
+    simulation = app.Simulation(pdb.topology, system, integrator, Platform.getPlatformByName("Reference"))
+    positions = pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    simulation.context.setPositions(set_torsions(positions, *STARTS[number % len(STARTS)]))
+    simulation.minimizeEnergy()
+    simulation.context.setVelocitiesToTemperature(settings.temperature * unit.kelvin, int(seeds[1]) or 1)
+    simulation.step(round(SETTLE_PS / STEP_PS))
+    steps = round(settings.save_every_ps / STEP_PS)
+    path = folder / f"walker-{number}.dcd"
+    with open(path, "w+b") as file:
+        dcd = app.DCDFile(file, pdb.topology, STEP_PS, interval=steps)
+        for i in range(frames):
+            simulation.step(steps)
+            dcd.writeModel(simulation.context.getState(getPositions=True).getPositions(asNumpy=True))
+            done[number] = i + 1
+            if os.getppid() != parent:
+                os._exit(1)
+        file.seek(180)
+        file.write(b" " * 80)  # the time of writing: the same settings give the same bytes
+
+
+def set_torsions(positions: np.ndarray, phi: float, psi: float) -> np.ndarray:
+    """Positions (22, 3) of the topology's atoms, with phi and psi turned to these values in degrees."""
+    c, n, ca, c2, n2 = 4, 6, 8, 14, 16  # ACE C, ALA N CA C, NME N; atoms behind a bond come after it in the file
+    positions = np.array(positions)
+    for atoms, first_moved, wanted in (((c, n, ca, c2), ca + 1, phi), ((n, ca, c2, n2), c2 + 1, psi)):
+        _, b, c_, _ = positions[list(atoms)]
+        axis = (c_ - b) / np.linalg.norm(c_ - b)
+        angle = np.radians(wanted) - torsion(*positions[list(atoms)])
+        moved = positions[first_moved:] - b
+        along = np.outer(moved @ axis, axis)  # Rodrigues' rotation
+        positions[first_moved:] = b + along + (moved - along) * np.cos(angle) + np.cross(axis, moved) * np.sin(angle)
+    return positions
+
+
+def torsion(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> float:
+    """Torsion angle of four points in radians (IUPAC sign)."""
+    u, v, w = b - a, c - b, d - c
+    return float(np.arctan2(np.linalg.norm(v) * u @ np.cross(v, w), np.cross(u, v) @ np.cross(v, w)))
+
+
+def main() -> None:
+    run_stage(simulate)
+
+
+if __name__ == "__main__":
+    main()
