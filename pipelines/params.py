@@ -13,7 +13,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from hae.errors import BadInput
 
 __all__ = [
-    "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote", "Record", "Report", "Simulate", "Split", "Variant", "load",
+    "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
+    "Record", "Report", "Simulate", "Split", "Variant", "load",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -22,13 +23,13 @@ Natural = Annotated[int, Field(strict=True, ge=0, description="an integer of 0 o
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False, description="a number above 0")]
 Margin = Annotated[float, Field(strict=True, ge=0, lt=1, description="a number of 0 or more, below 1")]
 Text = Annotated[str, Field(description="a text")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", description="a name of letters, digits, spaces and . _ -")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a name of letters, digits and . _ -")]
 Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
 Kind = Literal["linear", "tanh", "circular"]
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Simulate(Section):
@@ -74,7 +75,9 @@ class Learning(Section):
 
     n_cvs: Count
     hidden: tuple[Count, ...] = Field(description="a list of integers of 1 or more; it may be empty")
-    activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(description="tanh, silu, gelu, relu or identity")
+    activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(
+        description="tanh, silu, gelu, relu or identity"
+    )
     cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one a CV")
     scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
     n_seeds: Count
@@ -106,15 +109,15 @@ class Report(Section):
 
 
 class Record(Section):
-    model_name: Name
+    name: Name
 
 
 class Promote(Section):
-    level_below_pca: Margin
+    pca: Margin
     gain: Margin
-    keep: Margin
-    replace: Margin
-    change_variant: Margin | None = Field(description="a number of 0 or more, below 1, or null for no rule of its own")
+    worse: Margin
+    better: Margin
+    variant: Margin | None = Field(description="a number of 0 or more, below 1, or null for no rule of its own")
 
 
 class Params(Section):
@@ -172,12 +175,12 @@ def _check(params: Params) -> None:
                        f"allowed: at least the largest n_cvs under train, {largest}")
     for name, variant in params.train.items():
         if variant.scale != params.baseline.scale:
-            raise BadInput(f"train.{name}.scale: {variant.scale} is not allowed beside baseline.scale: {params.baseline.scale}; "
-                           "allowed: one scale for all, since FVEs of different metrics are never compared")
+            raise BadInput(f"train.{name}.scale: {variant.scale} is not allowed beside baseline.scale: "
+                           f"{params.baseline.scale}; allowed: one scale for all (FVEs of different metrics don't compare)")
 
 
 def _line(error: ValidationError) -> str:
-    """The first error as 'place: what stood there; what is allowed'. A misspelled key goes before those it left missing."""
+    """The first error as 'place: what stood there; what is allowed': a misspelled key goes first."""
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place, siblings, allowed = _find(first["loc"])
@@ -191,7 +194,8 @@ def _line(error: ValidationError) -> str:
 
 def _find(location: tuple) -> tuple[str, list[str], str]:
     """Place as people write it, keys allowed there, and the description of the last field on the way."""
-    place, model, siblings, allowed = "", Params, list(Params.model_fields), f"the sections {', '.join(Params.model_fields)}"
+    place, model, siblings = "", Params, list(Params.model_fields)
+    allowed = f"the sections {', '.join(siblings)}"
     for part in location:
         if model is not None and part in model.model_fields:
             field = model.model_fields[part]

@@ -19,7 +19,7 @@ def project(start: str | os.PathLike | None = None) -> Path:
 
 
 def home(project: Path | None = None) -> Path:
-    """The folder `.hae` of the project (mlflow.db, artifacts/, prefect/, checkpoints/, lock), made when missing, ignored by git."""
+    """The folder `.hae` of the project, made when missing: mlflow.db, artifacts/, prefect/, checkpoints/, lock."""
     folder = Path(project or ".").resolve() / ".hae"
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def artifact_root(project: Path | None = None) -> str:
 
 
 def prepare_environment(project: Path | None = None) -> None:
-    """Set what the tools read at import: no telemetry, their files in `.hae`, this Python first on PATH for the stages' commands."""
+    """Set what the tools read at import: no telemetry, their files in `.hae`, this Python first on PATH."""
     folder = home(project)
     os.environ.update(
         DO_NOT_TRACK="true",  # Prefect parses it as a boolean: "1" is not enough

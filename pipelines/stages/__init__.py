@@ -16,9 +16,9 @@ __all__ = ["run_stage"]
 
 
 def run_stage(stage: Callable[..., object]) -> None:
-    """Run a stage from the command line, in the project folder: `python -m pipelines.stages.train boosted` calls train("boosted").
+    """Run a stage, in the project folder: `python -m pipelines.stages.train boosted` calls train("boosted").
 
-    What people can put right (BadInput, a file that can't be read or written) ends as one line on stderr and exit code 2.
+    What people can put right (BadInput, a file that can't be read or written) is one line on stderr, exit code 2.
     """
     _end_with_flow()
     try:
