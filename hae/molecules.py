@@ -1,0 +1,300 @@
+"""Molecules: how raw data become features, as a recipe that travels with a model and needs no other file."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from hae.errors import BadInput
+from hae.frames import Frames
+from hae.tables import table_frames
+
+__all__ = ["KINDS", "Label", "Recipe", "align", "atom_names"]
+
+KINDS = ("coordinates", "distances", "torsions", "columns")
+TORSIONS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")  # known by name; others as four atoms
+HEAVY = "not water and not element H"
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is looked at beside the CVs: the torsion of four atoms in radians, or, without atoms, a column of a table."""
+
+    name: str
+    unit: str = ""
+    period: float | None = None
+    atoms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How raw data become features: complete, written as JSON, and the same for training, gate and new data.
+
+    kind: "coordinates" (x, y, z of `atoms` in nm, aligned to `reference`), "distances" (nm, of `pairs`), "torsions" (sine and
+    cosine, of `torsions`), or "columns" (of a table: `names` are the columns).
+    names, units: of the D features. Atoms go by name ("CA", or "ALA2-CA" where CA alone is not clear).
+    reference: (A, 3) positions in nm with mean zero, from the topology and fitted on nothing.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    labels: tuple[Label, ...] = ()
+    atoms: tuple[str, ...] = ()
+    reference: tuple[tuple[float, float, float], ...] = ()
+    pairs: tuple[tuple[str, str], ...] = ()
+    torsions: tuple[tuple[str, str, str, str], ...] = ()
+    version: int = 1
+
+    @classmethod
+    def for_molecule(
+        cls,
+        structure,
+        kind: str = "coordinates",
+        *,
+        atoms: str | Sequence[str] = "heavy",
+        pairs: Sequence[tuple[str, str]] | None = None,
+        torsions: Sequence[str] | Mapping[str, Sequence[str] | None] | None = None,
+        labels: Sequence[str] | Mapping[str, Sequence[str] | None] = (),
+    ) -> Recipe:
+        """The recipe for a molecule.
+
+        structure: mdtraj Trajectory whose first frame is the reference, or for distances and torsions a Topology.
+        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates, and distances of all pairs.
+        pairs: of atom names. torsions, labels: names out of phi, psi, omega, chi1 to chi4, or a mapping of a name to four
+        atoms. Raises BadInput for what the topology has not.
+        """
+        topology = getattr(structure, "topology", structure)
+        full = atom_names(topology)
+        label_atoms = _torsions(topology, full, labels)
+        marks = tuple(Label(name, "rad", 2 * np.pi, four) for name, four in label_atoms.items())
+        if kind == "coordinates":
+            chosen = _chosen(topology, full, atoms)
+            if len(chosen) < 3:
+                raise BadInput(f"topology: {len(chosen)} atoms can't be aligned; allowed: 3 atoms or more")
+            if not hasattr(structure, "xyz"):
+                raise BadInput("topology: no positions to align to; allowed: a file with positions, such as PDB or GRO")
+            reference = _whole(structure[0], chosen).astype(float)[0]
+            short = _short([full[i] for i in chosen])
+            return cls(
+                kind,
+                names=tuple(f"{name}_{axis}" for name in short for axis in "xyz"),
+                units=("nm",) * (3 * len(chosen)),
+                labels=marks,
+                atoms=tuple(full[i] for i in chosen),
+                reference=tuple(map(tuple, (reference - reference.mean(axis=0)).round(6).tolist())),
+            )
+        if kind == "distances":
+            if pairs is None:
+                found = list(combinations(_chosen(topology, full, atoms), 2))
+            else:
+                found = [tuple(_index(full, name) for name in pair) for pair in pairs]
+            if not found or any(len(set(pair)) != 2 for pair in found):
+                raise BadInput("pairs: allowed are pairs of two different atoms, at least one")
+            used = sorted({i for pair in found for i in pair})
+            short = dict(zip(used, _short([full[i] for i in used]), strict=True))
+            return cls(
+                kind,
+                names=tuple(f"d({short[i]}-{short[j]})" for i, j in found),
+                units=("nm",) * len(found),
+                labels=marks,
+                pairs=tuple((full[i], full[j]) for i, j in found),
+            )
+        if kind == "torsions":
+            four = _torsions(topology, full, torsions or ("phi", "psi"))
+            return cls(
+                kind,
+                names=tuple(f"{function}({name})" for name in four for function in ("sin", "cos")),
+                units=("",) * (2 * len(four)),
+                labels=marks,
+                torsions=tuple(four.values()),
+            )
+        raise BadInput(f"features: '{kind}' is not allowed with a topology; allowed: {', '.join(KINDS[:3])}")
+
+    @classmethod
+    def for_table(cls, frames: Frames) -> Recipe:
+        """The recipe that takes the columns of `frames`, as `hae.tables.table_frames` made them, from another table."""
+        labels = zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
+        return cls("columns", frames.features, frames.units, tuple(Label(*label) for label in labels))
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """Raises BadInput for a recipe of another version of hae, or something else altogether."""
+        try:
+            about = json.loads(text)
+            if about["version"] != 1 or about.keys() != {field.name for field in fields(cls)}:
+                raise BadInput(f"recipe: version {about['version']} is not known; allowed: 1")
+            about = {key: _tuples(value) for key, value in about.items()}
+            about["labels"] = tuple(Label(**{**label, "atoms": tuple(label["atoms"])}) for label in about["labels"])
+            return cls(**about)
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise BadInput(
+                f"recipe: not a recipe ({error}); allowed: recipe.json as the stage prepare wrote it"
+            ) from None
+
+    def features(self, raw, name: str = "", first_frame: int = 0, labels: bool = True, **table) -> Frames:
+        """Frames of raw data: an mdtraj Trajectory, or a DataFrame for the kind "columns".
+
+        name: trajectory of all rows (for a table: its file, and `table` what else `hae.tables.table_frames` takes).
+        first_frame: number of the first row. labels: leave them out where new data may lack them.
+        """
+        if self.kind == "columns":
+            if not isinstance(raw, pd.DataFrame):
+                raise BadInput(
+                    f"{name}: the recipe takes columns; allowed: a table with {', '.join(self.names[:5])}, ..."
+                )
+            marks = self.labels if labels else ()
+            return table_frames(
+                raw,
+                name,
+                columns=self.names,
+                labels=[label.name for label in marks],
+                units={**dict(zip(self.names, self.units, strict=True)), **{label.name: label.unit for label in marks}},
+                periods={label.name: label.period for label in marks},
+                **table,
+            )
+        if not hasattr(raw, "xyz"):
+            raise BadInput(f"{name}: the recipe takes {self.kind} of a molecule; allowed: a topology and trajectories")
+        names = atom_names(raw.topology)
+        marks = self.labels if labels else ()
+        angles = _dihedrals(raw, [[_index(names, atom) for atom in label.atoms] for label in marks])
+        return Frames(
+            values=self._values(raw, names).astype(np.float32),
+            features=self.names,
+            units=self.units,
+            trajectory=np.full(len(raw), name),
+            frame=np.arange(first_frame, first_frame + len(raw)),
+            labels=pd.DataFrame(angles.astype(float), columns=[label.name for label in marks]),
+            label_units=tuple(label.unit for label in marks),
+            label_periods=tuple(label.period for label in marks),
+        )
+
+    def _values(self, raw, names: Sequence[str]) -> np.ndarray:
+        import mdtraj
+
+        if self.kind == "coordinates":
+            atoms = [_index(names, atom) for atom in self.atoms]
+            return align(_whole(raw, atoms), np.array(self.reference)).reshape(len(raw), -1)
+        if self.kind == "distances":
+            return mdtraj.compute_distances(raw, [[_index(names, atom) for atom in pair] for pair in self.pairs])
+        angles = _dihedrals(raw, [[_index(names, atom) for atom in four] for four in self.torsions])
+        return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(raw), -1)
+
+
+def align(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Positions (N, A, 3) moved and turned, never mirrored, each frame to the least squares distance from reference (A, 3) of mean zero.
+
+    The rotation is Kabsch's by singular values (Acta Cryst. A32, 922, 1976; A34, 827, 1978), for all frames at once.
+    """
+    centred = positions - positions.mean(axis=1, keepdims=True, dtype=float)
+    u, _, vt = np.linalg.svd(centred.swapaxes(1, 2) @ reference)
+    u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
+    return centred @ (u @ vt)
+
+
+def atom_names(topology) -> list[str]:
+    """A name for every atom, as "ALA2-CA"; with the chain's number in front, as "1:ALA2-CA", where that is in two chains."""
+    names = [str(atom) for atom in topology.atoms]
+    count = Counter(names)
+    return [
+        name if count[name] == 1 else f"{atom.residue.chain.index}:{name}"
+        for name, atom in zip(names, topology.atoms, strict=True)
+    ]
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The atom's own name where no other of these has it."""
+    own = [name.rpartition("-")[2] for name in names]
+    count = Counter(own)
+    return [short if count[short] == 1 else name for short, name in zip(own, names, strict=True)]
+
+
+def _index(names: Sequence[str], wanted: str) -> int:
+    """Number of the atom with this full name, or with this name of its own if only one has it."""
+    found = [i for i, name in enumerate(names) if name == wanted]
+    found = found or [i for i, name in enumerate(names) if name.rpartition("-")[2] == wanted]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadInput(
+            f"topology: {len(found)} atoms are named '{wanted}'; allowed: {', '.join(names[i] for i in found[:6])}"
+        )
+    raise BadInput(f"topology: no atom '{wanted}'; allowed: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
+
+
+def _chosen(topology, names: Sequence[str], atoms: str | Sequence[str]) -> list[int]:
+    if not isinstance(atoms, str):
+        return [_index(names, name) for name in atoms]
+    try:
+        chosen = topology.select(HEAVY if atoms == "heavy" else atoms)
+    except Exception as error:  # mdtraj passes on whatever its parser met
+        reason = str(error).splitlines()[0]
+        raise BadInput(
+            f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language"
+        ) from None
+    if not len(chosen):
+        raise BadInput(f"atoms: '{atoms}' chooses no atom of the topology; allowed: a selection that does")
+    return chosen.tolist()
+
+
+def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, str, str, str]]:
+    """Name -> four atoms. A name that is in several residues becomes one torsion for each, as "phi(ALA2)"."""
+    import mdtraj
+
+    found = {}
+    for name, atoms in (wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted)).items():
+        if atoms is not None:
+            if len(atoms) != 4:
+                raise BadInput(f"torsion '{name}': {len(atoms)} atoms; allowed: four")
+            found[name] = tuple(names[_index(names, atom)] for atom in atoms)
+            continue
+        if name not in TORSIONS:
+            raise BadInput(f"torsion '{name}' is not known; allowed: {', '.join(TORSIONS)}, or a name with four atoms")
+        empty = mdtraj.Trajectory(np.zeros((1, topology.n_atoms, 3), np.float32), topology)
+        fours = getattr(mdtraj, f"compute_{name}")(empty)[0]
+        if not len(fours):
+            raise BadInput(
+                f"topology: no torsion '{name}'; allowed: one that its residues have, or a name with four atoms"
+            )
+        for four in fours:
+            residue = topology.atom(four[1]).residue
+            found[name if len(fours) == 1 else f"{name}({residue})"] = tuple(names[i] for i in four)
+    return found
+
+
+def _dihedrals(raw, fours: list[list[int]]) -> np.ndarray:
+    import mdtraj
+
+    return mdtraj.compute_dihedrals(raw, fours) if fours else np.empty((len(raw), 0))
+
+
+def _whole(raw, atoms: list[int]) -> np.ndarray:
+    """Positions (N, A, 3) of atoms, with molecules that a periodic box cuts made whole and beside each other."""
+    if raw.unitcell_vectors is None or not np.all(raw.unitcell_lengths > 0):
+        return raw.xyz[:, atoms]
+    wanted = set(atoms)
+    molecules = [{atom.index for atom in molecule} for molecule in raw.topology.find_molecules()]
+    kept = sorted(set().union(*(molecule for molecule in molecules if molecule & wanted)))
+    part = raw.atom_slice(kept)
+    if part.topology.n_bonds:
+        parts = part.topology.find_molecules()
+        part.image_molecules(inplace=True, anchor_molecules=parts, other_molecules=[])
+    positions = part.xyz[:, np.searchsorted(kept, atoms)]
+    if not part.topology.n_bonds and np.any(np.ptp(positions, axis=1) > raw.unitcell_lengths.min(axis=1)[:, None] / 2):
+        raise BadInput(
+            "topology: no bonds, so molecules cut by the periodic box can't be made whole; allowed: bonds (CONECT)"
+        )
+    return positions
+
+
+def _tuples(value):
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
