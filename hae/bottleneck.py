@@ -51,13 +51,25 @@ class Bottleneck(nn.Module):
     def publish(self, coordinates: Tensor) -> Tensor:
         """CVs (..., n) of coordinates (..., C)."""
         c = coordinates @ self.T.mT + self.t
-        return torch.cat([torch.atan2(c[..., columns[1:]], c[..., columns[:1]]) if kind == "circular" else c[..., columns]
-                          for kind, columns in zip(self.kinds, self.columns)], dim=-1)
+        return torch.cat(
+            [
+                torch.atan2(c[..., columns[1:]], c[..., columns[:1]]) if kind == "circular" else c[..., columns]
+                for kind, columns in zip(self.kinds, self.columns)
+            ],
+            dim=-1,
+        )
 
     def embed(self, cvs: Tensor) -> Tensor:
         """CVs (..., n) as (..., C): an angle as its cosine and sine, others as they are."""
-        return torch.cat([torch.cat([cvs[..., i:i + 1].cos(), cvs[..., i:i + 1].sin()], dim=-1) if kind == "circular"
-                          else cvs[..., i:i + 1] for i, kind in enumerate(self.kinds)], dim=-1)
+        return torch.cat(
+            [
+                torch.cat([cvs[..., i : i + 1].cos(), cvs[..., i : i + 1].sin()], dim=-1)
+                if kind == "circular"
+                else cvs[..., i : i + 1]
+                for i, kind in enumerate(self.kinds)
+            ],
+            dim=-1,
+        )
 
     def read(self, cvs: Tensor) -> Tensor:
         """Coordinates (..., C) of CVs (..., n): the inverse of `publish`."""
@@ -68,8 +80,11 @@ class Bottleneck(nn.Module):
         """Put CVs' = T CVs + t (in coordinates) on top of the present form. T (C, C) lower block-triangular, t (C,)."""
         T, t = T.double().cpu(), t.double().cpu()
         new_T, new_t = T @ self.T.double().cpu(), T @ self.t.double().cpu() + t
-        inverse = torch.linalg.solve_triangular(new_T, torch.eye(len(t), dtype=torch.float64), upper=False) \
-            if torch.equal(new_T, new_T.tril()) else torch.linalg.inv(new_T)
+        inverse = (
+            torch.linalg.solve_triangular(new_T, torch.eye(len(t), dtype=torch.float64), upper=False)
+            if torch.equal(new_T, new_T.tril())
+            else torch.linalg.inv(new_T)
+        )
         allowed = self.owner[:, None] >= self.owner[None, :]  # rounding must not let a later CV in
         for buffer, value in ((self.T, new_T), (self.T_inverse, inverse * allowed), (self.t, new_t)):
             buffer.copy_(value)

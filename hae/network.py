@@ -10,7 +10,17 @@ from torch import Tensor, nn
 from hae.bottleneck import Bottleneck
 from hae.errors import BadInput
 
-__all__ = ["ACTIVATIONS", "VARIANTS", "BoostedDecoder", "CollectiveDecoder", "Decoder", "HierarchicalNetwork", "MLPFactory"]
+__all__ = [
+    "ACTIVATIONS",
+    "DECODERS",
+    "VARIANTS",
+    "BoostedDecoder",
+    "CollectiveDecoder",
+    "Decoder",
+    "HierarchicalNetwork",
+    "MLPFactory",
+    "PlainDecoder",
+]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -58,8 +68,15 @@ class MaskedMLP(nn.Module):
     perceptron that sees all, and no axis L. Linear output.
     """
 
-    def __init__(self, n_inputs: int, n_outputs: int, hidden: Sequence[int], activation: str,
-                 members: tuple[int, ...] = (), adjacency: Tensor | None = None):
+    def __init__(
+        self,
+        n_inputs: int,
+        n_outputs: int,
+        hidden: Sequence[int],
+        activation: str,
+        members: tuple[int, ...] = (),
+        adjacency: Tensor | None = None,
+    ):
         super().__init__()
         self.members, self.activation = members, activation
         stack = members if adjacency is None else (*members, len(adjacency))
@@ -117,7 +134,9 @@ class Decoder(nn.Module):
     def __init__(self, factory: Callable[[int], nn.Module], owner: Tensor):
         super().__init__()
         adjacency = self.reads(int(owner.max()) + 1)[:, owner]
-        self.outputs = factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
+        self.outputs = (
+            factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
+        )
 
     @staticmethod
     def reads(n: int) -> Tensor:
@@ -157,7 +176,20 @@ class BoostedDecoder(Decoder):
         return outputs.cumsum(-3)
 
 
+class PlainDecoder(Decoder):
+    """One level that decodes all CVs at once: the plain autoencoder, which no hierarchy of as many CVs can beat at its last level."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.ones(1, n)
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return outputs
+
+
 VARIANTS: dict[str, type[Decoder]] = {"collective": CollectiveDecoder, "boosted": BoostedDecoder}
+DECODERS: dict[str, type[Decoder]] = {**VARIANTS, "plain": PlainDecoder}
 
 
 class HierarchicalNetwork(nn.Module):
@@ -166,32 +198,69 @@ class HierarchicalNetwork(nn.Module):
     Args:
         encoder: module (N, D) -> (N, C), the pre-activations of the CVs: one for a linear or tanh CV, two for a circular one.
         decoder_factory: called as ``decoder_factory(n_inputs)`` for every level; gives a module (N, n_inputs) -> (N, D).
-        variant: a name in `VARIANTS`, or a subclass of `Decoder`.
+        variant: a name in `DECODERS`.
         cv: kind of every CV, in order: "linear", "tanh" or "circular".
 
     ``cvs, levels = network(s)``: s (N, D) in raw units, cvs (N, n), levels (n, N, D) in the units of s. A network of several
     members has their axis in front of each shape. Inputs are standardised and levels restored by buffers that `scale_by` sets.
     """
 
-    def __init__(self, encoder: nn.Module, decoder_factory: Callable[[int], nn.Module], variant: str | type[Decoder] = "collective",
-                 cv: Sequence[str] = ("linear",)):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder_factory: Callable[[int], nn.Module],
+        variant: str = "collective",
+        cv: Sequence[str] = ("linear",),
+    ):
         super().__init__()
-        if isinstance(variant, str) and variant not in VARIANTS:
+        if variant not in DECODERS:
             raise BadInput(f"variant: {variant!r} is not a variant; allowed: {', '.join(VARIANTS)}")
+        self.variant, self.spec = variant, None
         self.bottleneck = Bottleneck(cv)
         self.encoder = encoder
-        self.decoder = (VARIANTS[variant] if isinstance(variant, str) else variant)(decoder_factory, self.bottleneck.owner)
+        self.decoder = DECODERS[variant](decoder_factory, self.bottleneck.owner)
         for name, value in (("input_mean", 0.0), ("input_scale", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
             self.register_buffer(name, torch.tensor([value]))
 
     @classmethod
-    def mlp(cls, n_inputs: int, cv: Sequence[str], variant: str | type[Decoder] = "collective", hidden: Sequence[int] = (64, 64),
-            activation: str = "tanh", n_outputs: int | None = None, members: int | None = None) -> "HierarchicalNetwork":
-        """The default network: a perceptron as encoder and one for every level; the decoders' widths mirror the encoder's."""
+    def mlp(
+        cls,
+        n_inputs: int,
+        cv: Sequence[str],
+        variant: str = "collective",
+        hidden: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        n_outputs: int | None = None,
+        members: int | None = None,
+    ) -> "HierarchicalNetwork":
+        """The default network: a perceptron as encoder and one for every level; the decoders' widths mirror the encoder's.
+
+        ``members``: number of networks in one stack, or None for one network without that axis. `spec` holds these arguments.
+        """
+        if activation not in ACTIVATIONS:
+            raise BadInput(f"activation: {activation!r} is not an activation; allowed: {', '.join(ACTIVATIONS)}")
+        n_outputs = n_inputs if n_outputs is None else n_outputs
         stack = () if members is None else (members,)
         encoder = MaskedMLP(n_inputs, Bottleneck(cv).n_coordinates, hidden, activation, stack)
-        factory = MLPFactory(n_outputs or n_inputs, tuple(reversed(hidden)), activation, stack)
-        return cls(encoder, factory, variant, cv)
+        network = cls(encoder, MLPFactory(n_outputs, tuple(reversed(hidden)), activation, stack), variant, cv)
+        network.spec = {
+            "n_inputs": n_inputs,
+            "cv": list(cv),
+            "variant": variant,
+            "hidden": list(hidden),
+            "activation": activation,
+            "n_outputs": n_outputs,
+        }
+        return network
+
+    def member(self, i: int) -> "HierarchicalNetwork":
+        """Network i of a stack, by itself."""
+        single = HierarchicalNetwork.mlp(**self.spec).to(self.input_mean)
+        stacked = {name for name, _ in self.named_parameters()}
+        state = {name: value[i] if name in stacked else value for name, value in self.state_dict().items()}
+        single.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        single.load_state_dict(state)
+        return single
 
     @property
     def n_cvs(self) -> int:
@@ -206,8 +275,10 @@ class HierarchicalNetwork(nn.Module):
 
     def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
         """Set the standardisation: x = (s - input_mean) / input_scale inside, q = output_mean + output_scale * y outside."""
-        for name, value in zip(("input_mean", "input_scale", "output_mean", "output_scale"),
-                               (input_mean, input_scale, output_mean, output_scale)):
+        for name, value in zip(
+            ("input_mean", "input_scale", "output_mean", "output_scale"),
+            (input_mean, input_scale, output_mean, output_scale),
+        ):
             old = getattr(self, name)
             setattr(self, name, torch.as_tensor(value, dtype=old.dtype, device=old.device).reshape(-1).clone())
 

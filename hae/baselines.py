@@ -1,0 +1,46 @@
+"""The floor and the ceiling: principal components, and the plain autoencoder of as many nodes, as networks like the others."""
+
+import numpy as np
+import torch
+
+from hae.network import HierarchicalNetwork
+from hae.objective import standardisation
+
+__all__ = ["principal_components"]
+
+
+def principal_components(
+    X: np.ndarray,
+    n: int,
+    scale: str = "global",
+    weights: np.ndarray | None = None,
+    root: np.ndarray | None = None,
+    target: np.ndarray | None = None,
+) -> HierarchicalNetwork:
+    """The linear network of n CVs with the least error at every level, found without training.
+
+    With the input as target: principal components in the metric W; level k is the projection on the first k. With another target:
+    reduced-rank regression (Izenman 1975): principal components of what least squares predicts. It is the boosted linear network:
+    n CVs, each decoded by a vector. X: (N, D) training rows; target: (N, D'); root: see `hae.objective.frame_errors`.
+    """
+    target = X if target is None else target
+    (mean, spread), (out_mean, out_spread) = standardisation(X, scale, weights), standardisation(target, scale, weights)
+    x, y = np.nan_to_num((X - mean) / spread), np.nan_to_num((target - out_mean) / out_spread)
+    w = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = (w / w.sum())[:, None]
+    root = np.eye(y.shape[1]) if root is None else np.diag(root) if root.ndim == 1 else root
+    same = target is X
+    coefficients = np.eye(x.shape[1]) if same else np.linalg.lstsq(np.sqrt(w) * x, np.sqrt(w) * y, rcond=None)[0]
+    map_to = coefficients @ root  # standardised input -> predicted target in the metric
+    predicted = x @ map_to
+    _, vectors = np.linalg.eigh(predicted.T @ (w * predicted))
+    axes = vectors[:, ::-1][:, :n]
+    network = HierarchicalNetwork.mlp(x.shape[1], ["linear"] * n, "boosted", (), "identity", y.shape[1]).double()
+    network.scale_by(mean, spread, out_mean, out_spread)
+    with torch.no_grad():
+        network.encoder.layers[0].weight.copy_(torch.from_numpy(map_to @ axes))
+        decoder = network.decoder.outputs.layers[0].weight.zero_()  # (n, n, D'): decoder k reads CV_k alone
+        back = axes.T @ np.linalg.pinv(root)
+        for k in range(n):
+            decoder[k, k] = torch.from_numpy(back[k])
+    return network.requires_grad_(False)

@@ -1,0 +1,446 @@
+"""The estimator: a nonlinear, ordered PCA with the face of scikit-learn."""
+
+import dataclasses
+import hashlib
+import json
+import numbers
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+
+import hae
+from hae.bottleneck import WIDTHS
+from hae.devices import resolve_device
+from hae.errors import BadInput
+from hae.members import train_members
+from hae.network import ACTIVATIONS, VARIANTS, HierarchicalNetwork
+from hae.objective import SCALES, Objective
+from hae.pairs import Standard, make_pairs, split_or_warn
+from hae.scoring import chunked, score_frames
+from hae.storage import load_networks, save_networks
+from hae.training import Rows, Settings
+
+__all__ = ["HierarchicalAutoencoder"]
+
+
+class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Hierarchical autoencoder: collective variables (CVs) sorted by how much of the data they explain.
+
+    Chen, Tan, Ferguson, J. Chem. Phys. 149, 072312 (2018), https://doi.org/10.1063/1.5023804. For n CVs the network makes n outputs
+    q_1..q_n and is trained on L = (1/n) sum_k mean((s - q_k)^2) in the metric W.
+
+    Parameters:
+        n_cvs: number of CVs, 1 to the number of features.
+        variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
+        hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear.
+        activation: "tanh", "silu", "gelu", "relu" or "identity".
+        cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one a CV.
+        scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its
+            standard deviation (tables); "none": raw units.
+        n_seeds: networks (members) trained side by side; the one with the least validation loss becomes the model.
+        batch_size, max_epochs, learning_rate: of Adam with a one-cycle rate, whose peak is learning_rate.
+        patience: epochs without a better validation loss before a member ends, counted after the rate's peak; None: no early stop.
+        level_weights: (n_cvs,) weights of the levels in L, or None for equal ones.
+        feature_weights: W on top of ``scale``: a vector (D,) or a positive semidefinite matrix (D, D); None: the identity.
+        lag: frames between input and target inside each trajectory; 0: the target is the input.
+        missing: "error", or "mask": NaN is weighted out of the loss and read by the encoder as the training mean.
+        augment: function of (inputs, generator) in raw units, (B, D) -> (B, D), applied to every batch of training inputs while the
+            targets stay: for example a random rotation against an aligned target. None: none.
+        network: function of (n_features, n_targets) that gives a `HierarchicalNetwork` of one's own modules, instead of the default.
+        shares: training, validation and test shares of the rows, by blocks.
+        block_frames, gap_frames: length of a block of a trajectory, and frames left out at both of its ends.
+        device: "auto" (the environment's HAE_DEVICE, else CUDA, else CPU), "cpu", "cuda".
+        random_state: seed of the starts and the order of batches; the same seed gives the same model on one machine.
+        verbose: show a progress bar with the error of each level.
+
+    Attributes:
+        network_: the best member, a torch module: ``cvs, levels = network_(s)``.
+        members_: all members, best first.
+        explained_variance_ratio_: (n_cvs,) gain FVE_k - FVE_{k-1} of each CV on the test rows (on the validation rows where there are
+            no test rows, on the training rows where nothing was held out).
+        history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
+        validation_loss_: loss of network_ on the validation rows over V, the variance in the metric; lower is better.
+        split_: (N,) side of each row of X, "train", "validation", "test", "gap".
+        n_features_in_, feature_names_in_: as in scikit-learn.
+
+    Example:
+        >>> import numpy as np
+        >>> from hae import HierarchicalAutoencoder
+        >>> t = np.random.default_rng(0).uniform(-3, 3, 2000)
+        >>> X = np.stack([t, np.sin(t), np.cos(t)], axis=1)  # a curve: one CV is enough
+        >>> model = HierarchicalAutoencoder(n_cvs=2, n_seeds=1, max_epochs=30, device="cpu").fit(X)
+        >>> model.transform(X).shape
+        (2000, 2)
+        >>> bool(model.explained_variance_ratio_[0] > 0.95)
+        True
+    """
+
+    def __init__(
+        self,
+        n_cvs=3,
+        variant="collective",
+        hidden=(64, 64),
+        activation="tanh",
+        cv="linear",
+        scale="global",
+        n_seeds=4,
+        batch_size=512,
+        max_epochs=100,
+        patience=20,
+        learning_rate=3e-3,
+        level_weights=None,
+        feature_weights=None,
+        lag=0,
+        missing="error",
+        augment=None,
+        network=None,
+        shares=(0.7, 0.15, 0.15),
+        block_frames=100,
+        gap_frames=10,
+        device="auto",
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_cvs = n_cvs
+        self.variant = variant
+        self.hidden = hidden
+        self.activation = activation
+        self.cv = cv
+        self.scale = scale
+        self.n_seeds = n_seeds
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.learning_rate = learning_rate
+        self.level_weights = level_weights
+        self.feature_weights = feature_weights
+        self.lag = lag
+        self.missing = missing
+        self.augment = augment
+        self.network = network
+        self.shares = shares
+        self.block_frames = block_frames
+        self.gap_frames = gap_frames
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        groups=None,
+        frame=None,
+        split=None,
+        target=None,
+        sample_weight=None,
+        checkpoints=None,
+        on_epoch=None,
+    ):
+        """Train on rows X (N, D), an array or a DataFrame.
+
+        Args:
+            y: ignored, as in scikit-learn's PCA. A target other than the input is ``target`` (N, D').
+            groups: (N,) name of the trajectory of each row, its rows in time order. None: rows are independent of each other.
+            frame: (N,) frame number in the trajectory; None: counted from 0 in each.
+            split: (N,) side of each row where it is known; None: by hash of blocks (of the row's values without groups).
+            sample_weight: (N,) positive statistical weights.
+            checkpoints: folder for checkpoints; a training of the same data and parameters that was killed goes on from there.
+            on_epoch: called with the history rows of each epoch.
+
+        Raises:
+            BadInput (a ValueError): a parameter or the data can't be used.
+        """
+        kinds = self._checked()
+        X = validate_data(
+            self,
+            X,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=2,
+            ensure_all_finite=True if self.missing == "error" else "allow-nan",
+        )
+        if len(kinds) > X.shape[1]:
+            raise BadInput(
+                f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}"
+            )
+        device = resolve_device(self.device)
+        groups = None if groups is None else np.asarray(groups).astype(str)
+        if groups is not None and groups.shape != (len(X),):
+            raise BadInput(f"groups: shape {groups.shape}, but X has {len(X)} rows; allowed: one name a row")
+        self.split_ = (
+            np.asarray(split)
+            if split is not None
+            else split_or_warn(
+                X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames
+            )
+        )
+        pairs = make_pairs(X, groups, frame, self.split_, lag=self.lag, target=target, weights=sample_weight)
+        pairs = {side: part for side, part in pairs.items() if len(part)}
+        if "train" not in pairs:
+            raise BadInput("split: no training rows; allowed: shares, block_frames and gap_frames that leave some")
+        standard = Standard.of(pairs["train"], self.scale)
+        self.metric_root_ = _root(self.feature_weights, pairs["train"].targets.shape[1])
+        objective = Objective(
+            None if self.level_weights is None else torch.as_tensor(self.level_weights, dtype=torch.float64),
+            None if self.metric_root_ is None else torch.as_tensor(self.metric_root_),
+        )
+        settings = Settings(self.batch_size, self.max_epochs, self.patience, self.learning_rate)
+        seeds = _seeds(self.random_state, self.n_seeds)
+        data = pairs["train"].rows(standard, device)
+        validation = pairs["validation"].rows(standard, device) if "validation" in pairs else None
+
+        def build(members):
+            sizes = X.shape[1], pairs["train"].targets.shape[1]
+            network = (
+                HierarchicalNetwork.mlp(sizes[0], kinds, self.variant, self.hidden, self.activation, sizes[1], members)
+                if self.network is None
+                else self.network(*sizes)
+            )
+            network.scale_by(*dataclasses.astuple(standard))
+            return network
+
+        members = train_members(
+            build,
+            data,
+            validation,
+            objective,
+            settings,
+            seeds,
+            on_epoch=on_epoch,
+            progress=self.variant if self.verbose else None,
+            checkpoint=None if checkpoints is None else Path(checkpoints) / f"{self._key(data, validation, seeds)}.pt",
+            augment=None if self.augment is None else _augmentation(self.augment, standard),
+        )
+        self.members_, self.network_ = members.networks, members.networks[0]
+        self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
+
+        def score(side):
+            part = pairs[side]
+            return score_frames(self.network_, part.inputs, part.targets, self.metric_root_, part.weights)
+
+        self.explained_variance_ratio_ = score(
+            next(side for side in ("test", "validation", "train") if side in pairs)
+        ).gains
+        self.train_fve_ = score("train").fve
+        self.validation_fve_ = score("validation").fve if "validation" in pairs else self.train_fve_
+        self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=self.level_weights))
+        return self
+
+    def transform(self, X):
+        """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
+        X = self._rows(X)
+        return np.concatenate(
+            chunked(self.network_, X, lambda network, s: network.encode(_filled(network, s)).cpu().numpy())
+        )
+
+    def reconstruct(self, X, level=None):
+        """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
+        X, k = self._rows(X), self._level(level)
+        return np.concatenate(
+            chunked(self.network_, X, lambda network, s: network(_filled(network, s))[1][k].cpu().numpy())
+        )
+
+    def inverse_transform(self, cvs, level=None):
+        """q_level (N, D') of CVs (N, n_cvs); level None: the last."""
+        check_is_fitted(self)
+        k, cvs = self._level(level), np.asarray(cvs)
+        if cvs.ndim != 2 or cvs.shape[1] != self.network_.n_cvs:
+            raise BadInput(f"cvs: shape {cvs.shape} is not allowed; (N, {self.network_.n_cvs})")
+        return np.concatenate(chunked(self.network_, cvs, lambda network, c: network.decode(c)[k].cpu().numpy()))
+
+    def score(self, X, y=None, *, target=None, sample_weight=None):
+        """FVE of the last level, in the metric W about the training mean; 1 is perfect, the mean itself has 0."""
+        X = self._rows(X)
+        return float(score_frames(self.network_, X, target, self.metric_root_, sample_weight).fve[-1])
+
+    def save(self, directory) -> None:
+        """Write model.json and weights.safetensors to a folder; nothing is pickled.
+
+        Raises:
+            BadInput: the folder can't be written to.
+        """
+        check_is_fitted(self)
+        skip = {"augment", "network", "feature_weights"}  # functions can't be written; W is kept as its root
+        about = {
+            "hae_version": hae.__version__,
+            "params": {name: _plain(value) for name, value in self.get_params(deep=False).items() if name not in skip},
+            "fitted": {
+                name: _plain(getattr(self, name))
+                for name in (
+                    "n_features_in_",
+                    "feature_names_in_",
+                    "explained_variance_ratio_",
+                    "validation_fve_",
+                    "validation_loss_",
+                    "train_fve_",
+                    "best_epoch_",
+                )
+                if hasattr(self, name)
+            },
+        }
+        root = None if self.metric_root_ is None else {"metric_root": torch.as_tensor(self.metric_root_)}
+        save_networks(directory, {f"member-{i}": network for i, network in enumerate(self.members_)}, about, root)
+
+    @classmethod
+    def load(cls, directory, network: Callable[[], HierarchicalNetwork] | None = None) -> "HierarchicalAutoencoder":
+        """Read what `save` wrote. ``network()`` builds the empty network where the model has modules of one's own.
+
+        Raises:
+            BadInput: a file is missing or not one of ours.
+        """
+        networks, about, tensors = load_networks(directory, network)
+        model = cls(
+            **{
+                name: tuple(value) if isinstance(value, list) and name != "cv" else value
+                for name, value in about["params"].items()
+            },
+            network=network,
+        )
+        for name, value in about["fitted"].items():
+            setattr(
+                model,
+                name,
+                np.asarray(value, dtype=object if name == "feature_names_in_" else None)
+                if isinstance(value, list)
+                else value,
+            )
+        model.members_ = [member.requires_grad_(False) for member in networks.values()]
+        model.network_ = model.members_[0]
+        model.metric_root_ = tensors["metric_root"].numpy() if "metric_root" in tensors else None
+        return model
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.network_.n_cvs
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "mask"
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _rows(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(
+            self,
+            X,
+            reset=False,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=True if self.missing == "error" else "allow-nan",
+        )
+
+    def _level(self, level: int | None) -> int:
+        n = self.network_.n_cvs if hasattr(self, "network_") else 1
+        if level is not None and not (isinstance(level, int) and 1 <= level <= n):
+            raise BadInput(f"level: {level!r} is not allowed; 1 to {n}, or None for the last")
+        return -1 if level is None else level - 1
+
+    def _checked(self) -> tuple[str, ...]:
+        """Kinds of the CVs, after a look at every parameter. Raises BadInput, which names the parameter and what is allowed."""
+
+        def require(name, fine, allowed):
+            if not fine(getattr(self, name)):
+                raise BadInput(f"{name}: {getattr(self, name)!r} is not allowed; {allowed}")
+
+        def whole(low):
+            return lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
+
+        require("n_cvs", whole(1), "a whole number of 1 or more")
+        for name, table in (
+            ("variant", VARIANTS),
+            ("activation", ACTIVATIONS),
+            ("scale", SCALES),
+            ("missing", ("error", "mask")),
+        ):
+            require(
+                name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}"
+            )
+        require("hidden", lambda widths: all(map(whole(1), widths)), "widths of 1 or more")
+        kinds = (self.cv,) * self.n_cvs if isinstance(self.cv, str) else tuple(self.cv)
+        require(
+            "cv",
+            lambda _: len(kinds) == self.n_cvs and set(kinds) <= set(WIDTHS),
+            f"one of {', '.join(WIDTHS)}, or a list of {self.n_cvs} of these",
+        )
+        for name in ("n_seeds", "batch_size", "max_epochs", "block_frames"):
+            require(name, whole(1), "a whole number of 1 or more")
+        for name in ("lag", "gap_frames"):
+            require(name, whole(0), "a whole number of 0 or more")
+        require("patience", lambda value: value is None or whole(1)(value), "a whole number of 1 or more, or None")
+        require("learning_rate", lambda value: isinstance(value, numbers.Real) and value > 0, "a number above 0")
+        require(
+            "level_weights",
+            lambda weights: weights is None or (len(weights) == self.n_cvs and min(weights) > 0),
+            f"{self.n_cvs} numbers above 0, or None",
+        )
+        return kinds
+
+    def _key(self, data, validation, seeds) -> str:
+        """What a checkpoint belongs to: parameters, seeds, and the numbers it is trained on."""
+        ignored = {"device", "verbose", "augment", "network", "feature_weights"}
+        params = {name: _plain(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
+        digest = hashlib.sha256(
+            json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode()
+        )
+        tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
+        for tensor in [*tensors, self.metric_root_]:
+            digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()))
+        return digest.hexdigest()[:32]
+
+
+def _seeds(random_state, n: int) -> list[int]:
+    """n seeds; the first of them do not depend on how many follow."""
+    if not isinstance(random_state, numbers.Integral):
+        random_state = check_random_state(random_state).randint(2**31)
+    return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
+
+
+def _root(feature_weights, n_features: int) -> np.ndarray | None:
+    """A root R of the metric, W = R R^T: a vector for a vector of weights, a matrix for a matrix."""
+    if feature_weights is None:
+        return None
+    W = np.asarray(feature_weights, dtype=np.float64)
+    allowed = f"{n_features} numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
+    if W.shape == (n_features,) and (W >= 0).all() and W.any():
+        return np.sqrt(W)
+    if W.shape == (n_features, n_features) and np.allclose(W, W.T):
+        values, vectors = np.linalg.eigh(W)
+        if values[0] >= -1e-10 * values[-1] and values[-1] > 0:
+            return vectors * np.sqrt(values.clip(0))
+    raise BadInput(f"feature_weights: shape {W.shape} or its values are not allowed; {allowed}")
+
+
+def _augmentation(augment, standard: Standard):
+    """The user's function of raw inputs, around the standardised batches of training: (M, B, D) -> (M, B, D)."""
+
+    def changed(batch: Rows, generator: torch.Generator) -> Rows:
+        mean, scale = (torch.as_tensor(value).to(batch.inputs) for value in (standard.input_mean, standard.input_scale))
+        raw = batch.inputs.flatten(0, 1) * scale + mean
+        inputs = (augment(raw, generator) - mean) / scale
+        return dataclasses.replace(batch, inputs=inputs.view_as(batch.inputs))
+
+    return changed
+
+
+def _filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
+    """Inputs with the training mean where they are missing."""
+    return torch.where(s.isnan(), network.input_mean, s)
+
+
+def _plain(value):
+    """A parameter or a fitted attribute as JSON has it."""
+    if isinstance(value, np.ndarray | tuple):
+        return [_plain(item) for item in value]
+    return (
+        value.item()
+        if isinstance(value, np.generic)
+        else value
+        if isinstance(value, str | int | float | list | None)
+        else str(value)
+    )

@@ -1,0 +1,69 @@
+"""Networks on disk: model.json says what they are, weights.safetensors holds the numbers; nothing is unpickled."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hae.errors import BadInput
+from hae.files import written_whole
+from hae.network import HierarchicalNetwork
+
+__all__ = ["load_networks", "save_networks"]
+
+
+def save_networks(
+    directory: str | Path,
+    networks: dict[str, HierarchicalNetwork],
+    about: dict,
+    tensors: dict[str, Tensor] | None = None,
+) -> None:
+    """Write networks by name, plain facts about them and further tensors. A network that is not an MLP leaves its weights alone."""
+    directory = Path(directory)
+    specs = {name: network.spec for name, network in networks.items()}
+    weights = {
+        f"{name}/{key}": value.detach().cpu().contiguous().clone()
+        for name, network in networks.items()
+        for key, value in network.state_dict().items()
+    }
+    extra = {f"/{key}": value.detach().cpu().contiguous().clone() for key, value in (tensors or {}).items()}
+    with written_whole(directory / "weights.safetensors") as partial:
+        save_file({**weights, **extra}, partial)
+    with written_whole(directory / "model.json") as partial:
+        partial.write_text(json.dumps({"networks": specs, **about}, indent=1) + "\n")
+
+
+def load_networks(
+    directory: str | Path, build: Callable[[], HierarchicalNetwork] | None = None
+) -> tuple[dict[str, HierarchicalNetwork], dict, dict[str, Tensor]]:
+    """What `save_networks` wrote: networks, facts, tensors. ``build`` makes an empty network where model.json has no description of it.
+
+    Raises:
+        BadInput: a file is missing or is not one of ours.
+    """
+    directory = Path(directory)
+    try:
+        about = json.loads((directory / "model.json").read_text())
+        weights = load_file(directory / "weights.safetensors")
+        specs = about.pop("networks")
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to"
+        ) from None
+    except Exception as error:  # safetensors and json have errors of their own for a damaged file
+        raise BadInput(f"{directory}: not a saved model ({type(error).__name__}: {error})") from None
+    networks = {}
+    for name, spec in specs.items():
+        if spec is None and build is None:
+            raise BadInput(
+                f"{directory}: holds the weights of a network of one's own; give load the function that builds it"
+            )
+        network = build() if spec is None else HierarchicalNetwork.mlp(**spec)
+        state = {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
+        network.to(state["input_mean"].dtype)
+        network.scale_by(*(state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")))
+        network.load_state_dict(state)
+        networks[name] = network
+    return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}

@@ -1,0 +1,345 @@
+"""Training: all members at once, on the device, the best weights of each given back."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hae.checkpoint import load_checkpoint, save_checkpoint
+from hae.errors import BadInput
+from hae.objective import Objective
+
+__all__ = ["History", "Rows", "Settings", "train"]
+
+EVALUATION_ROWS = 8192  # rows of a validation pass at a time: bounds its memory
+FEWEST_STEPS, SMALLEST_BATCH = (
+    16,
+    32,
+)  # few rows are cut into smaller batches, or a training would be a handful of steps
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    batch_size: rows a step, fewer where the rows would not fill `FEWEST_STEPS` batches. patience: epochs without a better validation
+    loss before a member ends, counted after the peak of the one-cycle rate; None: no early stop. warmup: share of steps until the peak.
+    """
+
+    batch_size: int = 512
+    max_epochs: int = 100
+    patience: int | None = 20
+    learning_rate: float = 3e-3
+    warmup: float = 0.15
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Standardised rows on the device: inputs (N, D), targets (N, D'), weights (N,) of mean 1, observed (N, D') of 0 and 1."""
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None = None
+    observed: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def take(self, rows: Tensor) -> "Rows":
+        """Rows by number, (M, B) -> fields (M, B, ...)."""
+        pick = lambda field: None if field is None else field[rows]  # noqa: E731
+        inputs = self.inputs[rows]
+        targets = inputs if self.targets is self.inputs else self.targets[rows]
+        return Rows(inputs, targets, pick(self.weights), pick(self.observed))
+
+    def chunks(self, size: int):
+        for start in range(0, len(self), size):
+            yield self.take(torch.arange(start, min(start + size, len(self)), device=self.inputs.device)[None])
+
+
+@dataclass
+class History:
+    """What training told: a plain row an epoch and member, with E_k of every level in the metric W."""
+
+    rows: list[dict] = field(default_factory=list)
+    best_epoch: list[int] = field(default_factory=list)
+    best_loss: list[float] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+
+def train(
+    network: nn.Module,
+    data: Rows,
+    validation: Rows | None,
+    objective: Objective,
+    settings: Settings,
+    seeds: Sequence[int],
+    *,
+    augment: Callable[[Rows, torch.Generator], Rows] | None = None,
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+    on_epoch: Callable[[list[dict]], None] | None = None,
+) -> History:
+    """Train the members of a network in place; each ends with the weights of its best epoch.
+
+    Args:
+        network: ``network.standardised_levels(x)`` takes (M, B, D) and gives (M, n, B, D'); its parameters have the axis M in front.
+        seeds: one a member: the order of its batches depends on nothing else, so a member trains in a stack as it would alone.
+        augment: changes a batch before every step, given a generator that depends on seeds and step alone.
+        checkpoint: a file; training resumes from it where it exists and removes it at the end.
+        progress: title of a progress bar, None for none. on_epoch: called with the rows of every new epoch.
+
+    Without validation rows the best epoch is the last. A member whose loss is not finite ends with its best weights so far.
+
+    Raises:
+        BadInput: no member had a finite loss in its first epoch.
+    """
+    try:
+        return _Run(network, data, validation, objective, settings, seeds, augment).run(checkpoint, progress, on_epoch)
+    except torch.cuda.OutOfMemoryError:
+        size = min(settings.batch_size, len(data)) // 2
+        if size < SMALLEST_BATCH:
+            raise
+        tqdm.write(f"out of GPU memory at a batch of {2 * size} rows: training starts again with {size}")
+        torch.cuda.empty_cache()
+    return train(
+        network,
+        data,
+        validation,
+        objective,
+        replace(settings, batch_size=size),
+        seeds,
+        augment=augment,
+        checkpoint=checkpoint,
+        progress=progress,
+        on_epoch=on_epoch,
+    )
+
+
+class _Run:
+    """One training: what changes while it goes on, and a step, an epoch and a validation pass over it."""
+
+    def __init__(self, network, data, validation, objective, settings, seeds, augment):
+        self.network, self.data, self.validation, self.settings, self.seeds = (
+            network,
+            data,
+            validation,
+            settings,
+            list(seeds),
+        )
+        self.augment = augment
+        self.objective = objective.to(data.inputs)
+        self.batch_size = min(settings.batch_size, max(SMALLEST_BATCH, len(data) // FEWEST_STEPS), len(data))
+        self.steps = (
+            len(data) // self.batch_size
+        )  # what is left of an epoch is less than a batch, and another part each time
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.stacked = all(len(p) == len(seeds) for p in self.parameters)
+        self.optimiser = torch.optim.Adam(
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self.rates = _one_cycle(settings, self.steps)
+        self.epoch, self.seconds = 0, 0.0
+        members = len(self.seeds)
+        self.best = [p.detach().clone() for p in self.parameters]
+        self.best_loss = torch.full((members,), math.inf, dtype=torch.float64)
+        self.best_epoch = torch.zeros(members, dtype=torch.long)
+        self.stopped = [""] * members
+        self.rows: list[dict] = []
+
+    def run(self, checkpoint, progress, on_epoch) -> History:
+        if checkpoint is not None and (state := load_checkpoint(checkpoint)) is not None:
+            self.restore(state)
+            if on_epoch is not None and self.rows:
+                on_epoch(self.rows)
+        saved = time.monotonic()
+        with tqdm(
+            total=self.settings.max_epochs,
+            initial=self.epoch,
+            desc=progress,
+            disable=progress is None,
+            unit="epoch",
+            mininterval=0.5,
+        ) as bar:
+            while self.epoch < self.settings.max_epochs and not all(self.stopped):
+                rows = self.train_epoch()
+                bar.update()
+                bar.set_postfix_str(self._progress_line(rows))
+                if on_epoch is not None:
+                    on_epoch(rows)
+                if checkpoint is not None and time.monotonic() - saved > 1.0:
+                    save_checkpoint(checkpoint, self.state())
+                    saved = time.monotonic()
+        if not torch.isfinite(self.best_loss).any():
+            raise BadInput(
+                f"training: no member kept a finite loss ({self.stopped[0]}); "
+                f"try a learning_rate below {self.settings.learning_rate:g} or look for huge values in the data"
+            )
+        with torch.no_grad():
+            for parameter, best in zip(self.parameters, self.best):
+                parameter.copy_(best)
+        if checkpoint is not None:
+            checkpoint.unlink(missing_ok=True)
+        return History(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
+
+    def train_epoch(self) -> list[dict]:
+        start = time.perf_counter()
+        device = self.data.inputs.device
+        order = (
+            torch.stack(
+                [
+                    torch.randperm(len(self.data), generator=_generator(seed, self.epoch))[
+                        : self.steps * self.batch_size
+                    ]
+                    for seed in self.seeds
+                ]
+            )
+            .view(len(self.seeds), self.steps, self.batch_size)
+            .to(device)
+        )
+        noise = None if self.augment is None else _generator(self.seeds[0], -1 - self.epoch)
+        total: Tensor | float = 0.0
+        for step in range(self.steps):
+            rate = self.rates[self.epoch * self.steps + step]
+            batch = self.data.take(order[:, step])
+            total = total + self.step(batch if self.augment is None else self.augment(batch, noise), rate)
+        trained = (total / self.steps).double().cpu()
+        errors = trained if self.validation is None else self.errors(self.validation).cpu()
+        rate = self.rates[min(self.epoch * self.steps + self.steps - 1, len(self.rates) - 1)]
+        self.epoch += 1
+        self._keep_best(trained, errors)
+        self.seconds += time.perf_counter() - start
+        rows = [
+            {
+                "member": m,
+                "epoch": self.epoch,
+                "seconds": round(self.seconds, 3),
+                "learning_rate": rate,
+                **{f"train_error_{k + 1}": e for k, e in enumerate(trained[m].tolist())},
+                **(
+                    {}
+                    if self.validation is None
+                    else {f"validation_error_{k + 1}": e for k, e in enumerate(errors[m].tolist())}
+                ),
+            }
+            for m in range(len(self.seeds))
+            if not self.stopped[m] or self.stopped[m].startswith(f"epoch {self.epoch}:")
+        ]
+        self.rows += rows
+        return rows
+
+    def step(self, batch: Rows, rate: float) -> Tensor:
+        """One step of Adam on the sum of the members' losses, which share no parameter; gives E_k of the batch, (M, n)."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        self.optimiser.zero_grad(set_to_none=True)
+        errors = self.objective.level_errors(
+            self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed
+        )
+        self.objective.loss(errors).sum().backward()
+        self.optimiser.step()
+        return errors.detach()
+
+    @torch.no_grad()
+    def errors(self, rows: Rows) -> Tensor:
+        """E_k of every member over all rows, (M, n)."""
+        total, count = 0.0, 0
+        for part in rows.chunks(EVALUATION_ROWS):
+            size = part.inputs.shape[1]
+            levels = self.network.standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
+            total = (
+                total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
+            )
+            count += size
+        return total / count
+
+    def _keep_best(self, trained: Tensor, errors: Tensor) -> None:
+        """Keep the weights of members that are better than before, and end those that stopped improving or are not finite."""
+        objective = replace(
+            self.objective,
+            level_weights=None if self.objective.level_weights is None else self.objective.level_weights.double().cpu(),
+        )
+        loss, running = objective.loss(errors), torch.tensor([not word for word in self.stopped])
+        finite = torch.isfinite(loss) & torch.isfinite(trained).all(-1)
+        better = finite & running & ((loss < self.best_loss) | (self.validation is None))
+        self.best_loss = torch.where(better, loss, self.best_loss)
+        self.best_epoch = torch.where(better, self.epoch, self.best_epoch)
+        if better.any():
+            on_device = better.to(self.data.inputs.device)
+            for best, parameter in zip(self.best, self.parameters):
+                if self.stacked:
+                    best.copy_(torch.where(on_device.view(-1, *(1,) * (best.ndim - 1)), parameter.detach(), best))
+                else:
+                    best.copy_(parameter.detach())
+        patience, peak = self.settings.patience, math.ceil(self.settings.warmup * self.settings.max_epochs)
+        for m in range(len(self.seeds)):
+            if running[m] and not finite[m]:
+                self.stopped[m] = f"epoch {self.epoch}: the loss is not finite"
+                tqdm.write(
+                    f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}"
+                )
+            elif (
+                running[m]
+                and patience is not None
+                and self.validation is not None
+                and self.epoch - max(int(self.best_epoch[m]), peak) >= patience
+            ):
+                self.stopped[m] = f"epoch {self.epoch}: no better validation loss in {patience} epochs"
+
+    def _progress_line(self, rows: list[dict]) -> str:
+        if not rows:
+            return ""
+        name = "train" if self.validation is None else "validation"
+        levels = sum(key.startswith("train_error_") for key in rows[0])
+        best = [min(row[f"{name}_error_{k + 1}"] for row in rows) for k in range(levels)]
+        shown = " ".join(f"{value:.4g}" for value in best[:6]) + (" ..." if levels > 6 else "")
+        return f"{name} error by level {shown}"
+
+    def state(self) -> dict:
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "best": self.best,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "stopped": self.stopped,
+            "rows": self.rows,
+        }
+
+    def restore(self, state: dict) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.best = [b.to(p.device) for b, p in zip(state["best"], self.parameters)]
+        for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
+            setattr(self, name, state[name])
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    """Random numbers of one epoch, from seed and epoch alone: a resumed training needs no saved state to go on as it would have."""
+    return torch.Generator().manual_seed((int(seed) * 1_000_003 + epoch) % 2**63)
+
+
+def _one_cycle(settings: Settings, steps: int) -> list[float]:
+    """Learning rate of every step of torch's one-cycle schedule (Smith and Topin, Super-convergence, 2018)."""
+    total = settings.max_epochs * steps
+    if total < 3:
+        return [settings.learning_rate] * total
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=settings.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=total, pct_start=settings.warmup, cycle_momentum=False
+    )
+    rates = []
+    for _ in range(total):
+        rates.append(schedule.get_last_lr()[0])
+        optimiser.step()
+        if len(rates) < total:
+            schedule.step()
+    return rates
