@@ -14,9 +14,9 @@ __all__ = ["written_whole"]
 
 @contextmanager
 def written_whole(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it becomes `path` at the end of the block, or vanishes if the block fails.
+    """A temporary path beside `path`; it becomes `path` at the end of the block, or vanishes if the block fails.
 
-    The folder is made. Its ending is that of `path`. Raises BadInput where the folder can't be written to.
+    The folder is made. The temporary path ends like `path`. Raises BadInput where the folder can't be written to.
     """
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")

@@ -24,7 +24,7 @@ HEAVY = "not water and not element H"
 
 @dataclass(frozen=True)
 class Label:
-    """What is looked at beside the CVs: the torsion of four atoms in radians, or, without atoms, a column of a table."""
+    """What is looked at beside the CVs: the torsion of four atoms in radians; without atoms, a column of a table."""
 
     name: str
     unit: str = ""
@@ -36,8 +36,8 @@ class Label:
 class Recipe:
     """How raw data become features: complete, written as JSON, and the same for training, gate and new data.
 
-    kind: "coordinates" (x, y, z of `atoms` in nm, aligned to `reference`), "distances" (nm, of `pairs`), "torsions" (sine and
-    cosine, of `torsions`), or "columns" (of a table: `names` are the columns).
+    kind: "coordinates" (x, y, z of `atoms` in nm, aligned to `reference`), "distances" (nm, of `pairs`), "torsions"
+    (sine and cosine, of `torsions`), or "columns" (of a table: `names` are the columns).
     names, units: of the D features. Atoms go by name ("CA", or "ALA2-CA" where CA alone is not clear).
     reference: (A, 3) positions in nm with mean zero, from the topology and fitted on nothing.
     """
@@ -66,9 +66,9 @@ class Recipe:
         """The recipe for a molecule.
 
         structure: mdtraj Trajectory whose first frame is the reference, or for distances and torsions a Topology.
-        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates, and distances of all pairs.
-        pairs: of atom names. torsions, labels: names out of phi, psi, omega, chi1 to chi4, or a mapping of a name to four
-        atoms. Raises BadInput for what the topology has not.
+        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates and distances of all pairs.
+        pairs: of atom names. torsions, labels: names out of phi, psi, omega, chi1 to chi4, or a mapping of a name to
+        four atoms. Raises BadInput for what the topology has not.
         """
         topology = getattr(structure, "topology", structure)
         full = atom_names(topology)
@@ -191,9 +191,10 @@ class Recipe:
 
 
 def align(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Positions (N, A, 3) moved and turned, never mirrored, each frame to the least squares distance from reference (A, 3) of mean zero.
+    """Positions (N, A, 3), each frame moved and turned, never mirrored, as near as can be to the reference (A, 3).
 
-    The rotation is Kabsch's by singular values (Acta Cryst. A32, 922, 1976; A34, 827, 1978), for all frames at once.
+    Least squares, with the reference's mean at zero. The rotation is Kabsch's, by singular values (Acta Cryst. A32,
+    922, 1976, and A34, 827, 1978), for all frames at once.
     """
     centred = positions - positions.mean(axis=1, keepdims=True, dtype=float)
     u, _, vt = np.linalg.svd(centred.swapaxes(1, 2) @ reference)
@@ -202,7 +203,7 @@ def align(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def atom_names(topology) -> list[str]:
-    """A name for every atom, as "ALA2-CA"; with the chain's number in front, as "1:ALA2-CA", where that is in two chains."""
+    """A name for every atom, as "ALA2-CA", or "1:ALA2-CA", with the chain's number, where that is in two chains."""
     names = [str(atom) for atom in topology.atoms]
     count = Counter(names)
     return [

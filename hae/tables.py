@@ -22,7 +22,7 @@ FILE = "<file>"  # as a group: every file is one trajectory
 
 
 def load_table(path: str | os.PathLike) -> pd.DataFrame:
-    """The table of a .csv or .parquet file, columns as they stand. Raises BadInput, with the reason, for what is not a table."""
+    """The table of a .csv or .parquet file, columns as they stand. Raises BadInput for what is not a table."""
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"{path}: no such file; allowed: a CSV or Parquet file")
@@ -81,7 +81,8 @@ def _is_number(text: str) -> bool:
 def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: str = "error") -> np.ndarray:
     """Columns of a table as float64 (N, D).
 
-    missing: "error", or "mask" to let NaN (never infinity) pass. Raises BadInput that names place, column and first bad row, counted from 1.
+    missing: "error", or "mask" to let NaN (never infinity) pass.
+    Raises BadInput that names place, column and first bad row, counted from 1.
     """
     values = np.empty((len(table), len(columns)))
     for j, name in enumerate(columns):
@@ -95,7 +96,8 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             text = np.flatnonzero(np.isnan(numeric) & column.notna().to_numpy())
             if len(text):
                 raise BadInput(
-                    f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
+                    f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; "
+                    "allowed: numbers"
                 )
             values[:, j] = numeric
         bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
@@ -125,11 +127,14 @@ def table_frames(
     units: dict[str, str] | None = None,
     periods: dict[str, float] | None = None,
     missing: str = "error",
+    name: str | None = None,
 ) -> Frames:
-    """Frames of the rows of a table; `place` (a file name) opens every error and, with group="<file>", its stem is the trajectory.
+    """Frames of the rows of a table; `place` (its file) opens every error.
 
-    columns: the features, None for all columns that have no other duty. group: column that names the trajectory of a row, whose rows follow each
-    other in time; None where rows stand alone. id: a column left out of the features. weights: column of positive weights. units, periods: by column.
+    columns: the features; None for all columns that have no other duty. id: a column left out of the features.
+    group: column that names the trajectory of a row, whose rows follow each other in time; "<file>" where the file is
+    one trajectory, called `name` or as the file; None where rows stand alone.
+    weights: column of positive weights. units, periods: by column. missing: as in `numbers`.
     """
     units, periods = units or {}, periods or {}
     duties = {name for name in (*labels, group, id, weights) if name is not None} - {FILE}
@@ -146,7 +151,7 @@ def table_frames(
     if group is None:
         trajectory, frame = np.full(len(table), ""), np.arange(len(table))
     elif group == FILE:
-        trajectory, frame = np.full(len(table), Path(place).stem), np.arange(len(table))
+        trajectory, frame = np.full(len(table), name or Path(place).stem), np.arange(len(table))
     else:
         trajectory = table[group].astype(str).to_numpy(dtype=str)
         frame = table.groupby(trajectory, sort=False).cumcount().to_numpy()
@@ -155,7 +160,8 @@ def table_frames(
         weight = numbers(table, [weights], place)[:, 0]
         if not np.all(weight > 0):
             raise BadInput(
-                f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
+                f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; "
+                "allowed: positive weights"
             )
     return Frames(
         values=values,

@@ -1,4 +1,4 @@
-"""Trajectories: files of molecules read in pieces, checked, and turned into Frames by a recipe (mdtraj, nm, radians)."""
+"""Trajectories: files of molecules, read in pieces, checked, and turned into Frames by a recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PIECE_BYTES = 100e6  # of positions held at once
 
 
 def load_structure(path: str | os.PathLike):
-    """The topology file as an mdtraj Trajectory (its first frame the positions), or a Topology for a file without positions."""
+    """The topology file as an mdtraj Trajectory, or as a Topology where it has no positions."""
     mdtraj = _mdtraj()
     if not Path(path).is_file():
         raise BadInput(f"{path}: no such file; allowed: a topology, such as PDB or GRO")
@@ -89,7 +89,7 @@ def _pieces(path: Path, topology) -> Iterator:
         bad = ~(abs(piece.xyz).max(axis=(1, 2)) < 1e6)
         if bad.any():
             raise BadInput(
-                f"{path}: frame {first + int(bad.argmax())}: a position that is not a finite number; allowed: finite positions"
+                f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions"
             )
         yield piece
         first += len(piece)
@@ -110,7 +110,7 @@ def _atoms(path: Path) -> int | None:
 
 
 def _check_dcd(path: Path, atoms: int) -> None:
-    """A DCD that was cut short reads as a shorter one, with a word on stdout only; its header knows how many frames it had."""
+    """A DCD that was cut short reads as a shorter one, without an error; its header knows how many frames it had."""
     with open(path, "rb") as file:
         head = file.read(12)
     with _quiet():

@@ -1,4 +1,4 @@
-"""Stage simulate: alanine dipeptide by OpenMM, several walkers side by side, as a topology and one DCD file a walker."""
+"""Stage simulate: alanine dipeptide by OpenMM, walkers side by side, as a topology and one DCD file a walker."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def simulate() -> None:
 def run_walkers(settings, folder: Path, threads: int) -> None:
     """Run the walkers as processes, `threads` at a time, and move their files to `folder` when all are there.
 
-    settings: temperature (K), friction_per_ps, walkers, nanoseconds (of each), save_every_ps, seed. The same settings give the same files on one
-    machine. Raises BadInput if a walker fails; `folder` then stays as it was.
+    settings: temperature (K), friction_per_ps, walkers, nanoseconds (of each), save_every_ps, seed. The same settings
+    give the same files on one machine. Raises BadInput if a walker fails; `folder` then stays as it was.
     """
     try:
         import openmm  # noqa: F401

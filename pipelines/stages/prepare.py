@@ -1,0 +1,158 @@
+"""Stage prepare: trajectories or tables -> features and labels, split by blocks, with the recipe that makes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hae.errors import BadInput
+from hae.files import written_whole
+from hae.frames import SIDES, Frames, concatenate, split_rows
+from hae.molecules import Recipe
+from hae.tables import load_table, table_frames
+from hae.trajectories import load_structure, read_trajectories
+from pipelines import params
+from pipelines.stages import run_stage
+
+__all__ = ["find_files", "from_tables", "from_trajectories", "main", "prepare", "split"]
+
+
+def prepare() -> None:
+    """Make data/prepared/frames.parquet and data/prepared/recipe.json as the section prepare of params.yaml says."""
+    settings = params.load().prepare
+    files = find_files(settings.trajectories)
+    if settings.features == "columns":
+        frames, recipe, ids = from_tables(settings, files)
+    else:
+        frames, recipe = from_trajectories(settings, files)
+        ids = None
+    frames = split(frames, settings.split, ids)
+    folder = Path("data/prepared")
+    with written_whole(folder / "recipe.json") as partial:
+        partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
+        frames.write(folder / "frames.parquet")
+    print("\n".join(f"prepare: {line}" for line in summary(frames, recipe)))
+
+
+def find_files(patterns: Sequence[str]) -> dict[str, Path]:
+    """Name -> file, for files and patterns. A name is the path behind the fixed part of the pattern, without ending.
+
+    So `runs/*/md.xtc` gives "a/md" and "b/md", and a file keeps its name, and its blocks their sides, when others come.
+    Raises BadInput if a pattern matches nothing or two files have one name.
+    """
+    files: dict[str, Path] = {}
+    for pattern in patterns:
+        parts = Path(pattern).parts
+        fixed = next((i for i, part in enumerate(parts[:-1]) if set(part) & set("*?[")), len(parts) - 1)
+        base, rest = Path(*parts[:fixed]), str(Path(*parts[fixed:]))
+        found = (
+            sorted(path for path in base.glob(rest) if path.is_file()) if set(rest) & set("*?[") else [Path(pattern)]
+        )
+        if not found:
+            raise BadInput(f"prepare.trajectories: {pattern} matches no file; allowed: files that are there")
+        for path in found:
+            name = path.relative_to(base).with_suffix("").as_posix()
+            if files.setdefault(name, path) != path:
+                raise BadInput(
+                    f"prepare.trajectories: {files[name]} and {path} would both be named '{name}'; "
+                    "allowed: a name each, or a pattern such as runs/*/md.xtc, whose folders become part of the name"
+                )
+    return files
+
+
+def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
+    """Frames and recipe of molecules. settings: the section prepare."""
+    if settings.topology is None:
+        raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a PDB file")
+    structure = load_structure(settings.topology)
+    recipe = Recipe.for_molecule(
+        structure,
+        settings.features,
+        atoms=settings.atoms,
+        pairs=settings.pairs,
+        torsions=settings.torsions,
+        labels=settings.labels,
+    )
+    return read_trajectories(recipe, files, structure), recipe
+
+
+def from_tables(settings, files: dict[str, Path]) -> tuple[Frames, Recipe, np.ndarray | None]:
+    """Frames and recipe of tables, and the id of each row, or None. settings: the section prepare."""
+    parts, ids, columns = [], [], settings.columns
+    home: dict[str, Path] = {}
+    for name, path in files.items():
+        table = load_table(path)
+        part = table_frames(
+            table,
+            str(path),
+            columns=columns,
+            labels=settings.labels,
+            group=settings.group,
+            id=settings.id,
+            weights=settings.weights,
+            units=settings.units,
+            periods=settings.periods,
+            name=name,
+        )
+        columns = part.features  # those of the first file
+        for trajectory in set(part.trajectory) - {""}:
+            if home.setdefault(trajectory, path) != path:
+                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: a name each")
+        parts.append(part)
+        if settings.id is not None:
+            ids.append(table[settings.id].astype(str).to_numpy())
+    frames = concatenate(parts)
+    return frames, Recipe.for_table(frames), np.concatenate(ids) if ids else None
+
+
+def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:
+    """The frames with their sides. settings: prepare.split. Raises BadInput if a side is empty."""
+    sides = split_rows(
+        frames.trajectory,
+        frames.frame,
+        block_frames=settings.block_frames,
+        gap_frames=settings.gap_frames,
+        shares=settings.shares,
+        salt=settings.salt,
+        ids=ids,
+        values=frames.values,
+    )
+    frames = replace(frames, split=sides)
+    counts = frames.counts()
+    empty = [side for side in SIDES if counts[side] == 0]
+    if empty:
+        raise BadInput(
+            f"prepare.split: no frames for {' and '.join(empty)} ({_listed(counts)}); allowed: some on every side, "
+            "by more data, smaller blocks, other shares or another salt"
+        )
+    return frames
+
+
+def summary(frames: Frames, recipe: Recipe) -> list[str]:
+    """What was found, in a few lines."""
+    trajectories = len(set(frames.trajectory) - {""})
+    units = ", ".join(sorted({unit for unit in frames.units if unit})) or "no unit"
+    lines = [
+        f"{len(frames)} frames{f' of {trajectories} trajectories' if trajectories else ''}, "
+        f"{frames.n_features} features ({recipe.kind}, {units}), labels: {', '.join(frames.labels.columns) or 'none'}",
+        _listed(frames.counts()),
+    ]
+    constant = frames.constant()
+    if constant:
+        lines.append(f"constant, kept but without information: {', '.join(constant)}")
+    return lines
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{side} {number}" for side, number in counts.items())
+
+
+def main() -> None:
+    run_stage(prepare)
+
+
+if __name__ == "__main__":
+    main()
