@@ -109,7 +109,7 @@ class Report(Section):
 
 
 class Record(Section):
-    name: Name
+    model_name: Name
 
 
 class Promote(Section):

@@ -1,0 +1,123 @@
+"""Child processes that end with the flow, and the lock that lets one retraining work in a checkout."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from hae.errors import BadInput
+
+__all__ = ["Busy", "device_lock", "identity", "only_one", "run", "stop_all"]
+
+_running: set[subprocess.Popen] = set()
+_stopping = threading.Event()
+_held: dict[Path, int] = {}
+
+
+class Busy(BadInput):
+    """Another retraining works in this checkout."""
+
+
+def identity() -> str:
+    """This process as "pid start-time": what its children watch (see `pipelines.stages.run_stage`)."""
+    return f"{os.getpid()} {psutil.Process().create_time()}"
+
+
+def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:
+    """Run a command in a process group of its own, hand its output to `say` line by line, and give its exit code.
+
+    Of a progress bar, which overwrites its line, one state every few seconds and the last are handed on.
+    """
+    if _stopping.is_set():
+        return -signal.SIGTERM
+    child = subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        start_new_session=True, env=os.environ | {"HAE_PARENT": identity()},
+    )
+    _running.add(child)
+    # However the child ends, its group ends with it: a trainer may outlive the DVC that started it.
+    threading.Thread(target=lambda: (child.wait(), _stop(child)), daemon=True).start()
+    try:
+        for line in _lines(child.stdout):
+            say(line)
+        return child.wait()
+    finally:
+        _stop(child)
+        _running.discard(child)
+
+
+def stop_all() -> None:
+    """End every process group that `run` started, and start no more."""
+    _stopping.set()
+    for child in list(_running):
+        _stop(child)
+
+
+def _stop(child: subprocess.Popen) -> None:
+    """End what is left of a child's process group."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
+    child.wait()
+
+
+def _lines(stream, seconds: float = 5.0) -> Iterator[str]:
+    """Lines in their final state; of the states that a carriage return overwrites, one every few seconds."""
+    pending, shown = b"", time.monotonic()
+    while chunk := os.read(stream.fileno(), 65536):
+        *whole, pending = (pending + chunk).split(b"\n")
+        for line in whole:
+            yield from _text(line)
+        *states, last = pending.split(b"\r")
+        pending = last or (states[-1] + b"\r" if states else b"")
+        if states and time.monotonic() - shown > seconds:
+            shown = time.monotonic()
+            yield from _text(states[-1])
+    yield from _text(pending)
+
+
+def _text(line: bytes) -> Iterator[str]:
+    states = [state for state in line.decode(errors="replace").split("\r") if state.strip()]
+    yield from (state.rstrip() for state in states[-1:])
+
+
+@contextmanager
+def only_one(project: Path) -> Iterator[None]:
+    """Hold the checkout's lock. Raises Busy, which says who holds it. Within one process it may be entered again."""
+    path = project / ".hae" / "lock"
+    if path in _held:
+        yield
+        return
+    with open(path, "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip()
+            raise Busy(f"{project}: a retraining is at work here already ({holder}); wait for it, or end it") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {' '.join(sys.argv[:2])}\n")
+        file.flush()
+        _held[path] = file.fileno()
+        try:
+            yield
+        finally:
+            del _held[path]
+            file.truncate(0)
+
+
+@contextmanager
+def device_lock(folder: Path = Path("/tmp")) -> Iterator[None]:
+    """Hold the machine's GPU among the checkouts of one person: waits until it is free."""
+    with open(folder / f"hae-gpu-{os.getuid()}.lock", "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
