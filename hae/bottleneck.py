@@ -63,9 +63,7 @@ class Bottleneck(nn.Module):
         """CVs (..., n) as (..., C): an angle as its cosine and sine, others as they are."""
         return torch.cat(
             [
-                torch.cat([cvs[..., i : i + 1].cos(), cvs[..., i : i + 1].sin()], dim=-1)
-                if kind == "circular"
-                else cvs[..., i : i + 1]
+                torch.cat([cvs[..., i : i + 1].cos(), cvs[..., i : i + 1].sin()], dim=-1) if kind == "circular" else cvs[..., i : i + 1]
                 for i, kind in enumerate(self.kinds)
             ],
             dim=-1,

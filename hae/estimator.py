@@ -166,9 +166,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             ensure_all_finite=True if self.missing == "error" else "allow-nan",
         )
         if len(kinds) > X.shape[1]:
-            raise BadInput(
-                f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}"
-            )
+            raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}")
         device = resolve_device(self.device)
         groups = None if groups is None else np.asarray(groups).astype(str)
         if groups is not None and groups.shape != (len(X),):
@@ -176,9 +174,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.split_ = (
             np.asarray(split)
             if split is not None
-            else split_or_warn(
-                X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames
-            )
+            else split_or_warn(X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames)
         )
         pairs = make_pairs(X, groups, frame, self.split_, lag=self.lag, target=target, weights=sample_weight)
         pairs = {side: part for side, part in pairs.items() if len(part)}
@@ -224,9 +220,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             part = pairs[side]
             return score_frames(self.network_, part.inputs, part.targets, self.metric_root_, part.weights)
 
-        self.explained_variance_ratio_ = score(
-            next(side for side in ("test", "validation", "train") if side in pairs)
-        ).gains
+        self.explained_variance_ratio_ = score(next(side for side in ("test", "validation", "train") if side in pairs)).gains
         self.train_fve_ = score("train").fve
         self.validation_fve_ = score("validation").fve if "validation" in pairs else self.train_fve_
         self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=self.level_weights))
@@ -235,16 +229,12 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def transform(self, X):
         """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
         X = self._rows(X)
-        return np.concatenate(
-            chunked(self.network_, X, lambda network, s: network.encode(_filled(network, s)).cpu().numpy())
-        )
+        return np.concatenate(chunked(self.network_, X, lambda network, s: network.encode(_filled(network, s)).cpu().numpy()))
 
     def reconstruct(self, X, level=None):
         """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
         X, k = self._rows(X), self._level(level)
-        return np.concatenate(
-            chunked(self.network_, X, lambda network, s: network(_filled(network, s))[1][k].cpu().numpy())
-        )
+        return np.concatenate(chunked(self.network_, X, lambda network, s: network(_filled(network, s))[1][k].cpu().numpy()))
 
     def inverse_transform(self, cvs, level=None):
         """q_level (N, D') of CVs (N, n_cvs); level None: the last."""
@@ -296,19 +286,14 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         networks, about, tensors = load_networks(directory, network)
         model = cls(
-            **{
-                name: tuple(value) if isinstance(value, list) and name != "cv" else value
-                for name, value in about["params"].items()
-            },
+            **{name: tuple(value) if isinstance(value, list) and name != "cv" else value for name, value in about["params"].items()},
             network=network,
         )
         for name, value in about["fitted"].items():
             setattr(
                 model,
                 name,
-                np.asarray(value, dtype=object if name == "feature_names_in_" else None)
-                if isinstance(value, list)
-                else value,
+                np.asarray(value, dtype=object if name == "feature_names_in_" else None) if isinstance(value, list) else value,
             )
         model.members_ = [member.requires_grad_(False) for member in networks.values()]
         model.network_ = model.members_[0]
@@ -358,9 +343,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             ("scale", SCALES),
             ("missing", ("error", "mask")),
         ):
-            require(
-                name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}"
-            )
+            require(name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}")
         require("hidden", lambda widths: all(map(whole(1), widths)), "widths of 1 or more")
         kinds = (self.cv,) * self.n_cvs if isinstance(self.cv, str) else tuple(self.cv)
         require(
@@ -385,9 +368,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """What a checkpoint belongs to: parameters, seeds, and the numbers it is trained on."""
         ignored = {"device", "verbose", "augment", "network", "feature_weights"}
         params = {name: _plain(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
-        digest = hashlib.sha256(
-            json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode()
-        )
+        digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
         tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
         for tensor in [*tensors, self.metric_root_]:
             digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()))
@@ -437,10 +418,4 @@ def _plain(value):
     """A parameter or a fitted attribute as JSON has it."""
     if isinstance(value, np.ndarray | tuple):
         return [_plain(item) for item in value]
-    return (
-        value.item()
-        if isinstance(value, np.generic)
-        else value
-        if isinstance(value, str | int | float | list | None)
-        else str(value)
-    )
+    return value.item() if isinstance(value, np.generic) else value if isinstance(value, str | int | float | list | None) else str(value)

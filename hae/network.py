@@ -134,9 +134,7 @@ class Decoder(nn.Module):
     def __init__(self, factory: Callable[[int], nn.Module], owner: Tensor):
         super().__init__()
         adjacency = self.reads(int(owner.max()) + 1)[:, owner]
-        self.outputs = (
-            factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
-        )
+        self.outputs = factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
 
     @staticmethod
     def reads(n: int) -> Tensor:

@@ -58,9 +58,7 @@ class Objective:
     level_weights: Tensor | None = None
     root: Tensor | None = None
 
-    def level_errors(
-        self, levels: Tensor, target: Tensor, weights: Tensor | None = None, observed: Tensor | None = None
-    ) -> Tensor:
+    def level_errors(self, levels: Tensor, target: Tensor, weights: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """E_k, (..., n): mean over frames, weighted by ``weights`` (..., N) of mean 1 over the data set."""
         if weights is None and observed is None and self.root is None:
             return (target.unsqueeze(-3) - levels).square().mean((-2, -1))

@@ -59,14 +59,8 @@ class Pairs:
 
         missing = np.isnan(self.targets)
         inputs = tensor(self.inputs, standard.input_mean, standard.input_scale)
-        targets = (
-            inputs if self.targets is self.inputs else tensor(self.targets, standard.output_mean, standard.output_scale)
-        )
-        weights = (
-            None
-            if self.weights is None
-            else torch.from_numpy((self.weights / self.weights.mean()).astype(np.float32)).to(device)
-        )
+        targets = inputs if self.targets is self.inputs else tensor(self.targets, standard.output_mean, standard.output_scale)
+        weights = None if self.weights is None else torch.from_numpy((self.weights / self.weights.mean()).astype(np.float32)).to(device)
         return Rows(
             inputs,
             targets,
@@ -111,13 +105,9 @@ def make_pairs(
     pairs = {}
     for side in ("train", "validation", "test"):
         now = np.flatnonzero((later >= 0) & (split == side))
-        pairs[side] = Pairs(
-            X[now], (X if target is None else target)[later[now]], None if weights is None else weights[now]
-        )
+        pairs[side] = Pairs(X[now], (X if target is None else target)[later[now]], None if weights is None else weights[now])
     if not len(pairs["train"]):
-        raise BadInput(
-            f"lag: {lag} leaves no pair of frames in the training rows; allowed: less than the length of a block"
-        )
+        raise BadInput(f"lag: {lag} leaves no pair of frames in the training rows; allowed: less than the length of a block")
     return pairs
 
 
@@ -151,9 +141,7 @@ def split_or_warn(
             gap_frames=gap_frames,
             shares=shares,
         )
-    sides = {
-        side: int((split == side).sum()) for side, share in zip(("train", "validation", "test"), shares) if share > 0
-    }
+    sides = {side: int((split == side).sum()) for side, share in zip(("train", "validation", "test"), shares) if share > 0}
     if min(sides.values()) >= SMALLEST_SIDE:
         return split
     warnings.warn(

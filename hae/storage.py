@@ -49,17 +49,13 @@ def load_networks(
         weights = load_file(directory / "weights.safetensors")
         specs = about.pop("networks")
     except FileNotFoundError as error:
-        raise BadInput(
-            f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to"
-        ) from None
+        raise BadInput(f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to") from None
     except Exception as error:  # safetensors and json have errors of their own for a damaged file
         raise BadInput(f"{directory}: not a saved model ({type(error).__name__}: {error})") from None
     networks = {}
     for name, spec in specs.items():
         if spec is None and build is None:
-            raise BadInput(
-                f"{directory}: holds the weights of a network of one's own; give load the function that builds it"
-            )
+            raise BadInput(f"{directory}: holds the weights of a network of one's own; give load the function that builds it")
         network = build() if spec is None else HierarchicalNetwork.mlp(**spec)
         state = {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
         network.to(state["input_mean"].dtype)

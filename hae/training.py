@@ -136,14 +136,10 @@ class _Run:
         self.augment = augment
         self.objective = objective.to(data.inputs)
         self.batch_size = min(settings.batch_size, max(SMALLEST_BATCH, len(data) // FEWEST_STEPS), len(data))
-        self.steps = (
-            len(data) // self.batch_size
-        )  # what is left of an epoch is less than a batch, and another part each time
+        self.steps = len(data) // self.batch_size  # what is left of an epoch is less than a batch, and another part each time
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.stacked = all(len(p) == len(seeds) for p in self.parameters)
-        self.optimiser = torch.optim.Adam(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
         self.rates = _one_cycle(settings, self.steps)
         self.epoch, self.seconds = 0, 0.0
         members = len(self.seeds)
@@ -194,9 +190,7 @@ class _Run:
         order = (
             torch.stack(
                 [
-                    torch.randperm(len(self.data), generator=_generator(seed, self.epoch))[
-                        : self.steps * self.batch_size
-                    ]
+                    torch.randperm(len(self.data), generator=_generator(seed, self.epoch))[: self.steps * self.batch_size]
                     for seed in self.seeds
                 ]
             )
@@ -222,11 +216,7 @@ class _Run:
                 "seconds": round(self.seconds, 3),
                 "learning_rate": rate,
                 **{f"train_error_{k + 1}": e for k, e in enumerate(trained[m].tolist())},
-                **(
-                    {}
-                    if self.validation is None
-                    else {f"validation_error_{k + 1}": e for k, e in enumerate(errors[m].tolist())}
-                ),
+                **({} if self.validation is None else {f"validation_error_{k + 1}": e for k, e in enumerate(errors[m].tolist())}),
             }
             for m in range(len(self.seeds))
             if not self.stopped[m] or self.stopped[m].startswith(f"epoch {self.epoch}:")
@@ -239,9 +229,7 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
-        errors = self.objective.level_errors(
-            self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed
-        )
+        errors = self.objective.level_errors(self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed)
         self.objective.loss(errors).sum().backward()
         self.optimiser.step()
         return errors.detach()
@@ -253,9 +241,7 @@ class _Run:
         for part in rows.chunks(EVALUATION_ROWS):
             size = part.inputs.shape[1]
             levels = self.network.standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
-            total = (
-                total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
-            )
+            total = total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
             count += size
         return total / count
 
@@ -281,9 +267,7 @@ class _Run:
         for m in range(len(self.seeds)):
             if running[m] and not finite[m]:
                 self.stopped[m] = f"epoch {self.epoch}: the loss is not finite"
-                tqdm.write(
-                    f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}"
-                )
+                tqdm.write(f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}")
             elif (
                 running[m]
                 and patience is not None
