@@ -1,12 +1,19 @@
 """The floor and the ceiling: principal components, and the plain autoencoder of as many nodes, as networks like the others."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from functools import partial
+
 import numpy as np
 import torch
 
+from hae.members import train_members
 from hae.network import HierarchicalNetwork
-from hae.objective import standardisation
+from hae.objective import Objective, standardisation
+from hae.pairs import Standard
+from hae.training import Rows, Settings
 
-__all__ = ["principal_components"]
+__all__ = ["plain_autoencoders", "principal_components"]
 
 
 def principal_components(
@@ -44,3 +51,44 @@ def principal_components(
         for k in range(n):
             decoder[k, k] = torch.from_numpy(back[k])
     return network.requires_grad_(False)
+
+
+def plain_autoencoders(
+    data: Rows,
+    validation: Rows | None,
+    standard: Standard,
+    kinds: Sequence[str],
+    *,
+    hidden: Sequence[int],
+    activation: str,
+    settings: Settings,
+    seeds: Sequence[int],
+    objective: Objective = Objective(),
+    progress: str | None = None,
+    on_epoch: Callable[[int, list[dict]], None] | None = None,
+) -> list[HierarchicalNetwork]:
+    """The plain autoencoder of k nodes for every k from 1 to the number of ``kinds``, each the best of several members.
+
+    What a network of k nodes can reach without a hierarchy: the ceiling of level k. For k = 1 all three networks are one.
+    """
+    best = []
+    for k in range(1, len(kinds) + 1):
+
+        def build(members, k=k):
+            sizes = data.inputs.shape[1], data.targets.shape[1]
+            network = HierarchicalNetwork.mlp(sizes[0], kinds[:k], "plain", hidden, activation, sizes[1], members)
+            network.scale_by(*astuple(standard))
+            return network
+
+        members = train_members(
+            build,
+            data,
+            validation,
+            objective,
+            settings,
+            seeds,
+            progress=progress and f"{progress}, {k} node" + "s" * (k > 1),
+            on_epoch=None if on_epoch is None else partial(on_epoch, k),
+        )
+        best.append(members.networks[0])
+    return best

@@ -25,7 +25,7 @@ from hae.scoring import chunked, score_frames
 from hae.storage import load_networks, save_networks
 from hae.training import Rows, Settings
 
-__all__ = ["HierarchicalAutoencoder"]
+__all__ = ["HierarchicalAutoencoder", "member_seeds"]
 
 
 class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -187,7 +187,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             None if self.metric_root_ is None else torch.as_tensor(self.metric_root_),
         )
         settings = Settings(self.batch_size, self.max_epochs, self.patience, self.learning_rate)
-        seeds = _seeds(self.random_state, self.n_seeds)
+        seeds = member_seeds(self.random_state, self.n_seeds)
         data = pairs["train"].rows(standard, device)
         validation = pairs["validation"].rows(standard, device) if "validation" in pairs else None
 
@@ -375,7 +375,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         return digest.hexdigest()[:32]
 
 
-def _seeds(random_state, n: int) -> list[int]:
+def member_seeds(random_state, n: int) -> list[int]:
     """n seeds; the first of them do not depend on how many follow."""
     if not isinstance(random_state, numbers.Integral):
         random_state = check_random_state(random_state).randint(2**31)

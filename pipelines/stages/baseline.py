@@ -1,0 +1,60 @@
+"""The floor and the ceiling: PCA at every level, and the plain autoencoder of k nodes for every k, in the variants' metric."""
+
+from pathlib import Path
+
+
+from hae.baselines import plain_autoencoders, principal_components
+from hae.devices import resolve_device, set_threads
+from hae.estimator import member_seeds
+from hae.frames import Frames
+from hae.pairs import Standard, make_pairs
+from hae.scoring import score_frames
+from hae.storage import save_networks
+from hae.training import Settings
+from pipelines import params
+from pipelines.stages import run_stage
+from pipelines.stages.train import write_json
+
+__all__ = ["baseline", "main"]
+
+
+def baseline() -> None:
+    """data/prepared/frames.parquet -> models/baseline (networks pca, plain-1..n), results/baseline/training.json."""
+    section = params.load().baseline
+    frames = Frames.read("data/prepared/frames.parquet")
+    set_threads()
+    device = resolve_device()
+    n = min(section.n_cvs, frames.n_features)
+    kinds = (section.cv,) * n if isinstance(section.cv, str) else section.cv[:n]
+    pairs = make_pairs(frames.values, frames.trajectory, frames.frame, frames.split, weights=frames.weights)
+    standard = Standard.of(pairs["train"], section.scale)
+    networks = {"pca": principal_components(pairs["train"].inputs, n, section.scale, pairs["train"].weights).float()}
+    plain = plain_autoencoders(
+        pairs["train"].rows(standard, device),
+        pairs["validation"].rows(standard, device),
+        standard,
+        kinds,
+        hidden=section.hidden,
+        activation=section.activation,
+        settings=Settings(section.batch_size, section.max_epochs, section.patience, section.learning_rate),
+        seeds=member_seeds(section.random_state, section.n_seeds),
+        progress="plain autoencoder",
+    )
+    networks |= {f"plain-{k}": network for k, network in enumerate(plain, start=1)}
+    save_networks(Path("models/baseline"), networks, {"params": section.model_dump(mode="json")})
+    part = pairs["validation"]
+    pca = score_frames(networks["pca"], part.inputs, weights=part.weights).fve
+    metrics = {f"pca_fve_{k}": float(value) for k, value in enumerate(pca, start=1)}
+    metrics |= {
+        f"plain_fve_{k}": float(score_frames(network, part.inputs, weights=part.weights).fve[-1])
+        for k, network in enumerate(plain, start=1)
+    }
+    write_json(Path("results/baseline/training.json"), {f"validation_{name}": value for name, value in metrics.items()})
+
+
+def main() -> None:
+    run_stage(baseline)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Train one variant on the training blocks; early stopping and the choice of the member look at the validation blocks."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from hae.devices import set_threads
+from hae.estimator import HierarchicalAutoencoder
+from hae.files import written_whole
+from hae.frames import Frames
+from pipelines import params, settings
+from pipelines.stages import run_stage
+
+__all__ = ["main", "train", "write_history", "write_json"]
+
+
+def train(variant: str) -> None:
+    """data/prepared/frames.parquet -> models/VARIANT, results/VARIANT/{history.csv, training.json}."""
+    section = params.load().variant(variant)
+    frames = Frames.read("data/prepared/frames.parquet")
+    set_threads()
+    rows = np.isin(frames.split, ("train", "validation"))  # test blocks serve evaluation alone
+    frames = frames.select(rows)
+    model = HierarchicalAutoencoder(variant=variant, verbose=True, **section.arguments())
+    model.fit(
+        frames.values,
+        groups=frames.trajectory,
+        frame=frames.frame,
+        split=frames.split,
+        sample_weight=frames.weights,
+        checkpoints=settings.home() / "checkpoints",
+        on_epoch=write_history(Path("results", variant, "history.csv")),
+    )
+    model.save(Path("models", variant))
+    metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
+    metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
+    metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
+    write_json(Path("results", variant, "training.json"), metrics)
+
+
+def write_history(path: Path):
+    """A function that appends rows to a CSV file as they come, so that others can follow a training. An old file is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+
+    def append(rows: list[dict]) -> None:
+        new = not path.exists()
+        with open(path, "a", newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+    return append
+
+
+def write_json(path: Path, content) -> None:
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def main() -> None:
+    run_stage(train)
+
+
+if __name__ == "__main__":
+    main()
