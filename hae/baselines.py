@@ -63,7 +63,7 @@ def plain_autoencoders(
     activation: str,
     settings: Settings,
     seeds: Sequence[int],
-    objective: Objective = Objective(),
+    objective: Objective | None = None,
     progress: str | None = None,
     on_epoch: Callable[[int, list[dict]], None] | None = None,
 ) -> list[HierarchicalNetwork]:
@@ -84,7 +84,7 @@ def plain_autoencoders(
             build,
             data,
             validation,
-            objective,
+            objective or Objective(),
             settings,
             seeds,
             progress=progress and f"{progress}, {k} node" + "s" * (k > 1),

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted, check_random_state, valida
 
 import hae
 from hae.bottleneck import WIDTHS
+from hae.canonical import canonicalise, match
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.members import train_members
@@ -214,6 +215,11 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             augment=None if self.augment is None else _augmentation(self.augment, standard),
         )
         self.members_, self.network_ = members.networks, members.networks[0]
+        train = pairs["train"]
+        for member in self.members_:
+            canonicalise(member, train.inputs, train.weights)
+            if member is not self.network_:  # members in one frame of reference can be compared
+                match(member, train.inputs, self.transform(train.inputs), kinds)
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
 
         def score(side):

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from hae.baselines import plain_autoencoders, principal_components
 from hae.devices import resolve_device, set_threads
 from hae.estimator import member_seeds
