@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from hae.errors import BadInput
+from pipelines import settings
 
-__all__ = ["Busy", "device_lock", "identity", "only_one", "run", "stop_all"]
+__all__ = ["Busy", "children", "device_lock", "end_with_parent", "holder", "identity", "only_one", "run"]
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
@@ -27,8 +28,43 @@ class Busy(BadInput):
 
 
 def identity() -> str:
-    """This process as "pid start-time": what its children watch (see `pipelines.stages.run_stage`)."""
+    """This process as "pid start-time"; a pid alone could by and by belong to another process."""
     return f"{os.getpid()} {psutil.Process().create_time()}"
+
+
+def end_with_parent(seconds: float = 1.0) -> None:
+    """End this process group once the process that HAE_PARENT names is gone: kill -9 of a flow tells nobody else."""
+    parent = os.environ.get("HAE_PARENT")
+    if not parent:
+        return
+    pid, started = parent.split()
+
+    def watch() -> None:
+        try:
+            process = psutil.Process(int(pid))
+            while abs(process.create_time() - float(started)) < 2 and _lives(process):
+                time.sleep(seconds)
+        except psutil.NoSuchProcess:
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def _lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+@contextmanager
+def children() -> Iterator[None]:
+    """Children that `run` starts inside the block end with it, however the block is left."""
+    _stopping.clear()
+    try:
+        yield
+    finally:
+        _stopping.set()
+        for child in list(_running):
+            _stop(child)
 
 
 def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:
@@ -54,19 +90,10 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int
         _running.discard(child)
 
 
-def stop_all() -> None:
-    """End every process group that `run` started, and start no more."""
-    _stopping.set()
-    for child in list(_running):
-        _stop(child)
-
-
 def _stop(child: subprocess.Popen) -> None:
     """End what is left of a child's process group."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     child.wait()
 
 
@@ -91,19 +118,17 @@ def _text(line: bytes) -> Iterator[str]:
 
 
 @contextmanager
-def only_one(project: Path) -> Iterator[None]:
-    """Hold the checkout's lock. Raises Busy, which says who holds it. Within one process it may be entered again."""
-    path = project / ".hae" / "lock"
+def only_one(project: Path, wait: bool = False) -> Iterator[None]:
+    """Hold the checkout's lock. Raises Busy, which says who holds it, unless `wait`. A process may enter it again."""
+    path = settings.home(project) / "lock"
     if path in _held:
         yield
         return
     with open(path, "a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip()
-            raise Busy(f"{project}: a retraining is at work here already ({holder}); wait for it, or end it") from None
+            raise Busy(f"{project}: a retraining is at work here already ({holder(project)}); wait for it, or end it") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {' '.join(sys.argv[:2])}\n")
         file.flush()
@@ -113,6 +138,19 @@ def only_one(project: Path) -> Iterator[None]:
         finally:
             del _held[path]
             file.truncate(0)
+
+
+def holder(project: Path) -> str:
+    """Who retrains in this checkout now; "" if nobody does."""
+    path = settings.home(project) / "lock"
+    if not path.exists():
+        return ""
+    text = path.read_text().strip()
+    try:
+        alive = text and _lives(process := psutil.Process(int(text.split()[1]))) and process.create_time() <= path.stat().st_mtime
+    except psutil.NoSuchProcess:
+        alive = False
+    return text if alive else ""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hae.errors import BadInput
 
-__all__ = ["artifact_root", "home", "prepare_environment", "project", "tracking_uri"]
+__all__ = ["artifact_root", "has_gpu", "home", "prepare_environment", "project", "tracking_uri"]
 
 
 def project(start: str | os.PathLike | None = None) -> Path:
@@ -35,6 +35,12 @@ def tracking_uri(project: Path | None = None) -> str:
 def artifact_root(project: Path | None = None) -> str:
     """Where a new experiment in the project's own sqlite file keeps its artifacts (a server has its own place)."""
     return (home(project) / "artifacts").as_uri()
+
+
+def has_gpu() -> bool:
+    """Whether stages work on a GPU here, told without torch: HAE_DEVICE, else whether NVIDIA's driver is loaded."""
+    device = os.environ.get("HAE_DEVICE", "auto")
+    return device.startswith("cuda") or (device == "auto" and Path("/proc/driver/nvidia").exists())
 
 
 def prepare_environment(project: Path | None = None) -> None:

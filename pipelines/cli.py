@@ -1,0 +1,159 @@
+"""The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
+
+import signal
+import sys
+from pathlib import Path
+
+try:
+    import click
+
+    from pipelines import settings
+except ModuleNotFoundError as missing:
+    sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
+
+from hae import __version__
+from hae.errors import BadInput
+
+__all__ = ["main"]
+
+NO_CHAMPION = 3
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 done, 2 what was given can't be used (one line says why), 3 no champion."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of the finally blocks
+    try:
+        hae(standalone_mode=False)
+    except BadInput as error:
+        _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(128 + signal.SIGINT)
+
+
+def _refuse(message: str) -> None:
+    print(" ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hae")
+@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+              help="The project; default: the nearest folder upwards with params.yaml and dvc.yaml.")
+@click.pass_context
+def hae(context: click.Context, project: Path | None) -> None:
+    """Hierarchical autoencoders: train both variants, know what each CV is worth, keep a champion."""
+    context.obj = project
+
+
+def _project() -> Path:
+    """The project of this call, with the environment of the tools set."""
+    project = settings.project(click.get_current_context().obj)
+    settings.prepare_environment(project)
+    return project
+
+
+@hae.command()
+@click.option("--promote/--no-promote", default=True, help="Whether the champion may change.  [default: promote]")
+def retrain(promote: bool) -> None:
+    """Do the main job: run what is stale, record it, decide on a champion."""
+    project = _project()
+    from pipelines import processes, promotion, retraining
+
+    with processes.only_one(project):
+        look = retraining.look(project, promote)
+        if look.complete:
+            click.echo("Nothing is stale and the record is whole: nothing to do.")
+            facts = retraining.facts(project, look.graph)
+            outcome = promotion.promote(project, facts) if promote else promotion.nominate(project, facts)
+        else:
+            click.echo(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
+            outcome = _flow(project, promote)
+    _tell(project, outcome)
+    sys.exit(0 if outcome.champion else NO_CHAMPION)
+
+
+def _flow(project: Path, promote: bool):
+    """Run the flow here. Raises BadInput with the one line of a flow that failed."""
+    from pipelines import flows
+
+    state = flows.retrain(str(project), promote, return_state=True)
+    if not state.is_completed():
+        raise BadInput(state.message or f"the flow ended as {state.name}")
+    return state.result()
+
+
+def _tell(project: Path, outcome) -> None:
+    from pipelines import retraining
+
+    rows = retraining.table(project, outcome)
+    click.echo(f"\n{retraining.to_text(rows)}\n" if rows else "")
+    click.echo(f"{outcome.action}: {outcome.reason}")
+    click.echo(f"champion: version {outcome.champion}" if outcome.champion else "champion: none")
+    for line in retraining.pages(project):
+        click.echo(line)
+
+
+@hae.command()
+def status() -> None:
+    """Say which model is champion, which candidate and why, what is stale, and how the last retrainings ended."""
+    from pipelines.status import status as lines
+
+    for line in lines(_project()):
+        click.echo(line)
+
+
+@hae.command()
+@click.option("--cron", required=True, metavar="'0 3 * * *'", help="When to retrain: minute, hour, day, month, weekday.")
+@click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
+@click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
+              help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
+def serve(cron: str, watch: int | None, port: int) -> None:
+    """Retrain on a schedule, and when the data change, until ended."""
+    project = _project()
+    from pipelines import serving
+
+    serving.serve(project, cron, watch, port)
+
+
+@hae.command()
+@click.argument("version")
+def promote(version: str) -> None:
+    """Make VERSION the champion."""
+    project = _project()
+    from pipelines import promotion
+
+    outcome = promotion.promote_version(project, version)
+    click.echo(f"{outcome.action}: {outcome.reason}")
+
+
+@hae.command()
+def rollback() -> None:
+    """Take the champion back for good: the one before it is champion again."""
+    project = _project()
+    from pipelines import promotion
+
+    outcome = promotion.rollback(project)
+    click.echo(f"{outcome.action}: {outcome.reason}")
+
+
+@hae.command()
+@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A .csv or .parquet file.")
+@click.option("--version", help="Of the registered model; default: the champion.")
+def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, version: str | None) -> None:
+    """Write the CVs of new data, from the champion and by its own recipe."""
+    project = _project()
+    from pipelines.transform import transform as write
+
+    report = write(project, inputs, output, topology, version)
+    click.echo(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
+
+
+if __name__ == "__main__":
+    main()
