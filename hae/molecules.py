@@ -66,7 +66,7 @@ class Recipe:
         """The recipe for a molecule.
 
         structure: mdtraj Trajectory whose first frame is the reference, or for distances and torsions a Topology.
-        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates and distances of all pairs.
+        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates, distances of all pairs.
         pairs: of atom names. torsions, labels: names out of phi, psi, omega, chi1 to chi4, or a mapping of a name to
         four atoms. Raises BadInput for what the topology has not.
         """

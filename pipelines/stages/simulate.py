@@ -20,7 +20,12 @@ __all__ = ["main", "run_walkers", "simulate"]
 
 TOPOLOGY = Path(__file__).with_name("alanine-dipeptide.pdb")
 STEP_PS = 0.004  # hydrogens of 3 Da, their bonds fixed
+FRICTION_PER_PS = 1.0  # phi crosses its barrier about 1.5 times as often as with 5
 SETTLE_PS = 40  # run after the start and not saved
+# Peptide bonds (atoms of each omega) stay trans, as at room temperature, by a term that lifts cis by 100 kJ/mol. Without it
+# one of them turns in about 10 ns at 700 K and stays for up to a nanosecond: a state seen once, which no hold-out can judge.
+OMEGAS = ((1, 4, 6, 8), (8, 14, 16, 18))
+LIFT_KJ = 100.0
 # Where the walkers start, one after the other: phi and psi in degrees, in every basin of the molecule.
 STARTS = ((-75, 150), (-75, -20), (55, 40), (-150, 160), (65, -160), (-90, 60))
 
@@ -35,7 +40,7 @@ def simulate() -> None:
 def run_walkers(settings, folder: Path, threads: int) -> None:
     """Run the walkers as processes, `threads` at a time, and move their files to `folder` when all are there.
 
-    settings: temperature (K), friction_per_ps, walkers, nanoseconds (of each), save_every_ps, seed. The same settings
+    settings: temperature (K), walkers, nanoseconds (of each), save_every_ps, seed. The same settings
     give the same files on one machine. Raises BadInput if a walker fails; `folder` then stays as it was.
     """
     try:
@@ -105,15 +110,17 @@ def _walk(number: int, settings, frames: int, folder: Path, done, parent: int) -
 
 
 def _simulate_walker(number: int, settings, frames: int, folder: Path, done, parent: int) -> None:
-    from openmm import LangevinMiddleIntegrator, Platform, app, unit
+    from openmm import LangevinMiddleIntegrator, PeriodicTorsionForce, Platform, app, unit
 
     pdb = app.PDBFile(str(TOPOLOGY))
     system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
         pdb.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=3 * unit.dalton
     )
-    integrator = LangevinMiddleIntegrator(
-        settings.temperature * unit.kelvin, settings.friction_per_ps / unit.picosecond, STEP_PS * unit.picosecond
-    )
+    keep_trans = PeriodicTorsionForce()
+    for atoms in OMEGAS:
+        keep_trans.addTorsion(*atoms, 1, 0.0, LIFT_KJ / 2)  # LIFT_KJ / 2 (1 + cos omega)
+    system.addForce(keep_trans)
+    integrator = LangevinMiddleIntegrator(settings.temperature * unit.kelvin, FRICTION_PER_PS / unit.picosecond, STEP_PS * unit.picosecond)
     seeds = np.random.SeedSequence([settings.seed, number]).generate_state(2) >> 1
     integrator.setRandomNumberSeed(int(seeds[0]) or 1)  # 0 would mean a random one
     # Reference: for 22 atoms the fastest platform, and the same numbers every time.
