@@ -140,7 +140,7 @@ def test_a_table_recipe_takes_its_columns_and_needs_no_labels_of_new_data():
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": 2}', '{"version": 1, "kind": "columns"}'])
 def test_what_is_not_a_recipe_is_refused(text):
-    with pytest.raises(BadInput, match="^recipe: "):
+    with pytest.raises(BadInput, match=r"^recipe: "):
         Recipe.from_json(text)
 
 
