@@ -39,9 +39,7 @@ def load_table(path: str | os.PathLike) -> pd.DataFrame:
             _check_names(path, names)
             with warnings.catch_warnings():  # a row longer than the header is only a warning to pandas
                 warnings.simplefilter("error", pd.errors.ParserWarning)
-                table = pd.read_csv(
-                    path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False
-                )
+                table = pd.read_csv(path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False)
             table.columns = [name.strip() for name in names]
     except (
         pa.ArrowException,
@@ -96,17 +94,14 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             text = np.flatnonzero(np.isnan(numeric) & column.notna().to_numpy())
             if len(text):
                 raise BadInput(
-                    f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; "
-                    "allowed: numbers"
+                    f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
                 )
             values[:, j] = numeric
         bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
         if bad.any():
             row = int(np.argmax(bad))
             what = "a missing value (NaN)" if np.isnan(values[row, j]) else "an infinite value"
-            raise BadInput(
-                f"{place}: column '{name}', row {row + 1}: {what}, {bad.sum()} in this column; allowed: finite numbers"
-            )
+            raise BadInput(f"{place}: column '{name}', row {row + 1}: {what}, {bad.sum()} in this column; allowed: finite numbers")
     return values
 
 
@@ -137,16 +132,14 @@ def table_frames(
     weights: column of positive weights. units, periods: by column. missing: as in `numbers`.
     """
     units, periods = units or {}, periods or {}
-    duties = {name for name in (*labels, group, id, weights) if name is not None} - {FILE}
-    for name in duties:
-        if name not in table.columns:
-            raise BadInput(f"{place}: no column '{name}'; allowed: {_listed(table.columns)}")
+    duties = {*labels, group, id, weights} - {None, FILE}
+    for duty in duties:
+        if duty not in table.columns:
+            raise BadInput(f"{place}: no column '{duty}'; allowed: {_listed(table.columns)}")
     if columns is None:
-        columns = [name for name in table.columns if name not in duties]
+        columns = [column for column in table.columns if column not in duties]
     if not columns:
-        raise BadInput(
-            f"{place}: no column is left for the features; allowed: at least one beside labels, group, id and weights"
-        )
+        raise BadInput(f"{place}: no column is left for the features; allowed: at least one beside labels, group, id and weights")
     values = numbers(table, columns, place, missing)
     if group is None:
         trajectory, frame = np.full(len(table), ""), np.arange(len(table))
@@ -160,18 +153,17 @@ def table_frames(
         weight = numbers(table, [weights], place)[:, 0]
         if not np.all(weight > 0):
             raise BadInput(
-                f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; "
-                "allowed: positive weights"
+                f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
             )
     return Frames(
         values=values,
         features=tuple(columns),
-        units=tuple(units.get(name, "") for name in columns),
+        units=tuple(units.get(column, "") for column in columns),
         trajectory=trajectory,
         frame=frame.astype(np.int64),
         labels=pd.DataFrame(numbers(table, labels, place), columns=list(labels)),
-        label_units=tuple(units.get(name, "") for name in labels),
-        label_periods=tuple(periods.get(name) for name in labels),
+        label_units=tuple(units.get(label, "") for label in labels),
+        label_periods=tuple(periods.get(label) for label in labels),
         weights=weight,
     )
 

@@ -15,7 +15,7 @@ from hae.errors import BadInput
 from hae.frames import Frames, concatenate
 from hae.molecules import Recipe
 
-__all__ = ["load_structure", "read_trajectories"]
+__all__ = ["check_atoms", "load_structure", "read_trajectories"]
 
 PIECE_BYTES = 100e6  # of positions held at once
 
@@ -33,12 +33,20 @@ def load_structure(path: str | os.PathLike):
             except (ValueError, TypeError):  # asks for a topology: this is one, without positions
                 structure = mdtraj.load_topology(str(path))
     except Exception as error:  # mdtraj's parsers raise whatever they meet
-        raise BadInput(
-            f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO and others"
-        ) from None
+        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO and others") from None
     if structure.n_atoms == 0:
         raise BadInput(f"{path}: a topology without atoms; allowed: one atom or more")
     return structure
+
+
+def check_atoms(files: Mapping[str, str | os.PathLike], structure) -> None:
+    """Raises BadInput for the first file that is missing or whose number of atoms is not that of the structure."""
+    for path in map(Path, files.values()):
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; allowed: a trajectory")
+        atoms = _atoms(path)
+        if atoms not in (None, structure.n_atoms):  # None: the reader will say what is wrong
+            raise _does_not_fit(path, atoms, structure.n_atoms)
 
 
 def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Frames:
@@ -48,6 +56,7 @@ def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], st
     this topology, and for positions that are not finite.
     """
     topology = getattr(structure, "topology", structure)
+    check_atoms(files, structure)
     parts = []
     for name, path in files.items():
         first = 0
@@ -64,10 +73,8 @@ def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], st
 
 def _pieces(path: Path, topology) -> Iterator:
     mdtraj = _mdtraj()
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; allowed: a trajectory")
     if path.suffix == ".dcd":
-        _check_dcd(path, topology.n_atoms)
+        _check_dcd(path)
     frames = max(1, int(PIECE_BYTES / (12 * topology.n_atoms)))
     pieces = mdtraj.iterload(str(path), top=topology, chunk=frames)
     first = 0
@@ -76,21 +83,14 @@ def _pieces(path: Path, topology) -> Iterator:
             with _quiet():
                 piece = next(pieces, None)
         except Exception as error:  # mdtraj's readers raise whatever they meet
-            atoms = _atoms(path)
-            if atoms not in (None, topology.n_atoms):
-                raise _does_not_fit(path, atoms, topology.n_atoms) from None
-            raise BadInput(
-                f"{path}: can't be read after frame {first} ({_line(error)}); allowed: a whole trajectory"
-            ) from None
+            raise BadInput(f"{path}: can't be read after frame {first} ({_line(error)}); allowed: a whole trajectory") from None
         if piece is None:
             return
         if piece.n_atoms != topology.n_atoms:  # formats that bring their own topology
             raise _does_not_fit(path, piece.n_atoms, topology.n_atoms)
         bad = ~(abs(piece.xyz).max(axis=(1, 2)) < 1e6)
         if bad.any():
-            raise BadInput(
-                f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions"
-            )
+            raise BadInput(f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions")
         yield piece
         first += len(piece)
 
@@ -109,7 +109,7 @@ def _atoms(path: Path) -> int | None:
         return None
 
 
-def _check_dcd(path: Path, atoms: int) -> None:
+def _check_dcd(path: Path) -> None:
     """A DCD that was cut short reads as a shorter one, without an error; its header knows how many frames it had."""
     with open(path, "rb") as file:
         head = file.read(12)
@@ -121,10 +121,8 @@ def _check_dcd(path: Path, atoms: int) -> None:
             raise BadInput(f"{path}: can't be read ({_line(error)}); allowed: a whole DCD file") from None
     order = "<" if head[:4] == struct.pack("<i", 84) else ">"
     told = struct.unpack(order + "i", head[8:12])[0]
-    if told > found and _atoms(path) == atoms:
-        raise BadInput(
-            f"{path}: cut short: {found} whole frames of the {told} in its header; allowed: a whole DCD file"
-        )
+    if told > found:
+        raise BadInput(f"{path}: cut short: {found} whole frames of the {told} in its header; allowed: a whole DCD file")
 
 
 @contextmanager

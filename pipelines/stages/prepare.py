@@ -13,7 +13,7 @@ from hae.files import written_whole
 from hae.frames import SIDES, Frames, concatenate, split_rows
 from hae.molecules import Recipe
 from hae.tables import load_table, table_frames
-from hae.trajectories import load_structure, read_trajectories
+from hae.trajectories import check_atoms, load_structure, read_trajectories
 from pipelines import params
 from pipelines.stages import run_stage
 
@@ -48,9 +48,7 @@ def find_files(patterns: Sequence[str]) -> dict[str, Path]:
         parts = Path(pattern).parts
         fixed = next((i for i, part in enumerate(parts[:-1]) if set(part) & set("*?[")), len(parts) - 1)
         base, rest = Path(*parts[:fixed]), str(Path(*parts[fixed:]))
-        found = (
-            sorted(path for path in base.glob(rest) if path.is_file()) if set(rest) & set("*?[") else [Path(pattern)]
-        )
+        found = sorted(path for path in base.glob(rest) if path.is_file()) if set(rest) & set("*?[") else [Path(pattern)]
         if not found:
             raise BadInput(f"prepare.trajectories: {pattern} matches no file; allowed: files that are there")
         for path in found:
@@ -68,6 +66,7 @@ def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]
     if settings.topology is None:
         raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a PDB file")
     structure = load_structure(settings.topology)
+    check_atoms(files, structure)
     recipe = Recipe.for_molecule(
         structure,
         settings.features,
