@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import params, recording, settings, versioning
+from pipelines import params, promotion, recording, settings, versioning
 
 if TYPE_CHECKING:
     from pipelines.lineage import StageFacts
@@ -34,7 +34,8 @@ def look(project: Path, promote: bool = True) -> Look:
     """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
     graph = versioning.read_graph(project)
-    complete = not graph.stale and recording.complete(project, facts(project, graph), promote=promote)
+    known = {} if graph.stale else facts(project, graph)
+    complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
     return Look(graph, tuple(snapshots), complete)
 
 

@@ -1,0 +1,377 @@
+"""The only module that writes MLflow runs and versions: copies what the stages left on disk, once, however often it is called."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hae.errors import BadInput
+from pipelines import lineage, params, registry
+from pipelines.history import History
+from pipelines.lineage import Code, StageFacts
+from pipelines.store import Store, opened, plainly
+
+__all__ = ["FRAMES", "RECIPE", "Records", "complete", "initialise", "live", "record", "weights_digest"]
+
+BATCH = 1000  # metrics in one call: the most that MLflow takes
+FRAMES, RECIPE = Path("data/prepared/frames.parquet"), Path("data/prepared/recipe.json")
+INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
+HISTORY, WEIGHTS, WHOLE = "history", "weights", "recorded"  # tags of a run, written when their part is in
+
+
+@dataclass(frozen=True)
+class Records:
+    """runs: stage -> run id. versions: variant -> version. added: whether anything was written."""
+
+    runs: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    added: bool = False
+
+
+def initialise(project: Path) -> None:
+    """Make the database, the experiment and the folder if need be: once, before anything runs side by side."""
+    opened(project)
+
+
+@contextmanager
+def live(project: Path, stage: str, facts: StageFacts, retraining: str, every: float = 5.0) -> Iterator[None]:
+    """Copy a training's history to its run every few seconds while the block runs.
+
+    The record never stops a training: what fails here is tried again later, by `record` at the latest.
+    """
+    copier = _Copier(project, stage, facts, retraining)
+    done = threading.Event()
+    thread = threading.Thread(target=copier.work, args=(done, every), name=f"record {stage}", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        copier.failed = True
+        raise
+    finally:
+        done.set()
+        thread.join(timeout=2)
+
+
+def record(project: Path, facts: Mapping[str, StageFacts], retraining: str) -> Records:
+    """Write what is missing: a run a variant and one for the baselines, and a version a variant.
+
+    facts: stage ("train@collective", ..., "baseline") -> what DVC knows of it. A run is found by the key of its stage, so
+    repeating changes nothing. A version is made last, of files that are in the store already.
+
+    Raises:
+        BadInput: nothing trained yet, or the store is away, damaged or full.
+    """
+    store, code = opened(project), None
+    runs, versions, added = {}, {}, False
+    with plainly(store.uri):
+        for stage, its in facts.items():
+            weights = weights_digest(project, stage)
+            if not weights:
+                raise BadInput(f"models/{_name(stage)}: nothing trained there; allowed: record after training (hae retrain)")
+            run, content = _find(store, its, weights), _content(project, stage)
+            if not _is_whole(store, run, stage, content):
+                code = code or _code(project)
+                run = _Writer(store, project, stage, its, retraining, code).write(run, weights, content)
+                added = True
+            runs[stage] = run.info.run_id
+            if stage != "baseline":
+                versions[_name(stage)] = str(registry.version_of_run(store, run.info.run_id).version)
+    return Records(runs, versions, added)
+
+
+def complete(project: Path, facts: Mapping[str, StageFacts]) -> bool:
+    """Whether the records of these stages, of the files as they are on disk, are whole: a few queries."""
+    store = opened(project)
+    with plainly(store.uri):
+        return all(
+            _is_whole(store, _find(store, its, weights_digest(project, stage)), stage, _content(project, stage))
+            for stage, its in facts.items()
+        )
+
+
+def weights_digest(project: Path, stage: str) -> str:
+    """A name for the trained model that is on disk ("" if there is none)."""
+    files = sorted(file for file in (project / "models" / _name(stage)).glob("*") if file.is_file())
+    return lineage.digest({file.name: lineage.file_digest(file) for file in files}) if files else ""
+
+
+@dataclass
+class _Writer:
+    """Brings the run of one stage to what is on disk. Each step may find its work done."""
+
+    store: Store
+    project: Path
+    stage: str
+    facts: StageFacts
+    retraining: str
+    code: Code
+
+    def write(self, run, weights: str, content: str):
+        """All of it, the tag that says 'whole' last. Returns the run."""
+        client, name = self.store.client, _name(self.stage)
+        results = self.project / "results" / name
+        history, training = History.read(results / "history.csv"), _json(results / "training.json")
+        if run is not None and not _continues(run, history):
+            client.delete_run(run.info.run_id)  # a training that was killed left it
+            run = None
+        if run is None:
+            ended = min(file.stat().st_mtime for file in (self.project / "models" / name).iterdir())
+            run = self.begin(started=ended - history.seconds)
+        run_id = run.info.run_id
+        run = self.copy(run, history)
+        self.send(run_id, history.of_model(run.info.start_time))
+        with tempfile.TemporaryDirectory() as temporary:
+            _gather(self.project, name, Path(temporary))
+            client.log_artifacts(run_id, temporary)
+        client.set_tag(run_id, WEIGHTS, weights)
+        version = self.version(run, weights) if self.stage != "baseline" else None
+        self.final_metrics(run_id, results, version.model_id if version is not None else None)
+        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
+        receipt = lineage.receipt(self.facts, code, training=training, retraining=run.data.tags["retraining"], weights=weights)
+        if version is not None:
+            receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
+        client.log_dict(run_id, receipt, "receipt/receipt.json")
+        client.set_tag(run_id, WHOLE, content)
+        client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
+        return client.get_run(run_id)
+
+    def begin(self, started: float):
+        """A new run with all that is known before the stage starts: tags, params, data set, code."""
+        client, name = self.store.client, _name(self.stage)
+        tags = {
+            "key": self.facts.key,
+            "stage": self.stage,
+            "variant": name if self.stage != "baseline" else "",
+            "retraining": self.retraining,
+            "git_commit": self.code.commit,
+            "uncommitted_code": "yes" if self.code.patch else "",
+            "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
+            "params_hash": self.facts.params_hash,
+            "mlflow.source.name": self.facts.command,
+            "mlflow.source.type": "PROJECT",
+            "mlflow.source.git.commit": self.code.commit,
+        }
+        tags = {key: value for key, value in tags.items() if value}
+        run = client.create_run(self.store.experiment, start_time=int(started * 1000), run_name=name, tags=tags)
+        run_id = run.info.run_id
+        client.log_batch(run_id, params=_params(self.facts.params))
+        if self.code.patch:
+            client.log_text(run_id, self.code.patch, "receipt/uncommitted.patch")
+        for file in ("dvc.lock", "params.yaml"):
+            if (self.project / file).exists():
+                client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
+        client.log_inputs(run_id, datasets=[_dataset(self.project, self.facts)])
+        return client.get_run(run_id)
+
+    def copy(self, run, history: History):
+        """Send the epochs of every member that the run has not seen."""
+        seen = _seen(run)["rows"]
+        if len(history) <= seen:
+            return run
+        self.send(run.info.run_id, history.of_members(run.info.start_time, after=seen))
+        state = json.dumps({"rows": len(history), "digest": history.digest(len(history))})
+        self.store.client.set_tag(run.info.run_id, HISTORY, state)
+        return self.store.client.get_run(run.info.run_id)
+
+    def send(self, run_id: str, metrics: list) -> None:
+        for first in range(0, len(metrics), BATCH):
+            self.store.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+    def final_metrics(self, run_id: str, results: Path, model_id: str | None) -> None:
+        """The numbers of training.json and metrics.json that the run does not have yet, for the run and its model."""
+        from mlflow.entities import Metric
+
+        known, now = self.store.client.get_run(run_id).data.metrics, int(time.time() * 1000)
+        numbers = _json(results / "training.json") | _json(results / "metrics.json")
+        numbers = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
+        new = [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value]
+        self.send(run_id, new)
+
+    def version(self, run, weights: str):
+        """The version of a run, made if there is none: packed, uploaded, and only then registered."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        from hae import HierarchicalAutoencoder
+        from hae.frames import Frames
+        from pipelines import packaging
+
+        client, run_id, variant = self.store.client, run.info.run_id, _name(self.stage)
+        known = registry.version_of_run(self.store, run_id)
+        if known is not None and known.tags.get(WEIGHTS) == weights:
+            return known
+        self.forget_unregistered(run_id)
+        champion = registry.champion(self.store)
+        if champion is not None:
+            try:
+                champion = packaging.load(self.store, champion.version)
+            except BadInput:  # a champion whose files are gone must not stop the next model
+                champion = None
+        prepare = params.load(self.project / "params.yaml").prepare
+        split = prepare.split.model_dump(mode="json") | {"group": prepare.group, "id": prepare.id}
+        about = {"variant": variant, "key": self.facts.key, "split": split}
+        model = client.create_logged_model(self.store.experiment, variant, run_id, {"variant": variant}, dict(run.data.params))
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary) / "model"
+                matching = packaging.pack(
+                    folder,
+                    HierarchicalAutoencoder.load(self.project / "models" / variant).network_,
+                    Frames.read(self.project / FRAMES),
+                    self.project / RECIPE,
+                    champion,
+                    about,
+                    Model(artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id),
+                )
+                client.log_model_artifacts(model.model_id, str(folder))
+            client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+            client.finalize_logged_model(model.model_id, "READY")
+            tags = {WEIGHTS: weights, "matching": "; ".join(matching), "n_cvs": str(len(matching))}
+            tags |= {name: run.data.tags[name] for name in INHERITED if name in run.data.tags}
+            if not client.search_registered_models(f"name = '{self.store.name}'"):
+                client.create_registered_model(self.store.name)
+            return client.create_model_version(self.store.name, model.artifact_location, run_id, tags, model_id=model.model_id)
+        except BaseException:
+            with suppress(Exception):
+                client.delete_logged_model(model.model_id)
+            raise
+
+    def forget_unregistered(self, run_id: str) -> None:
+        """Delete models of this run that a killed call left without a version."""
+        registered = {version.model_id for version in registry.versions(self.store)}
+        for model in self.store.client.search_logged_models([self.store.experiment], f"source_run_id = '{run_id}'"):
+            if model.model_id not in registered:
+                self.store.client.delete_logged_model(model.model_id)
+
+
+class _Copier:
+    """Copies a history to its run while the training writes it; belongs to one thread."""
+
+    def __init__(self, project: Path, stage: str, facts: StageFacts, retraining: str):
+        self.began, self.failed, self.run, self.writer = time.time(), False, None, None
+        self.project, self.arguments = project, (project, stage, facts, retraining)
+        self.path, self.facts = project / "results" / _name(stage) / "history.csv", facts
+
+    def work(self, done: threading.Event, every: float) -> None:
+        last = False
+        while not last:
+            last = done.wait(every)
+            with suppress(Exception):
+                self.copy()
+        if self.failed and self.run is not None:
+            with suppress(Exception):
+                self.writer.store.client.set_terminated(self.run.info.run_id, "FAILED")
+
+    def copy(self) -> None:
+        if not self.path.exists() or self.path.stat().st_mtime < self.began - 1:
+            return  # what an earlier training left there
+        if self.writer is None:
+            store = opened(self.project)
+            if any(WEIGHTS in run.data.tags for run in _runs(store, self.facts)):
+                return  # trained again to the same key: `record` will say whether it is the same model
+            self.writer = _Writer(store, *self.arguments, _code(self.project))
+            self.run = _find(store, self.facts, weights="")
+            if self.run is not None:
+                store.client.update_run(self.run.info.run_id, status="RUNNING")
+        history = History.read(self.path)
+        if self.run is not None and not _continues(self.run, history):
+            self.writer.store.client.delete_run(self.run.info.run_id)
+            self.run = None
+        self.run = self.writer.copy(self.run or self.writer.begin(self.began), history)
+
+
+def _runs(store: Store, facts: StageFacts) -> list:
+    return store.client.search_runs([store.experiment], f"tags.key = '{facts.key}'", order_by=["attributes.start_time DESC"])
+
+
+def _find(store: Store, facts: StageFacts, weights: str):
+    """The run of this key with these weights, else one whose training has not been recorded to its end, else None."""
+    runs = _runs(store, facts)
+    same = [run for run in runs if weights and run.data.tags.get(WEIGHTS) == weights]
+    unfinished = [run for run in runs if WEIGHTS not in run.data.tags]
+    return (same or unfinished or [None])[0]
+
+
+def _is_whole(store: Store, run, stage: str, content: str) -> bool:
+    if run is None or run.data.tags.get(WHOLE) != content:
+        return False
+    return stage == "baseline" or registry.version_of_run(store, run.info.run_id) is not None
+
+
+def _seen(run) -> dict:
+    return json.loads(run.data.tags.get(HISTORY, '{"rows": 0, "digest": ""}'))
+
+
+def _continues(run, history: History) -> bool:
+    """Whether the run has seen the beginning of this history, and of no other."""
+    seen = _seen(run)
+    return seen["rows"] == 0 or (seen["rows"] <= len(history) and seen["digest"] == history.digest(seen["rows"]))
+
+
+def _gather(project: Path, name: str, folder: Path) -> None:
+    """Copy table and figures to folder/report, what belongs to this stage alone to folder/results."""
+    if (own := project / "results" / name).is_dir():
+        shutil.copytree(own, folder / "results")
+    (folder / "report").mkdir()
+    for file in (project / "results").glob("*.*"):
+        if file.suffix in (".csv", ".json", ".svg", ".png", ".html", ".md"):
+            shutil.copy(file, folder / "report")
+
+
+def _dataset(project: Path, facts: StageFacts):
+    """The data set as MLflow shows it, by the hash that DVC knows it by."""
+    import pyarrow.parquet as pq
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types import ColSpec, Schema
+
+    about = pq.read_metadata(project / FRAMES)
+    features = json.loads(about.metadata[b"hae"])["features"]
+    dataset = Dataset(
+        name="frames",
+        digest=facts.dependencies.get(str(FRAMES), lineage.file_digest(project / FRAMES))[:36],
+        source_type="local",
+        source=json.dumps({"uri": str((project / FRAMES).resolve())}),
+        schema=json.dumps({"mlflow_colspec": Schema([ColSpec("double", name) for name in features]).to_dict()}),
+        profile=json.dumps({"num_rows": about.num_rows, "num_features": len(features)}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def _params(sections: Mapping) -> list:
+    """Params of a section train.VARIANT or baseline under their own names, others with their section's in front."""
+    from mlflow.entities import Param
+
+    flat = {}
+    for section, values in sections.items():
+        prefix = "" if section.startswith(("train.", "baseline")) else f"{section}."
+        flat |= {f"{prefix}{name}": value for name, value in values.items()} if isinstance(values, Mapping) else {section: values}
+    return [Param(name, str(value)) for name, value in flat.items()]
+
+
+def _code(project: Path) -> Code:
+    """The project's code, or, where the project is not a checkout, this package's."""
+    found = lineage.code(project)
+    return found if found.commit else lineage.code(Path(__file__).parent)
+
+
+def _content(project: Path, stage: str) -> str:
+    """A name for all that is recorded of this stage alone: its results and its model."""
+    folders = [project / kind / _name(stage) for kind in ("results", "models")]
+    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
+    return lineage.digest({str(file.relative_to(project)): lineage.file_digest(file) for file in files})
+
+
+def _name(stage: str) -> str:
+    return stage.removeprefix("train@")
+
+
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}

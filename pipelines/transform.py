@@ -1,0 +1,99 @@
+"""hae transform: the CVs of new data from a registered version, by the model's own recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hae.errors import BadInput
+from hae.files import written_whole
+from hae.frames import Frames, concatenate
+from pipelines import packaging, registry
+from pipelines.store import opened, plainly
+
+__all__ = ["TransformReport", "transform"]
+
+KINDS = (".csv", ".parquet")
+TABLES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class TransformReport:
+    """What was written: rows and CVs, by which version, where."""
+
+    rows: int
+    n_cvs: int
+    version: str
+    variant: str
+    output: Path
+
+
+def transform(
+    project: Path, inputs: Sequence[Path], output: Path, topology: Path | None = None, version: str | None = None
+) -> TransformReport:
+    """Write the CVs of trajectories or tables to a .csv or .parquet file: columns trajectory, frame, cv1..cvn.
+
+    version: of the registered model; the champion by default. topology: of the trajectories; not for tables.
+
+    Raises:
+        BadInput: no champion, a file that can't be read, another molecule, a column that the recipe needs and the table lacks.
+    """
+    output = Path(output)
+    if output.suffix.lower() not in KINDS:
+        raise BadInput(f"{output}: '{output.suffix}' is not a kind of table that can be written; allowed: {', '.join(KINDS)}")
+    store = opened(project)
+    with plainly(store.uri):
+        row = registry.champion(store) if version is None else registry.find(store, version)
+        if row is None:
+            there = ", ".join(known.version for known in registry.rows(store)) or "none yet"
+            wanted = "champion" if version is None else f"version {version}"
+            raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
+        model = packaging.load(store, row.version)
+    frames = featurise(model.recipe, [Path(path) for path in inputs], topology)
+    names = [f"cv{k + 1}" for k in range(len(model.about["cv"]))]
+    values = frames.values[:, [frames.features.index(name) for name in model.about["features"]]]
+    cvs = np.concatenate([model.program(values[start : start + 16384])[0] for start in range(0, len(values), 16384)])
+    table = pd.DataFrame(cvs, columns=names)
+    if (frames.trajectory != "").any():
+        table.insert(0, "trajectory", frames.trajectory)
+        table.insert(1, "frame", frames.frame)
+    with written_whole(output) as partial:
+        if output.suffix.lower() == ".csv":
+            table.to_csv(partial, index=False)
+        else:
+            table.to_parquet(partial, index=False)
+    return TransformReport(len(table), len(names), row.version, row.variant, output)
+
+
+def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Frames:
+    """Features of files by a recipe (its JSON). A trajectory is named as its file; rows of a table have no trajectory."""
+    from hae.molecules import Recipe
+    from hae.tables import load_table
+    from hae.trajectories import load_structure, read_trajectories
+
+    own = Recipe.from_json(json.dumps(recipe))
+    if not inputs:
+        raise BadInput("transform: no input; allowed: one file or more")
+    if own.kind == "columns":
+        if topology is not None:
+            raise BadInput(f"{topology}: the model takes columns of a table; allowed: no topology")
+        wrong = next((path for path in inputs if path.suffix.lower() not in TABLES), None)
+        if wrong is not None:
+            raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} with {_some(own.names)}")
+        return concatenate([own.features(load_table(path), str(path), labels=False) for path in inputs])
+    if topology is None:
+        raise BadInput(f"{inputs[0]}: the model takes {own.kind} of a molecule; allowed: a trajectory with --topology PDB")
+    files: dict[str, Path] = {}
+    for path in inputs:
+        if files.setdefault(path.stem, path) != path:
+            files[str(path)] = path
+    return read_trajectories(own, files, load_structure(topology), labels=False)
+
+
+def _some(names: Sequence[str]) -> str:
+    return "the columns " + ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
