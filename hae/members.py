@@ -51,7 +51,8 @@ def train_members(
 ) -> Members:
     """Train one network a seed. ``build(M)`` gives a stack of M networks of the default kind; ``build(None)`` one of one's own
     modules, which is drawn with the member's seed. Other arguments: see `hae.training.train`."""
-    network = build(len(seeds))
+    with torch.random.fork_rng(devices=[]):
+        network = build(len(seeds))
     if network.spec is not None:
         for m, seed in enumerate(seeds):
             network.reset(seed, m)
@@ -101,7 +102,7 @@ def train_members(
 def _sorted(networks: list[HierarchicalNetwork], history: History) -> Members:
     order = np.argsort(history.best_loss, kind="stable")
     return Members(
-        [networks[i].cpu().requires_grad_(False) for i in order],
+        [networks[i].cpu().eval().requires_grad_(False) for i in order],
         [history.best_loss[i] for i in order],
         [history.best_epoch[i] for i in order],
         history.rows,

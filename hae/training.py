@@ -17,10 +17,7 @@ from hae.objective import Objective
 __all__ = ["History", "Rows", "Settings", "train"]
 
 EVALUATION_ROWS = 8192  # rows of a validation pass at a time: bounds its memory
-FEWEST_STEPS, SMALLEST_BATCH = (
-    16,
-    32,
-)  # few rows are cut into smaller batches, or a training would be a handful of steps
+FEWEST_STEPS, SMALLEST_BATCH = 16, 32  # few rows are cut into smaller batches, or a training would be a handful of steps
 
 
 @dataclass(frozen=True)
@@ -100,14 +97,17 @@ def train(
     Raises:
         BadInput: no member had a finite loss in its first epoch.
     """
+    run = _Run(network, data, validation, objective, settings, seeds, augment)
     try:
-        return _Run(network, data, validation, objective, settings, seeds, augment).run(checkpoint, progress, on_epoch)
+        return run.run(checkpoint, progress, on_epoch)
     except torch.cuda.OutOfMemoryError:
-        size = min(settings.batch_size, len(data)) // 2
+        size = run.batch_size // 2
         if size < SMALLEST_BATCH:
             raise
-        tqdm.write(f"out of GPU memory at a batch of {2 * size} rows: training starts again with {size}")
-        torch.cuda.empty_cache()
+        tqdm.write(f"out of GPU memory at a batch of {run.batch_size} rows: training starts again with {size}")
+        network.load_state_dict(run.start)
+    del run
+    torch.cuda.empty_cache()
     return train(
         network,
         data,
@@ -126,31 +126,28 @@ class _Run:
     """One training: what changes while it goes on, and a step, an epoch and a validation pass over it."""
 
     def __init__(self, network, data, validation, objective, settings, seeds, augment):
-        self.network, self.data, self.validation, self.settings, self.seeds = (
-            network,
-            data,
-            validation,
-            settings,
-            list(seeds),
-        )
-        self.augment = augment
+        self.network, self.data, self.validation, self.settings = network, data, validation, settings
+        self.seeds, self.augment = list(seeds), augment
         self.objective = objective.to(data.inputs)
         self.batch_size = min(settings.batch_size, max(SMALLEST_BATCH, len(data) // FEWEST_STEPS), len(data))
         self.steps = len(data) // self.batch_size  # what is left of an epoch is less than a batch, and another part each time
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        self.stacked = all(len(p) == len(seeds) for p in self.parameters)
+        # Of one's own modules also what is not trained by steps, such as the running means of batch normalisation.
+        self.kept = self.parameters if len(self.seeds) > 1 else list(network.state_dict().values())
+        self.start = {name: value.clone() for name, value in network.state_dict().items()}
         self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
         self.rates = _one_cycle(settings, self.steps)
         self.epoch, self.seconds = 0, 0.0
         members = len(self.seeds)
-        self.best = [p.detach().clone() for p in self.parameters]
+        self.best = [tensor.detach().clone() for tensor in self.kept]
         self.best_loss = torch.full((members,), math.inf, dtype=torch.float64)
         self.best_epoch = torch.zeros(members, dtype=torch.long)
         self.stopped = [""] * members
         self.rows: list[dict] = []
 
     def run(self, checkpoint, progress, on_epoch) -> History:
-        if checkpoint is not None and (state := load_checkpoint(checkpoint)) is not None:
+        state = None if checkpoint is None else load_checkpoint(checkpoint)
+        if state is not None and state.get("batch_size") == self.batch_size:
             self.restore(state)
             if on_epoch is not None and self.rows:
                 on_epoch(self.rows)
@@ -178,8 +175,8 @@ class _Run:
                 f"try a learning_rate below {self.settings.learning_rate:g} or look for huge values in the data"
             )
         with torch.no_grad():
-            for parameter, best in zip(self.parameters, self.best):
-                parameter.copy_(best)
+            for tensor, best in zip(self.kept, self.best):
+                tensor.copy_(best)
         if checkpoint is not None:
             checkpoint.unlink(missing_ok=True)
         return History(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
@@ -199,10 +196,13 @@ class _Run:
         )
         noise = None if self.augment is None else _generator(self.seeds[0], -1 - self.epoch)
         total: Tensor | float = 0.0
-        for step in range(self.steps):
-            rate = self.rates[self.epoch * self.steps + step]
-            batch = self.data.take(order[:, step])
-            total = total + self.step(batch if self.augment is None else self.augment(batch, noise), rate)
+        self.network.train()
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
+            for step in range(self.steps):
+                rate = self.rates[self.epoch * self.steps + step]
+                batch = self.data.take(order[:, step])
+                total = total + self.step(batch if self.augment is None else self.augment(batch, noise), rate)
         trained = (total / self.steps).double().cpu()
         errors = trained if self.validation is None else self.errors(self.validation).cpu()
         rate = self.rates[min(self.epoch * self.steps + self.steps - 1, len(self.rates) - 1)]
@@ -237,6 +237,7 @@ class _Run:
     @torch.no_grad()
     def errors(self, rows: Rows) -> Tensor:
         """E_k of every member over all rows, (M, n)."""
+        self.network.eval()
         total, count = 0.0, 0
         for part in rows.chunks(EVALUATION_ROWS):
             size = part.inputs.shape[1]
@@ -258,11 +259,11 @@ class _Run:
         self.best_epoch = torch.where(better, self.epoch, self.best_epoch)
         if better.any():
             on_device = better.to(self.data.inputs.device)
-            for best, parameter in zip(self.best, self.parameters):
-                if self.stacked:
-                    best.copy_(torch.where(on_device.view(-1, *(1,) * (best.ndim - 1)), parameter.detach(), best))
+            for best, tensor in zip(self.best, self.kept):
+                if len(self.seeds) > 1:
+                    best.copy_(torch.where(on_device.view(-1, *(1,) * (best.ndim - 1)), tensor.detach(), best))
                 else:
-                    best.copy_(parameter.detach())
+                    best.copy_(tensor.detach())
         patience, peak = self.settings.patience, math.ceil(self.settings.warmup * self.settings.max_epochs)
         for m in range(len(self.seeds)):
             if running[m] and not finite[m]:
@@ -289,6 +290,7 @@ class _Run:
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
+            "batch_size": self.batch_size,
             "epoch": self.epoch,
             "seconds": self.seconds,
             "best": self.best,
@@ -301,14 +303,18 @@ class _Run:
     def restore(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.best = [b.to(p.device) for b, p in zip(state["best"], self.parameters)]
+        self.best = [best.to(tensor.device) for best, tensor in zip(state["best"], self.kept)]
         for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
             setattr(self, name, state[name])
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
     """Random numbers of one epoch, from seed and epoch alone: a resumed training needs no saved state to go on as it would have."""
-    return torch.Generator().manual_seed((int(seed) * 1_000_003 + epoch) % 2**63)
+    return torch.Generator().manual_seed(_seed(seed, epoch))
+
+
+def _seed(seed: int, epoch: int) -> int:
+    return (int(seed) * 1_000_003 + epoch) % 2**63
 
 
 def _one_cycle(settings: Settings, steps: int) -> list[float]:
@@ -316,9 +322,10 @@ def _one_cycle(settings: Settings, steps: int) -> list[float]:
     total = settings.max_epochs * steps
     if total < 3:
         return [settings.learning_rate] * total
+    share = 1.5 / total if math.isclose(settings.warmup * total, 1) else settings.warmup  # for a rise of one step torch divides by 0
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=settings.learning_rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=total, pct_start=settings.warmup, cycle_momentum=False
+        optimiser, settings.learning_rate, total_steps=total, pct_start=share, cycle_momentum=False
     )
     rates = []
     for _ in range(total):
