@@ -36,12 +36,14 @@ def save_networks(
 
 
 def load_networks(
-    directory: str | Path, build: Callable[[], HierarchicalNetwork] | None = None
+    directory: str | Path, build: Callable[[int, int], HierarchicalNetwork] | None = None
 ) -> tuple[dict[str, HierarchicalNetwork], dict, dict[str, Tensor]]:
-    """What `save_networks` wrote: networks, facts, tensors. ``build`` makes an empty network where model.json has no description of it.
+    """What `save_networks` wrote: networks, facts, tensors.
+
+    ``build(n_features, n_targets)`` makes an empty network where model.json has no description of it.
 
     Raises:
-        BadInput: a file is missing or is not one of ours.
+        BadInput: a file is missing or is not one of ours, or ``build`` makes another network than the one that was saved.
     """
     directory = Path(directory)
     try:
@@ -56,10 +58,14 @@ def load_networks(
     for name, spec in specs.items():
         if spec is None and build is None:
             raise BadInput(f"{directory}: holds the weights of a network of one's own; give load the function that builds it")
-        network = build() if spec is None else HierarchicalNetwork.mlp(**spec)
         state = {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
-        network.to(state["input_mean"].dtype)
-        network.scale_by(*(state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")))
-        network.load_state_dict(state)
-        networks[name] = network
+        try:
+            standard = [state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")]
+            network = build(len(standard[0]), len(standard[2])) if spec is None else HierarchicalNetwork.mlp(**spec)
+            network.to(standard[0].dtype).scale_by(*standard)
+            network.load_state_dict(state)
+        except (KeyError, TypeError, RuntimeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
+        networks[name] = network.eval()
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
