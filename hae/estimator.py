@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import numbers
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from hae.bottleneck import WIDTHS
 from hae.canonical import canonicalise, match
 from hae.devices import resolve_device
 from hae.errors import BadInput
+from hae.frames import SIDES
 from hae.members import train_members
 from hae.network import ACTIVATIONS, VARIANTS, HierarchicalNetwork
 from hae.objective import SCALES, Objective
@@ -48,11 +50,13 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         patience: epochs without a better validation loss before a member ends, counted after the rate's peak; None: no early stop.
         level_weights: (n_cvs,) weights of the levels in L, or None for equal ones.
         feature_weights: W on top of ``scale``: a vector (D,) or a positive semidefinite matrix (D, D); None: the identity.
-        lag: frames between input and target inside each trajectory; 0: the target is the input.
+        lag: frames between input and target inside each trajectory; 0: the target is the input. Rows given without ``groups``
+            are then one trajectory.
         missing: "error", or "mask": NaN is weighted out of the loss and read by the encoder as the training mean.
         augment: function of (inputs, generator) in raw units, (B, D) -> (B, D), applied to every batch of training inputs while the
             targets stay: for example a random rotation against an aligned target. None: none.
-        network: function of (n_features, n_targets) that gives a `HierarchicalNetwork` of one's own modules, instead of the default.
+        network: function of (n_features, n_targets) that gives a `HierarchicalNetwork` of one's own modules, instead of the default;
+            n_cvs and cv must say what it has, while variant, hidden and activation are not looked at.
         shares: training, validation and test shares of the rows, by blocks.
         block_frames, gap_frames: length of a block of a trajectory, and frames left out at both of its ends.
         device: "auto" (the environment's HAE_DEVICE, else CUDA, else CPU), "cpu", "cuda".
@@ -169,14 +173,15 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if len(kinds) > X.shape[1]:
             raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}")
         device = resolve_device(self.device)
-        groups = None if groups is None else np.asarray(groups).astype(str)
-        if groups is not None and groups.shape != (len(X),):
-            raise BadInput(f"groups: shape {groups.shape}, but X has {len(X)} rows; allowed: one name a row")
-        self.split_ = (
-            np.asarray(split)
-            if split is not None
-            else split_or_warn(X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames)
-        )
+        groups, frame, split = (_a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame), ("split", split)))
+        groups = np.full(len(X), "all") if groups is None and self.lag else groups if groups is None else groups.astype(str)
+        if target is not None and self.missing == "error" and not np.isfinite(np.asarray(target, dtype=np.float64)).all():
+            raise BadInput('target: missing or infinite values are not allowed; finite numbers, or missing="mask"')
+        if split is None:
+            split = split_or_warn(X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames)
+        elif not set(split.tolist()) <= {*SIDES, "gap"}:
+            raise BadInput(f"split: {sorted(set(split.tolist()))} are not all sides; allowed: {', '.join(SIDES)}, gap")
+        self.split_ = split
         pairs = make_pairs(X, groups, frame, self.split_, lag=self.lag, target=target, weights=sample_weight)
         pairs = {side: part for side, part in pairs.items() if len(part)}
         if "train" not in pairs:
@@ -199,6 +204,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 if self.network is None
                 else self.network(*sizes)
             )
+            if network.bottleneck.kinds != kinds:
+                raise BadInput(f"network: has the CVs {network.bottleneck.kinds}; allowed with these n_cvs and cv: {kinds}")
             network.scale_by(*dataclasses.astuple(standard))
             return network
 
@@ -218,8 +225,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         train = pairs["train"]
         for member in self.members_:
             canonicalise(member, train.inputs, train.weights)
-            if member is not self.network_:  # members in one frame of reference can be compared
-                match(member, train.inputs, self.transform(train.inputs), kinds)
+        for member in self.members_[1:]:  # in one frame of reference, members can be compared
+            match(member, train.inputs, _encode(self.network_, train.inputs), kinds)
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
 
         def score(side):
@@ -235,7 +242,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def transform(self, X):
         """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
         X = self._rows(X)
-        return np.concatenate(chunked(self.network_, X, lambda network, s: network.encode(_filled(network, s)).cpu().numpy()))
+        return _encode(self.network_, X)
 
     def reconstruct(self, X, level=None):
         """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
@@ -250,10 +257,20 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             raise BadInput(f"cvs: shape {cvs.shape} is not allowed; (N, {self.network_.n_cvs})")
         return np.concatenate(chunked(self.network_, cvs, lambda network, c: network.decode(c)[k].cpu().numpy()))
 
-    def score(self, X, y=None, *, target=None, sample_weight=None):
-        """FVE of the last level, in the metric W about the training mean; 1 is perfect, the mean itself has 0."""
+    def score(self, X, y=None, *, groups=None, target=None, sample_weight=None):
+        """FVE of the last level, in the metric W about the training mean; 1 is perfect, the mean itself has 0.
+
+        With a lag the target of a row is what stands ``lag`` rows later in the same trajectory (`groups`, as in `fit`).
+
+        Raises:
+            BadInput: the target does not fit the rows or the network.
+        """
         X = self._rows(X)
-        return float(score_frames(self.network_, X, target, self.metric_root_, sample_weight).fve[-1])
+        groups = np.full(len(X), "all") if groups is None else _a_row_each("groups", groups, len(X)).astype(str)
+        pairs = make_pairs(X, groups, None, np.full(len(X), "train"), lag=self.lag, target=target, weights=sample_weight)["train"]
+        if pairs.targets.shape[1] != len(self.network_.output_mean):
+            raise BadInput(f"target: {pairs.targets.shape[1]} columns; allowed: {len(self.network_.output_mean)}, as in fit")
+        return float(score_frames(self.network_, pairs.inputs, pairs.targets, self.metric_root_, pairs.weights).fve[-1])
 
     def save(self, directory) -> None:
         """Write model.json and weights.safetensors to a folder; nothing is pickled.
@@ -284,8 +301,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         save_networks(directory, {f"member-{i}": network for i, network in enumerate(self.members_)}, about, root)
 
     @classmethod
-    def load(cls, directory, network: Callable[[], HierarchicalNetwork] | None = None) -> "HierarchicalAutoencoder":
-        """Read what `save` wrote. ``network()`` builds the empty network where the model has modules of one's own.
+    def load(cls, directory, network: Callable[[int, int], HierarchicalNetwork] | None = None) -> "HierarchicalAutoencoder":
+        """Read what `save` wrote. ``network`` is the parameter of that name, where the model has modules of one's own.
 
         Raises:
             BadInput: a file is missing or not one of ours.
@@ -328,7 +345,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _level(self, level: int | None) -> int:
         n = self.network_.n_cvs if hasattr(self, "network_") else 1
-        if level is not None and not (isinstance(level, int) and 1 <= level <= n):
+        if level is not None and not (_is_whole(level) and 1 <= level <= n):
             raise BadInput(f"level: {level!r} is not allowed; 1 to {n}, or None for the last")
         return -1 if level is None else level - 1
 
@@ -336,13 +353,18 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """Kinds of the CVs, after a look at every parameter. Raises BadInput, which names the parameter and what is allowed."""
 
         def require(name, fine, allowed):
-            if not fine(getattr(self, name)):
-                raise BadInput(f"{name}: {getattr(self, name)!r} is not allowed; {allowed}")
+            value = getattr(self, name)
+            try:
+                good = fine(value)
+            except (TypeError, ValueError):  # no list where one is needed, or not of numbers
+                good = False
+            if not good:
+                raise BadInput(f"{name}: {value!r} is not allowed; {allowed}")
 
-        def whole(low):
-            return lambda value: isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
-
-        require("n_cvs", whole(1), "a whole number of 1 or more")
+        for name in ("n_cvs", "n_seeds", "batch_size", "max_epochs", "block_frames"):
+            require(name, lambda value: _is_whole(value, 1), "a whole number of 1 or more")
+        for name in ("lag", "gap_frames"):
+            require(name, _is_whole, "a whole number of 0 or more")
         for name, table in (
             ("variant", VARIANTS),
             ("activation", ACTIVATIONS),
@@ -350,30 +372,33 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             ("missing", ("error", "mask")),
         ):
             require(name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}")
-        require("hidden", lambda widths: all(map(whole(1), widths)), "widths of 1 or more")
-        kinds = (self.cv,) * self.n_cvs if isinstance(self.cv, str) else tuple(self.cv)
+        require("hidden", lambda widths: all(_is_whole(width, 1) for width in widths), "a list of widths of 1 or more")
         require(
             "cv",
-            lambda _: len(kinds) == self.n_cvs and set(kinds) <= set(WIDTHS),
+            lambda cv: cv in WIDTHS if isinstance(cv, str) else len(cv) == self.n_cvs and set(cv) <= set(WIDTHS),
             f"one of {', '.join(WIDTHS)}, or a list of {self.n_cvs} of these",
         )
-        for name in ("n_seeds", "batch_size", "max_epochs", "block_frames"):
-            require(name, whole(1), "a whole number of 1 or more")
-        for name in ("lag", "gap_frames"):
-            require(name, whole(0), "a whole number of 0 or more")
-        require("patience", lambda value: value is None or whole(1)(value), "a whole number of 1 or more, or None")
-        require("learning_rate", lambda value: isinstance(value, numbers.Real) and value > 0, "a number above 0")
+        require("patience", lambda value: value is None or _is_whole(value, 1), "a whole number of 1 or more, or None")
+        require("learning_rate", lambda value: isinstance(value, numbers.Real) and 0 < value < np.inf, "a number above 0")
         require(
             "level_weights",
-            lambda weights: weights is None or (len(weights) == self.n_cvs and min(weights) > 0),
+            lambda weights: weights is None
+            or (len(weights) == self.n_cvs and bool(np.isfinite(weights).all()) and min(weights) > 0),
             f"{self.n_cvs} numbers above 0, or None",
         )
-        return kinds
+        require(
+            "random_state",
+            lambda value: not isinstance(value, numbers.Integral) or _is_whole(value),
+            "a whole number of 0 or more, None, or a RandomState",
+        )
+        for name in ("augment", "network"):
+            require(name, lambda value: value is None or callable(value), "a function, or None")
+        return (self.cv,) * self.n_cvs if isinstance(self.cv, str) else tuple(self.cv)
 
     def _key(self, data, validation, seeds) -> str:
         """What a checkpoint belongs to: parameters, seeds, and the numbers it is trained on."""
-        ignored = {"device", "verbose", "augment", "network", "feature_weights"}
-        params = {name: _plain(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
+        ignored = {"device", "verbose", "feature_weights"}  # W goes by its root below
+        params = {name: _source(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
         digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
         tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
         for tensor in [*tensors, self.metric_root_]:
@@ -388,12 +413,28 @@ def member_seeds(random_state, n: int) -> list[int]:
     return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
 
 
+def _is_whole(value, low: int = 0) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
+
+
+def _a_row_each(name: str, values, n: int) -> np.ndarray | None:
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.shape != (n,):
+        raise BadInput(f"{name}: shape {values.shape}, but X has {n} rows; allowed: one value a row")
+    return values
+
+
 def _root(feature_weights, n_features: int) -> np.ndarray | None:
     """A root R of the metric, W = R R^T: a vector for a vector of weights, a matrix for a matrix."""
     if feature_weights is None:
         return None
-    W = np.asarray(feature_weights, dtype=np.float64)
     allowed = f"{n_features} numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
+    try:
+        W = np.asarray(feature_weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise BadInput(f"feature_weights: {feature_weights!r} is not allowed; {allowed}") from None
     if W.shape == (n_features,) and (W >= 0).all() and W.any():
         return np.sqrt(W)
     if W.shape == (n_features, n_features) and np.allclose(W, W.T):
@@ -415,6 +456,10 @@ def _augmentation(augment, standard: Standard):
     return changed
 
 
+def _encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    return np.concatenate(chunked(network, X, lambda net, s: net.encode(_filled(net, s)).cpu().numpy()))
+
+
 def _filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
     """Inputs with the training mean where they are missing."""
     return torch.where(s.isnan(), network.input_mean, s)
@@ -422,6 +467,18 @@ def _filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
 
 def _plain(value):
     """A parameter or a fitted attribute as JSON has it."""
-    if isinstance(value, np.ndarray | tuple):
+    if isinstance(value, np.ndarray | tuple | list):
         return [_plain(item) for item in value]
-    return value.item() if isinstance(value, np.generic) else value if isinstance(value, str | int | float | list | None) else str(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | None) else None  # a random state, for one: what it was is gone
+
+
+def _source(value):
+    """A parameter as its checkpoints know it: a function by its text."""
+    if not callable(value):
+        return _plain(value)
+    try:
+        return inspect.getsource(value)
+    except (OSError, TypeError):
+        return getattr(value, "__qualname__", type(value).__qualname__)

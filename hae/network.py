@@ -245,7 +245,7 @@ class HierarchicalNetwork(nn.Module):
             "n_inputs": n_inputs,
             "cv": list(cv),
             "variant": variant,
-            "hidden": list(hidden),
+            "hidden": [int(width) for width in hidden],
             "activation": activation,
             "n_outputs": n_outputs,
         }

@@ -80,7 +80,7 @@ def make_pairs(
     weights: np.ndarray | None = None,
 ) -> dict[str, Pairs]:
     """Pairs of each side. With a lag, the target of a row is what stands ``lag`` frames later in the same trajectory and on the
-    same side: never across the end of a trajectory, a gap or the border of a side.
+    same side: never across the end of a trajectory, in a gap or on another side. A row without trajectory ("") has no later one.
 
     Raises:
         BadInput: the target or the weights do not fit the rows, or no pair is left.
@@ -99,7 +99,7 @@ def make_pairs(
         return {side: pairs.take(split == side) for side in ("train", "validation", "test")}
     names = np.full(len(X), "") if groups is None else groups
     frame = frame_numbers(names) if frame is None else np.asarray(frame)
-    place = {key: row for row, key in enumerate(zip(names.tolist(), frame.tolist()))}
+    place = {key: row for row, key in enumerate(zip(names.tolist(), frame.tolist())) if key[0] != ""}
     later = np.array([place.get((name, number + lag), -1) for name, number in zip(names.tolist(), frame.tolist())])
     later[(later >= 0) & (split != split[later])] = -1
     pairs = {}
