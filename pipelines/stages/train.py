@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hae.devices import set_threads
+from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import written_whole
 from hae.frames import Frames
@@ -23,6 +24,10 @@ def train(variant: str) -> None:
     set_threads()
     rows = np.isin(frames.split, ("train", "validation"))  # test blocks serve evaluation alone
     frames = frames.select(rows)
+    if section.n_cvs > frames.n_features:
+        raise BadInput(
+            f"params.yaml: train.{variant}.n_cvs: {section.n_cvs} is not allowed; 1 to the number of features, here {frames.n_features}"
+        )
     model = HierarchicalAutoencoder(variant=variant, verbose=True, **section.arguments())
     model.fit(
         frames.values,
@@ -41,17 +46,18 @@ def train(variant: str) -> None:
 
 
 def write_history(path: Path):
-    """A function that appends rows to a CSV file as they come, so that others can follow a training. An old file is replaced."""
+    """A function that appends rows to a CSV file as they come, so that others can follow a training. The first rows replace an old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    begun = False
 
     def append(rows: list[dict]) -> None:
-        new = not path.exists()
-        with open(path, "a", newline="") as file:
+        nonlocal begun
+        with open(path, "a" if begun else "w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            if new:
+            if not begun:
                 writer.writeheader()
             writer.writerows(rows)
+        begun = True
 
     return append
 
