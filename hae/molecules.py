@@ -137,9 +137,7 @@ class Recipe:
             about["labels"] = tuple(Label(**{**label, "atoms": tuple(label["atoms"])}) for label in about["labels"])
             return cls(**about)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise BadInput(
-                f"recipe: not a recipe ({error}); allowed: recipe.json as the stage prepare wrote it"
-            ) from None
+            raise BadInput(f"recipe: not a recipe ({error}); allowed: recipe.json as the stage prepare wrote it") from None
 
     def features(self, raw, name: str = "", first_frame: int = 0, labels: bool = True, **table) -> Frames:
         """Frames of raw data: an mdtraj Trajectory, or a DataFrame for the kind "columns".
@@ -149,9 +147,7 @@ class Recipe:
         """
         if self.kind == "columns":
             if not isinstance(raw, pd.DataFrame):
-                raise BadInput(
-                    f"{name}: the recipe takes columns; allowed: a table with {', '.join(self.names[:5])}, ..."
-                )
+                raise BadInput(f"{name}: the recipe takes columns; allowed: a table with {', '.join(self.names[:5])}, ...")
             marks = self.labels if labels else ()
             return table_frames(
                 raw,
@@ -166,7 +162,7 @@ class Recipe:
             raise BadInput(f"{name}: the recipe takes {self.kind} of a molecule; allowed: a topology and trajectories")
         names = atom_names(raw.topology)
         marks = self.labels if labels else ()
-        angles = _dihedrals(raw, [[_index(names, atom) for atom in label.atoms] for label in marks])
+        angles = _torsion_angles(raw, names, [label.atoms for label in marks])
         return Frames(
             values=self._values(raw, names).astype(np.float32),
             features=self.names,
@@ -185,8 +181,9 @@ class Recipe:
             atoms = [_index(names, atom) for atom in self.atoms]
             return align(_whole(raw, atoms), np.array(self.reference)).reshape(len(raw), -1)
         if self.kind == "distances":
-            return mdtraj.compute_distances(raw, [[_index(names, atom) for atom in pair] for pair in self.pairs])
-        angles = _dihedrals(raw, [[_index(names, atom) for atom in four] for four in self.torsions])
+            pairs = [[_index(names, atom) for atom in pair] for pair in self.pairs]
+            return mdtraj.compute_distances(raw, pairs, periodic=_has_box(raw))
+        angles = _torsion_angles(raw, names, self.torsions)
         return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(raw), -1)
 
 
@@ -206,10 +203,7 @@ def atom_names(topology) -> list[str]:
     """A name for every atom, as "ALA2-CA", or "1:ALA2-CA", with the chain's number, where that is in two chains."""
     names = [str(atom) for atom in topology.atoms]
     count = Counter(names)
-    return [
-        name if count[name] == 1 else f"{atom.residue.chain.index}:{name}"
-        for name, atom in zip(names, topology.atoms, strict=True)
-    ]
+    return [name if count[name] == 1 else f"{atom.residue.chain.index}:{name}" for name, atom in zip(names, topology.atoms, strict=True)]
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -226,9 +220,7 @@ def _index(names: Sequence[str], wanted: str) -> int:
     if len(found) == 1:
         return found[0]
     if found:
-        raise BadInput(
-            f"topology: {len(found)} atoms are named '{wanted}'; allowed: {', '.join(names[i] for i in found[:6])}"
-        )
+        raise BadInput(f"topology: {len(found)} atoms are named '{wanted}'; allowed: {', '.join(names[i] for i in found[:6])}")
     raise BadInput(f"topology: no atom '{wanted}'; allowed: {', '.join(names[:6])}{', ...' if len(names) > 6 else ''}")
 
 
@@ -239,9 +231,7 @@ def _chosen(topology, names: Sequence[str], atoms: str | Sequence[str]) -> list[
         chosen = topology.select(HEAVY if atoms == "heavy" else atoms)
     except Exception as error:  # mdtraj passes on whatever its parser met
         reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language"
-        ) from None
+        raise BadInput(f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language") from None
     if not len(chosen):
         raise BadInput(f"atoms: '{atoms}' chooses no atom of the topology; allowed: a selection that does")
     return chosen.tolist()
@@ -263,24 +253,29 @@ def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, st
         empty = mdtraj.Trajectory(np.zeros((1, topology.n_atoms, 3), np.float32), topology)
         fours = getattr(mdtraj, f"compute_{name}")(empty)[0]
         if not len(fours):
-            raise BadInput(
-                f"topology: no torsion '{name}'; allowed: one that its residues have, or a name with four atoms"
-            )
+            raise BadInput(f"topology: no torsion '{name}'; allowed: one that its residues have, or a name with four atoms")
         for four in fours:
             residue = topology.atom(four[1]).residue
             found[name if len(fours) == 1 else f"{name}({residue})"] = tuple(names[i] for i in four)
     return found
 
 
-def _dihedrals(raw, fours: list[list[int]]) -> np.ndarray:
+def _torsion_angles(raw, names: Sequence[str], torsions: Sequence[Sequence[str]]) -> np.ndarray:
+    """Angles (N, T) in radians of T torsions of four atoms each."""
     import mdtraj
 
-    return mdtraj.compute_dihedrals(raw, fours) if fours else np.empty((len(raw), 0))
+    fours = [[_index(names, atom) for atom in four] for four in torsions]
+    return mdtraj.compute_dihedrals(raw, fours, periodic=_has_box(raw)) if fours else np.empty((len(raw), 0))
+
+
+def _has_box(raw) -> bool:
+    """Some programs write a box of length 0 for none."""
+    return raw.unitcell_lengths is not None and bool(np.all(raw.unitcell_lengths > 0))
 
 
 def _whole(raw, atoms: list[int]) -> np.ndarray:
     """Positions (N, A, 3) of atoms, with molecules that a periodic box cuts made whole and beside each other."""
-    if raw.unitcell_vectors is None or not np.all(raw.unitcell_lengths > 0):
+    if not _has_box(raw):
         return raw.xyz[:, atoms]
     wanted = set(atoms)
     molecules = [{atom.index for atom in molecule} for molecule in raw.topology.find_molecules()]
@@ -291,9 +286,7 @@ def _whole(raw, atoms: list[int]) -> np.ndarray:
         part.image_molecules(inplace=True, anchor_molecules=parts, other_molecules=[])
     positions = part.xyz[:, np.searchsorted(kept, atoms)]
     if not part.topology.n_bonds and np.any(np.ptp(positions, axis=1) > raw.unitcell_lengths.min(axis=1)[:, None] / 2):
-        raise BadInput(
-            "topology: no bonds, so molecules cut by the periodic box can't be made whole; allowed: bonds (CONECT)"
-        )
+        raise BadInput("topology: no bonds, so molecules cut by the periodic box can't be made whole; allowed: bonds (CONECT)")
     return positions
 
 

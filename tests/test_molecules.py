@@ -157,6 +157,14 @@ def test_a_molecule_cut_by_a_periodic_box_is_made_whole(structure, shaken):
     assert np.allclose(distances.features(cut).values, distances.features(shaken).values, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["coordinates", "distances", "torsions"])
+def test_a_box_of_length_zero_is_no_box(structure, shaken, kind):
+    recipe = Recipe.for_molecule(structure, kind, labels=["phi"])
+    boxed = mdtraj.Trajectory(shaken.xyz, structure.topology, unitcell_lengths=np.zeros((300, 3)), unitcell_angles=np.full((300, 3), 90.0))
+    assert np.array_equal(recipe.features(boxed).values, recipe.features(shaken).values)
+    assert recipe.features(boxed).labels.equals(recipe.features(shaken).labels)
+
+
 def test_files_are_read_in_pieces_and_give_the_same(structure, shaken, tmp_path, monkeypatch):
     files = {}
     for name, rows in (("one", slice(0, 180)), ("two", slice(180, 300))):

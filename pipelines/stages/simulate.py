@@ -22,10 +22,10 @@ TOPOLOGY = Path(__file__).with_name("alanine-dipeptide.pdb")
 STEP_PS = 0.004  # hydrogens of 3 Da, their bonds fixed
 FRICTION_PER_PS = 1.0  # phi crosses its barrier about 1.5 times as often as with 5
 SETTLE_PS = 40  # run after the start and not saved
-# Peptide bonds (atoms of each omega) stay trans, as at room temperature, by a term that lifts cis by 100 kJ/mol. Without it
+# Peptide bonds (atoms of each omega) stay trans, as at room temperature, by a wall that trans molecules don't feel. Without it
 # one of them turns in about 10 ns at 700 K and stays for up to a nanosecond: a state seen once, which no hold-out can judge.
 OMEGAS = ((1, 4, 6, 8), (8, 14, 16, 18))
-LIFT_KJ = 100.0
+TRANS_WALL = "200 * max(0, cos(theta) + 0.5)^2"  # kJ/mol: 0 beyond 120 degrees, 50 at 90
 # Where the walkers start, one after the other: phi and psi in degrees, in every basin of the molecule.
 STARTS = ((-75, 150), (-75, -20), (55, 40), (-150, 160), (65, -160), (-90, 60))
 
@@ -33,8 +33,19 @@ STARTS = ((-75, 150), (-75, -20), (55, 40), (-150, 160), (65, -160), (-90, 60))
 def simulate() -> None:
     """Make data/raw/topology.pdb and data/raw/walker-<i>.dcd as the section simulate of params.yaml says."""
     settings = params.load().simulate
-    threads = int(os.environ.get("HAE_THREADS") or len(os.sched_getaffinity(0)))
-    run_walkers(settings, Path("data/raw"), threads)
+    if settings is None:
+        raise BadInput("params.yaml: simulate: missing; allowed: the section simulate, or data of one's own (no such stage)")
+    run_walkers(settings, Path("data/raw"), _cores())
+
+
+def _cores() -> int:
+    """HAE_THREADS, else the cores that this process may use."""
+    threads = os.environ.get("HAE_THREADS")
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not threads.isdigit() or int(threads) < 1:
+        raise BadInput(f"HAE_THREADS: {threads!r} is not allowed; allowed: a number of 1 or more")
+    return int(threads)
 
 
 def run_walkers(settings, folder: Path, threads: int) -> None:
@@ -67,7 +78,7 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
     )
     try:
         while waiting or running:
-            while waiting and len(running) < max(threads, 1):
+            while waiting and len(running) < threads:
                 running.append(waiting.pop(0))
                 running[-1].start()
             wait([process.sentinel for process in running], timeout=0.25)
@@ -110,15 +121,15 @@ def _walk(number: int, settings, frames: int, folder: Path, done, parent: int) -
 
 
 def _simulate_walker(number: int, settings, frames: int, folder: Path, done, parent: int) -> None:
-    from openmm import LangevinMiddleIntegrator, PeriodicTorsionForce, Platform, app, unit
+    from openmm import CustomTorsionForce, LangevinMiddleIntegrator, Platform, app, unit
 
     pdb = app.PDBFile(str(TOPOLOGY))
     system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
         pdb.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=3 * unit.dalton
     )
-    keep_trans = PeriodicTorsionForce()
+    keep_trans = CustomTorsionForce(TRANS_WALL)
     for atoms in OMEGAS:
-        keep_trans.addTorsion(*atoms, 1, 0.0, LIFT_KJ / 2)  # LIFT_KJ / 2 (1 + cos omega)
+        keep_trans.addTorsion(*atoms, [])
     system.addForce(keep_trans)
     integrator = LangevinMiddleIntegrator(settings.temperature * unit.kelvin, FRICTION_PER_PS / unit.picosecond, STEP_PS * unit.picosecond)
     seeds = np.random.SeedSequence([settings.seed, number]).generate_state(2) >> 1
