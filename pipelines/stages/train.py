@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hae.devices import set_threads
+from hae.devices import resolve_device, set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import written_whole
@@ -42,7 +42,7 @@ def train(variant: str) -> None:
     metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
     metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
     metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
-    write_json(Path("results", variant, "training.json"), metrics)
+    write_json(Path("results", variant, "training.json"), metrics | {"device": str(resolve_device("auto"))})
 
 
 def write_history(path: Path):
