@@ -6,8 +6,7 @@ INSTALLED := .venv/.installed
 .PHONY: run test acceptance lint clean
 
 run: $(INSTALLED)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro
-	@cat results/table.csv
+	@$(BIN)/hae retrain
 
 test: $(INSTALLED)
 	@$(BIN)/python -m pytest

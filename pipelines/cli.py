@@ -1,5 +1,6 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -21,7 +22,9 @@ NO_CHAMPION = 3
 
 def main() -> None:
     """Run the command. Exit codes: 0 done, 2 what was given can't be used (one line says why), 3 no champion."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of the finally blocks
+    # Every end goes by way of the finally blocks. A shell starts its background jobs with SIGINT ignored; not here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         hae(standalone_mode=False)
     except BadInput as error:
@@ -79,6 +82,10 @@ def retrain(promote: bool) -> None:
 
 def _flow(project: Path, promote: bool):
     """Run the flow here. Raises BadInput with the one line of a flow that failed."""
+    from pipelines import processes
+
+    processes.end_orphans(project)
+    os.environ["HAE_PARENT"] = processes.identity()
     from pipelines import flows
 
     state = flows.retrain(str(project), promote, return_state=True)

@@ -1,7 +1,5 @@
 """Retraining as a Prefect flow: the stale stages of dvc.yaml as tasks, wave by wave, then record, then promote."""
 
-import os
-import socket
 from contextlib import ExitStack, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +26,7 @@ __all__ = ["retrain"]
 # What DVC says around a stage's own output, and nobody needs on the task's page.
 CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
            "\tdvc config core.autostage", "Use `dvc push`")
+ANNOUNCED = ("Running stage ", "> ")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{name}", retries=1, retry_delay_seconds=5,
@@ -37,14 +36,14 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
 
     Ends as Failed with the stage's own last line, and is tried once more only when something killed the stage.
     """
-    log, last = get_run_logger(), ""
+    log, said = get_run_logger(), []
 
     def say(line: str) -> None:
-        nonlocal last
         if line.startswith(CHATTER):
             return
         log.info(line)
-        last = line if not line.startswith("ERROR: failed to reproduce") or not last else f"{last}\n{line}"
+        if line.startswith("ERROR: ") or not line.startswith(ANNOUNCED):
+            said.append(line)
 
     with ExitStack() as held:
         if gpu and settings.has_gpu():
@@ -56,9 +55,10 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
         code = processes.run(versioning.command(name), project, say)
     if code == 0:
         return Completed(message="done")
-    own, _, dvc = last.partition("\n")
-    killed = code < 0 or "exited with -" in dvc
-    return Failed(name="Killed" if killed else "Failed", message=own if own.startswith(f"{name}:") else f"{name}: {own}")
+    if code < 0 or "exited with -" in "".join(said[-1:]):
+        return Failed(name="Killed", message=f"{name}: something killed it (out of memory?)")
+    own = [line for line in said if not line.startswith("ERROR: failed to reproduce")] or said
+    return Failed(message=f"{name}: {own[-1] if own else f'DVC ended with {code}'}")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="record")
@@ -81,15 +81,18 @@ def promote(project: Path, decide: bool) -> "State | Outcome":
 
 
 @flow(name="retrain", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
-def retrain(project: str, promotes: bool = True, waits: bool = False) -> "State | Outcome":
+def retrain(project: str, promotes: bool = True, served: bool = False) -> "State | Outcome":
     """Run what is stale, record it, decide on it.
 
-    project: its folder. promotes: whether aliases may move. waits: for a retraining at work here, instead of ending.
+    project: its folder. promotes: whether aliases may move. served: started by `hae serve`, so it waits for
+    a retraining at work here instead of ending, and ends with the server.
     """
+    if served:
+        processes.end_with_parent()
     folder, started = Path(project), datetime.now(UTC).astimezone()
     log, ran, ending = get_run_logger(), [], "interrupted"
     try:
-        with processes.only_one(folder, wait=waits), processes.children():
+        with processes.only_one(folder, wait=served), processes.children():
             look = retraining.look(folder, promotes)
             for path in look.snapshots:
                 log.info("Snapshot of own data: %s", path)
@@ -97,6 +100,10 @@ def retrain(project: str, promotes: bool = True, waits: bool = False) -> "State 
                 ending = "nothing new"
                 return Completed(message=ending)
             _reset_gpu_limit(folder)
+            try:
+                recording.initialise(folder)  # once, before anything runs side by side
+            except BadInput as error:
+                log.warning("%s; training goes on, the record waits for the next retraining", error)
             before = []
             for wave in look.graph.waves():
                 before = [
@@ -136,7 +143,7 @@ def _show(project: Path, outcome: "Outcome") -> None:
 
 
 def _gpu_limit(project: Path) -> str:
-    return f"gpu of {socket.gethostname()}{str(project).replace(os.sep, ' ')}"
+    return f"gpu of {settings.place(project)}"
 
 
 def _reset_gpu_limit(project: Path) -> None:

@@ -16,7 +16,7 @@ import psutil
 from hae.errors import BadInput
 from pipelines import settings
 
-__all__ = ["Busy", "children", "device_lock", "end_with_parent", "holder", "identity", "only_one", "run"]
+__all__ = ["Busy", "children", "device_lock", "end_orphans", "end_with_parent", "holder", "identity", "only_one", "run"]
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
@@ -40,15 +40,32 @@ def end_with_parent(seconds: float = 1.0) -> None:
     pid, started = parent.split()
 
     def watch() -> None:
-        try:
-            process = psutil.Process(int(pid))
-            while abs(process.create_time() - float(started)) < 2 and _lives(process):
-                time.sleep(seconds)
-        except psutil.NoSuchProcess:
-            pass
+        while _is(int(pid), float(started)):
+            time.sleep(seconds)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def end_orphans(project: Path) -> None:
+    """End what a killed retraining of this project left behind: Prefect's server knows nothing of its end."""
+    ours = settings.home(project) / "prefect"
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if environment.get("PREFECT_HOME") == str(ours) and "HAE_PARENT" in environment:
+                pid, started = environment["HAE_PARENT"].split()
+                if not _is(int(pid), float(started)):
+                    process.kill()
+
+
+def _is(pid: int, started: float) -> bool:
+    """Whether the process with this pid and start time lives."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) < 2 and _lives(process)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _lives(process: psutil.Process) -> bool:

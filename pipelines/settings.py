@@ -1,12 +1,13 @@
 """Where things are, and the environment of the tools, set before any of them is imported."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 
 from hae.errors import BadInput
 
-__all__ = ["artifact_root", "has_gpu", "home", "prepare_environment", "project", "tracking_uri"]
+__all__ = ["artifact_root", "has_gpu", "home", "place", "prepare_environment", "project", "tracking_uri"]
 
 
 def project(start: str | os.PathLike | None = None) -> Path:
@@ -35,6 +36,11 @@ def tracking_uri(project: Path | None = None) -> str:
 def artifact_root(project: Path | None = None) -> str:
     """Where a new experiment in the project's own sqlite file keeps its artifacts (a server has its own place)."""
     return (home(project) / "artifacts").as_uri()
+
+
+def place(project: Path) -> str:
+    """A name for this checkout on this machine, in characters that Prefect takes."""
+    return " ".join([socket.gethostname(), *project.parts[1:]])
 
 
 def has_gpu() -> bool:
