@@ -1,0 +1,222 @@
+"""What each CV is worth, how sure that is, and whether the order holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from hae.intervals import STATUSES, Estimate, Sampling, status_of
+from hae.network import VARIANTS, Decoder, HierarchicalNetwork
+from hae.refits import CVs, Refits, RefitSettings, refit, tasks_of
+from hae.relation import on_circle, relate
+from hae.report import Comparison, CVImportance, ImportanceReport
+from hae.scoring import FrameErrors, chunked, score_frames
+from hae.verdicts import COPY, EPS, cv_verdict, leading, order_verdict, vote
+
+__all__ = ["Measured", "assess", "compare", "evaluate", "feature_gains", "refit_members"]
+
+GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
+PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that the verdicts on one network are made from. cvs: at training rows (evenly spread) and evaluated rows; errors: of the
+    trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels."""
+
+    cvs: CVs
+    errors: FrameErrors
+    refits: Refits
+    train_fve: np.ndarray
+
+
+def evaluate(network: HierarchicalNetwork, X_train: np.ndarray, X_test: np.ndarray, *, trajectory: np.ndarray | None = None,
+             frame: np.ndarray | None = None, blocks: np.ndarray | None = None, weights: np.ndarray | None = None,
+             train_weights: np.ndarray | None = None, target_train: np.ndarray | None = None, target: np.ndarray | None = None,
+             root: np.ndarray | None = None, baselines: Mapping[str, np.ndarray] | None = None,
+             members: Sequence[HierarchicalNetwork] = (), eps: float = EPS, settings: RefitSettings | None = None,
+             features: Sequence[str] | None = None, progress: str | None = None) -> ImportanceReport:
+    """Measure a network, and its fellow members if given, on held-out rows in raw units.
+
+    Args:
+        X_train, X_test: (N, D), (N', D); target_train, target: (N, D'), (N', D') where the target is not the input.
+        trajectory, frame: (N',) of the evaluated rows; without them rows are taken as a series in the order given.
+        blocks: (N',) block of the split that each evaluated row comes from; fewer than 20 are too few for intervals.
+        weights, train_weights: (N',), (N,) positive statistical weights.
+        root: further metric, see `hae.objective.frame_errors`.
+        baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric.
+        members: other trainings of the same network; their reports are ``report.members``, and all vote on n.
+        eps: information gain below which a CV is dead, and margin within which two CVs are tied.
+        progress: title of a progress bar.
+
+    The metric and the mean come from the network (see `hae.scoring.score_frames`). All refits of all networks are one stack.
+    """
+    start = time.perf_counter()
+    settings = settings or RefitSettings()
+    networks = [network, *members]
+    X_test = np.asarray(X_test, dtype=np.float64)
+    target = X_test if target is None else np.asarray(target, dtype=np.float64)
+    pick = np.linspace(0, len(X_train) - 1, min(len(X_train), settings.rows)).round().astype(int)
+    s_train = np.asarray(X_train, dtype=np.float64)[pick]
+    t_train = s_train if target_train is None else np.asarray(target_train, dtype=np.float64)[pick]
+    w_train = None if train_weights is None else np.asarray(train_weights, dtype=np.float64)[pick]
+    kinds = tuple(network.bottleneck.kinds)
+    cvs = [CVs(_encode(net, s_train), _encode(net, X_test), kinds) for net in networks]
+    refits = refit_members(cvs, type(network.decoder), [_in_metric(net, t_train, root) for net in networks],
+                           [_in_metric(net, target, root) for net in networks], [w_train] * len(networks), settings,
+                           network.input_mean.device, progress)
+    sampling = Sampling.of(len(X_test), trajectory, frame, weights)
+    n_blocks = None if blocks is None else len(np.unique(blocks))
+    reports = []
+    for net, its_cvs, its_refits in tqdm(list(zip(networks, cvs, refits, strict=True)), desc="verdicts", disable=progress is None):
+        measured = Measured(its_cvs, score_frames(net, X_test, target, root, weights), its_refits,
+                            score_frames(net, s_train, t_train, root, w_train).fve)
+        reports.append(assess(measured, sampling, n_blocks, _variant(net), eps))
+    report = reports[0]
+    if report.n is not None:
+        report = replace(report, n=vote([r.n for r in reports]), n_by_eps={key: vote([r.n_by_eps[key] for r in reports])
+                                                                          for key in report.n_by_eps})
+    against = [row for name, other in (baselines or {}).items()
+               for row in _against(name, _errors_of(network, other, target, root), report, sampling, network, X_test, target, root)]
+    by_feature = () if root is not None else tuple(map(tuple, feature_gains(network, X_test, target, weights).tolist()))
+    names = tuple(features) if features is not None else tuple(f"x{i}" for i in range(target.shape[1]))
+    return replace(report, against=tuple(against), members=tuple(reports[1:]), features=names, feature_gains=by_feature,
+                   seconds=time.perf_counter() - start)
+
+
+def refit_members(cvs: Sequence[CVs], decoder: type[Decoder], target: Sequence[np.ndarray], target_test: Sequence[np.ndarray],
+                  weights: Sequence[np.ndarray | None], settings: RefitSettings, device="cpu", progress: str | None = None) -> list[Refits]:
+    """`Refits` of members, which may each have data of their own: target (N, D) and (N', D) in the metric, about the training mean."""
+    n = cvs[0].n
+    tasks = [tasks_of(member, decoder, w) for member, w in zip(cvs, weights, strict=True)]
+    errors = refit(tasks, target, target_test, settings=settings, weights=weights, device=device, progress=progress)
+    return [Refits(e[:n], e[n:2 * n - 1], e[2 * n - 1:]) for e in errors]
+
+
+def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, variant: str = "", eps: float = EPS) -> ImportanceReport:
+    """Intervals and verdicts of one network from what was measured."""
+    e, v, n = measured.errors.e, measured.errors.v, measured.cvs.n
+    before, refitted = np.concatenate([v[None], e[:-1]]), measured.refits.prefix
+    refitted_before = np.concatenate([v[None], refitted[:-1]])
+    fve, gain = sampling.ratio(v - e, v), sampling.ratio(before - e, v)
+    info, info_gain = sampling.ratio(v - refitted, v), sampling.ratio(refitted_before - refitted, v)
+    raw = sampling.ratio(measured.refits.swapped - refitted[:-1], v)
+    innovation = sampling.ratio(measured.refits.innovation - refitted[:-1], v)
+    influence = e - (1 - fve.value)[:, None] * v
+    n_eff = np.minimum(sampling.n_eff(np.stack([before, e, influence])).min(0), sampling.n_eff(v))
+    statuses = [status_of(x, n_blocks) for x in n_eff]
+    enough = np.array([status != "not enough data" for status in statuses])
+    fve, gain, info_gain = (_only(estimate, enough) for estimate in (fve, gain, info_gain))
+    raw, innovation = (_only(estimate, enough[:-1] & enough[1:]) for estimate in (raw, innovation))
+    verdicts = []
+    for k in range(n):
+        bounds = info_gain.value[k], info_gain.low[k], info_gain.high[k]
+        verdicts.append(cv_verdict(*bounds, eps, _copied(measured.cvs, k, sampling) if bounds[2] < eps else None))
+    rows = []
+    for k in range(n):
+        order, margins = "", {}
+        if k < n - 1:
+            both = all(verdicts[j] in ("alive", "weak") for j in (k, k + 1))
+            order = order_verdict(raw.high[k], innovation.low[k], innovation.high[k], both, eps)
+            order = "undecided" if np.isnan(raw.high[k]) else order
+            margins = {**_fields("raw_margin", raw, k), **_fields("innovation_margin", innovation, k)}
+        rows.append(CVImportance(k + 1, **_fields("fve", fve, k), **_fields("gain", gain, k), **_fields("info_gain", info_gain, k),
+                                 verdict=verdicts[k], order=order, n_eff=float(n_eff[k]), status=statuses[k], info=float(info.value[k]),
+                                 train_fve=float(measured.train_fve[k]), **margins,
+                                 converged=bool(abs(gain.value[k] - info_gain.value[k]) <= PARTED)))
+    numbers = {f"{x:g}": leading(info_gain.low, x) if enough.all() else None for x in sorted({*GRID, eps})}
+    return ImportanceReport(variant, eps, max(statuses, key=STATUSES.index), len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"],
+                            numbers)
+
+
+def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Sampling, n_blocks: int | None = None) -> Estimate:
+    """FVE of each level less that of another model on the same frames, paired: errors, other (n, N) in one metric, v (N,).
+
+    Bounds are NaN where there are too few independent frames.
+    """
+    difference = other - errors
+    n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))
+    enough = np.array([status_of(x, n_blocks) != "not enough data" for x in n_eff])
+    return _only(sampling.ratio(difference, v), enough)
+
+
+def feature_gains(network: HierarchicalNetwork, X: np.ndarray, target: np.ndarray | None = None,
+                  weights: np.ndarray | None = None) -> np.ndarray:
+    """(n, D'): what each feature contributes to the gain of each CV; over features it adds up to the gain."""
+    target = X if target is None else target
+    w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
+    start, total = 0, 0.0
+
+    def squares(net, s):
+        nonlocal start, total
+        rows = slice(start, start + len(s))
+        start += len(s)
+        levels = net.standardised_levels((torch.where(s.isnan(), net.input_mean, s) - net.input_mean) / net.input_scale)
+        y = (torch.as_tensor(np.ascontiguousarray(target[rows])).to(s) - net.output_mean) / net.output_scale
+        share = torch.as_tensor(w[rows]).to(s)
+        levels = torch.cat([torch.zeros_like(levels[:1]), levels])
+        total = total + torch.stack([share @ (y - level).nan_to_num().square() for level in levels]).double().cpu().numpy()
+
+    chunked(network, np.asarray(X, dtype=np.float64), squares)
+    variance = total[0].sum()
+    return -np.diff(total, axis=0) / (variance if variance > 0 else 1.0)
+
+
+def _encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    return np.concatenate(chunked(network, X, lambda net, s: net.encode(torch.where(s.isnan(), net.input_mean, s)).cpu().numpy()))
+
+
+def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarray | None) -> np.ndarray:
+    """Target (N, D') in units whose mean square over columns is the error of `frame_errors`; missing entries stay NaN."""
+    mean, scale = (getattr(network, name).double().cpu().numpy() for name in ("output_mean", "output_scale"))
+    y = (target - mean) / scale
+    if root is None:
+        return y
+    root = np.asarray(root)
+    return y * root if root.ndim == 1 else np.nan_to_num(y) @ root * np.sqrt(root.shape[1] / root.shape[0])
+
+
+def _variant(network: HierarchicalNetwork) -> str:
+    return next((name for name, kind in VARIANTS.items() if isinstance(network.decoder, kind)), type(network.decoder).__name__)
+
+
+def _errors_of(network, other, target, root) -> np.ndarray:
+    """Errors (n', N') of another model's levels in this network's metric."""
+    other = np.asarray(other)
+    if other.ndim == 2:
+        return other
+    truth = _in_metric(network, target, root)
+    return np.stack([np.nan_to_num(_in_metric(network, level, root) - truth) ** 2 for level in other]).mean(-1)
+
+
+def _against(name, errors, report, sampling, network, X, target, root) -> list[Comparison]:
+    own = score_frames(network, X, target, root, None)
+    levels = min(len(errors), len(own.e))
+    paired = compare(own.e[:levels], errors[:levels], own.v, sampling, report.n_blocks)
+    variance = sampling.mean(own.v) or 1.0
+    return [Comparison(name, k + 1, float(1 - sampling.mean(errors[k]) / variance), float(paired.value[k]), float(paired.low[k]),
+                       float(paired.high[k])) for k in range(levels)]
+
+
+def _copied(cvs: CVs, k: int, sampling: Sampling) -> int | None:
+    """Number (from 1) of the earlier CV that tells nearly all of CV k (from 0), if there is one."""
+    circle = [2 * np.pi if kind == "circular" else None for kind in cvs.kinds]
+    pair = lambda j: [on_circle(side[:, j], circle[j]) for side in (cvs.train, cvs.test)]  # noqa: E731
+    for j in range(k):
+        told = relate(pair(j), pair(k), sampling)
+        if told.r2 >= COPY and told.r2 > told.null:
+            return j + 1
+    return None
+
+
+def _only(estimate: Estimate, enough: np.ndarray) -> Estimate:
+    return Estimate(estimate.value, np.where(enough, estimate.low, np.nan), np.where(enough, estimate.high, np.nan))
+
+
+def _fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
+    return {name: float(estimate.value[k]), f"{name}_low": float(estimate.low[k]), f"{name}_high": float(estimate.high[k])}

@@ -1,0 +1,143 @@
+"""How sure a measured figure is: intervals from segments of a time series, and how many independent frames it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+from scipy.stats import t as student
+
+__all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
+
+SEGMENTS = (8, 10, 16, 24, 32)  # numbers of segments tried; the widest interval counts
+CONFIDENCE = 0.90
+STATUSES = ("ok", "rough", "not enough data")
+OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
+
+
+def status_of(n_eff: float, n_blocks: int | None = None) -> str:
+    """A word for the data behind an interval: measured coverage is nominal from 200 independent frames, a little low from 100."""
+    if n_eff < ROUGH_N_EFF or (n_blocks is not None and n_blocks < ENOUGH_BLOCKS):
+        return "not enough data"
+    return "ok" if n_eff >= OK_N_EFF else "rough"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure, or an array of figures, with the bounds of its 90 % interval."""
+
+    value: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How N evaluated frames follow each other in time, and what each counts. Made by `Sampling.of`.
+
+    order: (N,) rows in time order, trajectory after trajectory; weights: (N,) of mean 1, in that order;
+    slot: (N,) place of each ordered row on an axis of time on which trajectories are too far apart to see each other;
+    reach: longest lag that may be looked at.
+    """
+
+    order: np.ndarray
+    weights: np.ndarray
+    slot: np.ndarray
+    reach: int
+
+    @classmethod
+    def of(cls, n: int, trajectory: np.ndarray | None = None, frame: np.ndarray | None = None,
+           weights: np.ndarray | None = None) -> Sampling:
+        """Of n rows with their trajectories' names and frame numbers; None, or the name "": rows in the order given."""
+        trajectory = np.full(n, "") if trajectory is None else np.asarray(trajectory).astype(str)
+        frame = np.arange(n) if frame is None else np.where(trajectory == "", np.arange(n), np.asarray(frame))
+        order = np.lexsort((frame, trajectory))  # stable: equal frames stay together
+        weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+        _, starts = np.unique(trajectory[order], return_index=True)
+        places = [_places(part) for part in np.split(frame[order], starts[1:])]
+        longest = max((int(p[-1]) + 1 for p in places), default=1)
+        reach = min(longest, max(n // 10, 1))
+        shift = np.cumsum([0, *(int(p[-1]) + 1 + reach for p in places[:-1])])
+        slot = np.concatenate([p + s for p, s in zip(places, shift, strict=True)]) if n else np.zeros(0, dtype=int)
+        return cls(order, weights[order] / weights.mean(), slot, reach)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def mean(self, x: np.ndarray) -> np.ndarray:
+        """Weighted mean over frames of x (..., N)."""
+        return x[..., self.order] @ self.weights / len(self)
+
+    def ratio(self, a: np.ndarray, v: np.ndarray) -> Estimate:
+        """mean(a) / mean(v) with its interval: a (..., N) and v (N,) in the order of the rows given to `of`.
+
+        The influence of frame i is a_i - R v_i, over mean(v). Its series is cut into equal segments with fractional edges (an
+        interpolated cumulative sum: nothing is dropped, and frames that are all repeated change nothing); the standard error comes
+        from the scatter of the segments' means, with Student's t, and the widest of several numbers of segments is taken.
+        Where the frames have no variance, or are too few to cut, the bounds are NaN.
+        """
+        a = np.asarray(a, dtype=np.float64)
+        total = self.mean(v)
+        if not total > 0:
+            nothing = np.full(a.shape[:-1], np.nan)
+            return Estimate(np.zeros(a.shape[:-1]), nothing, nothing)
+        value = self.mean(a) / total
+        influence = (a - value[..., None] * v)[..., self.order] * (self.weights / total)
+        half = _half_width(influence)
+        return Estimate(value, value - half, value + half)
+
+    def n_eff(self, x: np.ndarray) -> np.ndarray:
+        """Number of independent frames (...) that x (..., N) is worth: N over its integrated autocorrelation time, weights counted.
+
+        The time is summed up to the first lag of 5 times itself (Sokal 1997), from pairs of frames of one trajectory, also across
+        frames that were left out.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        return np.array([self._n_eff(row) for row in x.reshape(-1, x.shape[-1])]).reshape(x.shape[:-1])
+
+    def _n_eff(self, x: np.ndarray) -> float:
+        deviation = (x - self.mean(x))[self.order]
+        influence = deviation * self.weights
+        slots, inverse, counts = np.unique(self.slot, return_inverse=True, return_counts=True)
+        series = np.bincount(inverse, influence) / counts
+        power = np.mean(series**2)
+        spread = np.mean(np.bincount(inverse, deviation**2 * self.weights) / counts)
+        if not power > 1e-24 * max(np.mean(np.abs(x)) ** 2, 1e-300):
+            return float(len(slots))  # a series that never changes is known from any frame
+        size = next_fast_len(int(slots[-1]) + 1 + self.reach, real=True)
+        padded, mask = np.zeros(size), np.zeros(size)
+        padded[slots], mask[slots] = series, 1
+        lags = min(self.reach, size // 2)
+        together = irfft(np.abs(rfft(np.stack([padded, mask]))) ** 2, size)[:, :lags]
+        seen = together[1] > 0.02 * len(slots)
+        rho = np.interp(np.arange(lags), np.flatnonzero(seen), together[0][seen] / together[1][seen]) / power
+        time = np.maximum(2 * np.cumsum(rho) - rho[0], 1.0)
+        closed = np.flatnonzero(np.arange(lags) >= 5 * time)
+        return float(len(slots) * spread / power / time[closed[0] if len(closed) else -1])
+
+
+def _places(frame: np.ndarray) -> np.ndarray:
+    """Sorted frame numbers of one trajectory -> places 0, 1, ... with holes where frames are missing, equal ones in one place."""
+    distinct, inverse = np.unique(frame, return_inverse=True)
+    steps = np.diff(distinct)
+    if len(steps) == 0:
+        return inverse
+    place = (distinct - distinct[0]) // max(int(np.gcd.reduce(steps.astype(np.int64))), 1)
+    return (place if place[-1] < 50 * len(distinct) else np.arange(len(distinct)))[inverse]
+
+
+def _half_width(influence: np.ndarray) -> np.ndarray:
+    """Half width (...) of the interval of the mean of influence (..., N), frames in time order."""
+    n = influence.shape[-1]
+    if n < max(SEGMENTS):
+        return np.full(influence.shape[:-1], np.nan)
+    total = np.concatenate([np.zeros((*influence.shape[:-1], 1)), np.cumsum(influence, axis=-1)], axis=-1)
+    widths = []
+    for pieces in SEGMENTS:
+        edge = n * np.arange(pieces + 1) / pieces
+        below = np.minimum(edge.astype(int), n - 1)
+        at_edge = total[..., below] + (edge - below) * (total[..., below + 1] - total[..., below])
+        means = np.diff(at_edge, axis=-1) * (pieces / n)
+        widths.append(student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * means.std(axis=-1, ddof=1) / np.sqrt(pieces))
+    return np.max(widths, axis=0)
