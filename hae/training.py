@@ -31,7 +31,7 @@ class Settings:
     batch_size: int = 512
     max_epochs: int = 100
     patience: int | None = 20
-    learning_rate: float = 3e-3
+    learning_rate: float = 5e-3
     warmup: float = 0.15
     weight_decay: float = 0.0
 
