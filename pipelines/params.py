@@ -55,13 +55,15 @@ class Prepare(Section):
     features: Literal["coordinates", "distances", "torsions", "columns"] = Field(
         description="coordinates, distances, torsions or columns"
     )
-    atoms: Literal["heavy", "backbone"] | Names = Field(description="heavy, backbone, or a list of atom names")
+    atoms: str | Names = Field(description="heavy, a selection in mdtraj's language, or a list of atom names")
     pairs: tuple[tuple[str, str], ...] | None = Field(description="a list of pairs of atom names, or null")
     torsions: dict[str, tuple[str, str, str, str]] | Names | None = Field(
         description="names of torsions (phi, psi, omega, chi1), or name: [four atom names], or null"
     )
     columns: Names | None = Field(description="a list of columns, or null")
-    labels: tuple[str, ...] = Field(description="a list of torsions or columns; it may be empty")
+    labels: dict[str, tuple[str, str, str, str]] | tuple[str, ...] = Field(
+        description="a list of torsions or columns, which may be empty, or name: [four atom names]"
+    )
     group: str | None = Field(description='a column, "<file>", or null')
     id: str | None = Field(description="a column, or null")
     weights: str | None = Field(description="a column, or null")
