@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import warnings
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +36,16 @@ def write_program(network: nn.Module, n_features: int, path: str | os.PathLike) 
 
 def load_program(path: str | os.PathLike) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
     """The function that `write_program` wrote. Raises BadInput where there is none."""
+    path, log = Path(path), logging.getLogger("torch.export")
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; allowed: a program that hae.export wrote")
+    level = log.level
+    log.setLevel(logging.CRITICAL)  # torch says in thirty lines that a file is damaged
     try:
-        return torch.export.load(path).module()
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"{path}: can't be read as an exported network ({reason}); allowed: what hae.export wrote") from None
-
+        if zipfile.is_zipfile(path):
+            return torch.export.load(path).module()
+    except Exception:  # whatever a damaged archive leads torch to
+        pass
+    finally:
+        log.setLevel(level)
+    raise BadInput(f"{path}: not an exported network, or a damaged one; allowed: a program that hae.export wrote")

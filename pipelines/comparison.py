@@ -8,8 +8,8 @@ import numpy as np
 
 from hae.frames import Frames, split_rows
 from pipelines import params
+from pipelines.contents import FRAMES
 from pipelines.packaging import Loaded
-from pipelines.recording import FRAMES
 from pipelines.stages import prepare
 
 __all__ = ["compare"]

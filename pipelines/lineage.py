@@ -16,7 +16,7 @@ __all__ = ["Code", "StageFacts", "code", "digest", "file_digest", "packages", "r
 
 # Written by DVC while it works, and committed by people when they like: no sign of changed code.
 NOT_CODE = (":(exclude)dvc.lock", ":(exclude)**/dvc.lock", ":(exclude)*.dvc", ":(exclude).gitignore", ":(exclude)**/.gitignore")
-PACKAGES = ("torch", "numpy", "pandas", "pyarrow", "scikit-learn", "mdtraj", "openmm", "mlflow", "dvc", "prefect")
+PACKAGES = ("hae", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "mdtraj", "openmm", "mlflow", "dvc", "prefect")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def packages() -> dict[str, str]:
 
 
 def receipt(facts: StageFacts, code: Code, *, training: Mapping, now: datetime | None = None, **more) -> dict:
-    """What made a model, for receipt.json. training: what results/<variant>/training.json says (device, seeds)."""
+    """What made a model, for receipt.json. training: what results/<variant>/training.json says (device)."""
     section = next(iter(facts.params.values()), {}) if facts.params else {}
     section = section if isinstance(section, Mapping) else {}
     return {
@@ -102,7 +102,6 @@ def receipt(facts: StageFacts, code: Code, *, training: Mapping, now: datetime |
         "uncommitted_code": bool(code.patch),
         "random_state": section.get("random_state"),
         "n_seeds": section.get("n_seeds"),
-        "best_member": training.get("best_member"),
         "device": training.get("device"),
         "packages": packages(),
         "machine": f"{platform.system()} {platform.machine()}",

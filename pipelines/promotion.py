@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hae.errors import BadInput
-from pipelines import gates, lineage, packaging, params, recording, registry
+from pipelines import contents, gates, lineage, packaging, params, registry
 from pipelines.comparison import compare
 from pipelines.gates import Candidate, Champion, Margins
 from pipelines.lineage import StageFacts
@@ -127,7 +127,7 @@ def rollback(project: Path) -> Outcome:
 
 def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Today:
     settings = params.load(project / "params.yaml")
-    weights = {stage.removeprefix("train@"): (its.key, recording.weights_digest(project, stage))
+    weights = {stage.removeprefix("train@"): (its.key, contents.weights(project, stage))
                for stage, its in facts.items() if stage.startswith("train@")}
     known = {(row.key, row.weights): row for row in reversed(registry.rows(store))}
     missing = [variant for variant, name in weights.items() if name not in known]
@@ -138,7 +138,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
     better = max(scores, key=scores.get)
     champion = registry.champion(store)
     margins = Margins(**settings.promote.model_dump())
-    evidence = (project / recording.FRAMES, project / "results" / better / "metrics.json")
+    evidence = (project / contents.FRAMES, project / "results" / better / "metrics.json")
     stakes = [rows[better].version, champion.version if champion else None, vars(margins)]
     decision = lineage.digest([*stakes, *map(lineage.file_digest, evidence)])
     return Today(rows, better, scores, champion, margins, decision)

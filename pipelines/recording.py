@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 import threading
 import time
@@ -13,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import lineage, params, registry
+from pipelines import contents, lineage, params, registry
+from pipelines.contents import FRAMES, RECIPE
 from pipelines.history import History
 from pipelines.lineage import Code, StageFacts
 from pipelines.store import Store, opened, plainly
 
-__all__ = ["FRAMES", "RECIPE", "Records", "complete", "initialise", "live", "record", "weights_digest"]
+__all__ = ["Records", "complete", "initialise", "live", "record"]
 
 BATCH = 1000  # metrics in one call: the most that MLflow takes
-FRAMES, RECIPE = Path("data/prepared/frames.parquet"), Path("data/prepared/recipe.json")
 INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
 HISTORY, WEIGHTS, WHOLE = "history", "weights", "recorded"  # tags of a run, written when their part is in
 
@@ -52,9 +51,6 @@ def live(project: Path, stage: str, facts: StageFacts, retraining: str, every: f
     thread.start()
     try:
         yield
-    except BaseException:
-        copier.failed = True
-        raise
     finally:
         done.set()
         thread.join(timeout=2)
@@ -73,17 +69,17 @@ def record(project: Path, facts: Mapping[str, StageFacts], retraining: str) -> R
     runs, versions, added = {}, {}, False
     with plainly(store.uri):
         for stage, its in facts.items():
-            weights = weights_digest(project, stage)
+            weights = contents.weights(project, stage)
             if not weights:
-                raise BadInput(f"models/{_name(stage)}: nothing trained there; allowed: record after training (hae retrain)")
-            run, content = _find(store, its, weights), _content(project, stage)
+                raise BadInput(f"models/{contents.folder(stage)}: nothing trained there; allowed: record after training (hae retrain)")
+            run, content = _find(store, its, weights), contents.everything(project, stage)
             if not _is_whole(store, run, stage, content):
-                code = code or _code(project)
+                code = code or contents.code(project)
                 run = _Writer(store, project, stage, its, retraining, code).write(run, weights, content)
                 added = True
             runs[stage] = run.info.run_id
             if stage != "baseline":
-                versions[_name(stage)] = str(registry.version_of_run(store, run.info.run_id).version)
+                versions[contents.folder(stage)] = str(registry.version_of_run(store, run.info.run_id).version)
     return Records(runs, versions, added)
 
 
@@ -92,15 +88,9 @@ def complete(project: Path, facts: Mapping[str, StageFacts]) -> bool:
     store = opened(project)
     with plainly(store.uri):
         return all(
-            _is_whole(store, _find(store, its, weights_digest(project, stage)), stage, _content(project, stage))
+            _is_whole(store, _find(store, its, contents.weights(project, stage)), stage, contents.everything(project, stage))
             for stage, its in facts.items()
         )
-
-
-def weights_digest(project: Path, stage: str) -> str:
-    """A name for the trained model that is on disk ("" if there is none)."""
-    files = sorted(file for file in (project / "models" / _name(stage)).glob("*") if file.is_file())
-    return lineage.digest({file.name: lineage.file_digest(file) for file in files}) if files else ""
 
 
 @dataclass
@@ -116,9 +106,9 @@ class _Writer:
 
     def write(self, run, weights: str, content: str):
         """All of it, the tag that says 'whole' last. Returns the run."""
-        client, name = self.store.client, _name(self.stage)
+        client, name = self.store.client, contents.folder(self.stage)
         results = self.project / "results" / name
-        history, training = History.read(results / "history.csv"), _json(results / "training.json")
+        history, training = History.read(results / "history.csv"), contents.read_json(results / "training.json")
         if run is not None and not _continues(run, history):
             client.delete_run(run.info.run_id)  # a training that was killed left it
             run = None
@@ -129,13 +119,14 @@ class _Writer:
         run = self.copy(run, history)
         self.send(run_id, history.of_model(run.info.start_time))
         with tempfile.TemporaryDirectory() as temporary:
-            _gather(self.project, name, Path(temporary))
+            contents.gather(self.project, self.stage, Path(temporary))
             client.log_artifacts(run_id, temporary)
         client.set_tag(run_id, WEIGHTS, weights)
         version = self.version(run, weights) if self.stage != "baseline" else None
         self.final_metrics(run_id, results, version.model_id if version is not None else None)
         code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
-        receipt = lineage.receipt(self.facts, code, training=training, retraining=run.data.tags["retraining"], weights=weights)
+        receipt = lineage.receipt(self.facts, code, training=training, best_member=history.best_member,
+                                  retraining=run.data.tags["retraining"], weights=weights)
         if version is not None:
             receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
         client.log_dict(run_id, receipt, "receipt/receipt.json")
@@ -145,7 +136,7 @@ class _Writer:
 
     def begin(self, started: float):
         """A new run with all that is known before the stage starts: tags, params, data set, code."""
-        client, name = self.store.client, _name(self.stage)
+        client, name = self.store.client, contents.folder(self.stage)
         tags = {
             "key": self.facts.key,
             "stage": self.stage,
@@ -162,13 +153,13 @@ class _Writer:
         tags = {key: value for key, value in tags.items() if value}
         run = client.create_run(self.store.experiment, start_time=int(started * 1000), run_name=name, tags=tags)
         run_id = run.info.run_id
-        client.log_batch(run_id, params=_params(self.facts.params))
+        client.log_batch(run_id, params=contents.flat_params(self.facts.params))
         if self.code.patch:
             client.log_text(run_id, self.code.patch, "receipt/uncommitted.patch")
         for file in ("dvc.lock", "params.yaml"):
             if (self.project / file).exists():
                 client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
-        client.log_inputs(run_id, datasets=[_dataset(self.project, self.facts)])
+        client.log_inputs(run_id, datasets=[contents.dataset(self.project, self.facts)])
         return client.get_run(run_id)
 
     def copy(self, run, history: History):
@@ -190,7 +181,7 @@ class _Writer:
         from mlflow.entities import Metric
 
         known, now = self.store.client.get_run(run_id).data.metrics, int(time.time() * 1000)
-        numbers = _json(results / "training.json") | _json(results / "metrics.json")
+        numbers = contents.read_json(results / "training.json") | contents.read_json(results / "metrics.json")
         numbers = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
         new = [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value]
         self.send(run_id, new)
@@ -204,7 +195,7 @@ class _Writer:
         from hae.frames import Frames
         from pipelines import packaging
 
-        client, run_id, variant = self.store.client, run.info.run_id, _name(self.stage)
+        client, run_id, variant = self.store.client, run.info.run_id, contents.folder(self.stage)
         known = registry.version_of_run(self.store, run_id)
         if known is not None and known.tags.get(WEIGHTS) == weights:
             return known
@@ -256,9 +247,9 @@ class _Copier:
     """Copies a history to its run while the training writes it; belongs to one thread."""
 
     def __init__(self, project: Path, stage: str, facts: StageFacts, retraining: str):
-        self.began, self.failed, self.run, self.writer = time.time(), False, None, None
+        self.began, self.run, self.writer = time.time(), None, None
         self.project, self.arguments = project, (project, stage, facts, retraining)
-        self.path, self.facts = project / "results" / _name(stage) / "history.csv", facts
+        self.stage, self.facts, self.path = stage, facts, project / "results" / contents.folder(stage) / "history.csv"
 
     def work(self, done: threading.Event, every: float) -> None:
         last = False
@@ -266,7 +257,7 @@ class _Copier:
             last = done.wait(every)
             with suppress(Exception):
                 self.copy()
-        if self.failed and self.run is not None:
+        if self.run is not None and not contents.weights(self.project, self.stage):  # it ended without a model
             with suppress(Exception):
                 self.writer.store.client.set_terminated(self.run.info.run_id, "FAILED")
 
@@ -277,7 +268,7 @@ class _Copier:
             store = opened(self.project)
             if any(WEIGHTS in run.data.tags for run in _runs(store, self.facts)):
                 return  # trained again to the same key: `record` will say whether it is the same model
-            self.writer = _Writer(store, *self.arguments, _code(self.project))
+            self.writer = _Writer(store, *self.arguments, contents.code(self.project))
             self.run = _find(store, self.facts, weights="")
             if self.run is not None:
                 store.client.update_run(self.run.info.run_id, status="RUNNING")
@@ -314,64 +305,3 @@ def _continues(run, history: History) -> bool:
     """Whether the run has seen the beginning of this history, and of no other."""
     seen = _seen(run)
     return seen["rows"] == 0 or (seen["rows"] <= len(history) and seen["digest"] == history.digest(seen["rows"]))
-
-
-def _gather(project: Path, name: str, folder: Path) -> None:
-    """Copy table and figures to folder/report, what belongs to this stage alone to folder/results."""
-    if (own := project / "results" / name).is_dir():
-        shutil.copytree(own, folder / "results")
-    (folder / "report").mkdir()
-    for file in (project / "results").glob("*.*"):
-        if file.suffix in (".csv", ".json", ".svg", ".png", ".html", ".md"):
-            shutil.copy(file, folder / "report")
-
-
-def _dataset(project: Path, facts: StageFacts):
-    """The data set as MLflow shows it, by the hash that DVC knows it by."""
-    import pyarrow.parquet as pq
-    from mlflow.entities import Dataset, DatasetInput, InputTag
-    from mlflow.types import ColSpec, Schema
-
-    about = pq.read_metadata(project / FRAMES)
-    features = json.loads(about.metadata[b"hae"])["features"]
-    dataset = Dataset(
-        name="frames",
-        digest=facts.dependencies.get(str(FRAMES), lineage.file_digest(project / FRAMES))[:36],
-        source_type="local",
-        source=json.dumps({"uri": str((project / FRAMES).resolve())}),
-        schema=json.dumps({"mlflow_colspec": Schema([ColSpec("double", name) for name in features]).to_dict()}),
-        profile=json.dumps({"num_rows": about.num_rows, "num_features": len(features)}),
-    )
-    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-
-
-def _params(sections: Mapping) -> list:
-    """Params of a section train.VARIANT or baseline under their own names, others with their section's in front."""
-    from mlflow.entities import Param
-
-    flat = {}
-    for section, values in sections.items():
-        prefix = "" if section.startswith(("train.", "baseline")) else f"{section}."
-        flat |= {f"{prefix}{name}": value for name, value in values.items()} if isinstance(values, Mapping) else {section: values}
-    return [Param(name, str(value)) for name, value in flat.items()]
-
-
-def _code(project: Path) -> Code:
-    """The project's code, or, where the project is not a checkout, this package's."""
-    found = lineage.code(project)
-    return found if found.commit else lineage.code(Path(__file__).parent)
-
-
-def _content(project: Path, stage: str) -> str:
-    """A name for all that is recorded of this stage alone: its results and its model."""
-    folders = [project / kind / _name(stage) for kind in ("results", "models")]
-    files = [file for folder in folders for file in sorted(folder.rglob("*")) if file.is_file()]
-    return lineage.digest({str(file.relative_to(project)): lineage.file_digest(file) for file in files})
-
-
-def _name(stage: str) -> str:
-    return stage.removeprefix("train@")
-
-
-def _json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
