@@ -54,9 +54,7 @@ class Frames:
             if rows is not None and len(rows) != n:
                 raise ValueError(f"{name} has {len(rows)} rows, values {n}")
         if not len(self.label_units) == len(self.label_periods) == self.labels.shape[1]:
-            raise ValueError(
-                f"{self.labels.shape[1]} labels, {len(self.label_units)} units, {len(self.label_periods)} periods"
-            )
+            raise ValueError(f"{self.labels.shape[1]} labels, {len(self.label_units)} units, {len(self.label_periods)} periods")
 
     def __len__(self) -> int:
         return len(self.values)
@@ -180,13 +178,9 @@ def split_rows(
     """
     shares = np.asarray(shares, dtype=float)
     if shares.shape != (3,) or not np.all(shares >= 0) or abs(shares.sum() - 1) > 1e-6:
-        raise BadInput(
-            f"shares: {shares.tolist()} is not allowed: train, validation and test, each 0 or more, with the sum 1"
-        )
+        raise BadInput(f"shares: {shares.tolist()} is not allowed: train, validation and test, each 0 or more, with the sum 1")
     if gap_frames < 0 or block_frames < 1 + 2 * gap_frames:
-        raise BadInput(
-            f"block_frames: {block_frames} is not allowed with gap_frames: {gap_frames}: more than 2 gap_frames"
-        )
+        raise BadInput(f"block_frames: {block_frames} is not allowed with gap_frames: {gap_frames}: more than 2 gap_frames")
     trajectory, frame = np.asarray(trajectory).astype(str), np.asarray(frame)
     edges = np.cumsum(shares)[:2]
 

@@ -59,6 +59,11 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
     except ImportError:
         raise BadInput("simulate: OpenMM is not installed; allowed: pip install 'hae[md]'") from None
     frames = round(settings.nanoseconds * 1000 / settings.save_every_ps)
+    if settings.save_every_ps < STEP_PS or frames < 1:
+        raise BadInput(
+            f"params.yaml: simulate.save_every_ps: {settings.save_every_ps:g} is not allowed; "
+            f"allowed: from {STEP_PS:g} (one step) to the length of a walker"
+        )
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a run that was killed
     partial.mkdir(parents=True)
@@ -87,13 +92,12 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
                 if process.exitcode != 0:
                     raise BadInput(f"simulate: {process.name} failed: {_reason(partial, process)}; nothing was kept")
                 running.remove(process)
-        for i in range(settings.walkers, 1000):  # walkers of an earlier, larger run
-            (folder / f"walker-{i}.dcd").unlink(missing_ok=True)
-        folder.mkdir(exist_ok=True)
-        for i in range(settings.walkers):
-            os.replace(partial / f"walker-{i}.dcd", folder / f"walker-{i}.dcd")
         shutil.copyfile(TOPOLOGY, partial / "topology.pdb")
-        os.replace(partial / "topology.pdb", folder / "topology.pdb")
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("walker-*.dcd"):  # of an earlier run, perhaps of more walkers
+            old.unlink()
+        for new in partial.iterdir():
+            os.replace(new, folder / new.name)
     finally:
         for process in running:
             process.kill()
@@ -105,7 +109,7 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
 def _reason(partial: Path, process: multiprocessing.Process) -> str:
     words = partial / f"{process.name}.error"
     if words.exists():
-        return " ".join(words.read_text().split())
+        return words.read_text().split("\n")[0].split(". ")[0]
     return f"killed by signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
 
 

@@ -92,6 +92,13 @@ def test_a_walker_that_dies_is_one_line_and_leaves_what_was_there(raw, tmp_path)
     assert contents(folder) == {"walker-0.dcd": b"here before"} and os.listdir(folder.parent) == ["raw"]
 
 
+@pytest.mark.parametrize("saved", [0.001, 100.0])
+def test_an_interval_without_a_step_or_a_frame_is_refused(tmp_path, saved):
+    with pytest.raises(BadInput, match=r"simulate\.save_every_ps: .* is not allowed; allowed: from 0\.004"):
+        run_walkers(Simulate(**{**SHORT, "save_every_ps": saved}), tmp_path / "raw", threads=1)
+    assert os.listdir(tmp_path) == []
+
+
 def test_walkers_end_with_a_parent_that_is_killed(tmp_path):
     code = (
         "from pathlib import Path\nfrom pipelines.params import Simulate\nfrom pipelines.stages.simulate import run_walkers\n"
