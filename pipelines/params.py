@@ -103,7 +103,7 @@ class Baseline(Learning):
 
 
 class Evaluate(Section):
-    bins: Count
+    eps: Positive
 
 
 class Report(Section):

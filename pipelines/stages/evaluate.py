@@ -1,4 +1,4 @@
-"""Evaluate one variant on the test blocks, beside both baselines, and relate its CVs to the labels."""
+"""Evaluate one variant on the test blocks: what each CV is worth and is, whether the order holds, beside both baselines."""
 
 from pathlib import Path
 
@@ -10,58 +10,137 @@ from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import written_whole
 from hae.frames import Frames
-from hae.relations import correlation_ratio
+from hae.importance import evaluate as measure
+from hae.intervals import Sampling
+from hae.molecules import Recipe
+from hae.relation import frames_along, relations, sensitivity
+from hae.report import ImportanceReport
 from hae.scoring import score_frames
 from hae.storage import load_networks
 from pipelines import params
+from pipelines.params import Split
 from pipelines.stages import run_stage
 from pipelines.stages.train import write_json
 
 __all__ = ["evaluate", "levels_table", "main"]
 
+ALONG = 25  # frames of a movie along a CV
+
 
 def evaluate(variant: str) -> None:
-    """models/VARIANT, models/baseline, the test blocks -> results/VARIANT/{metrics.json, levels.csv, labels.csv}."""
+    """models/VARIANT, models/baseline and the test blocks -> results/VARIANT: importance.json, importance.csv, metrics.json, levels.csv,
+    labels.csv, features.csv, along/ (frames along each CV: a table, and a PDB movie of coordinates)."""
     everything = params.load()
     everything.variant(variant)
     set_threads()
-    frames = Frames.read("data/prepared/frames.parquet").select("test")
-    if not len(frames):
+    frames = Frames.read("data/prepared/frames.parquet")
+    train, test = frames.select("train"), frames.select("test")
+    if not len(test):
         raise BadInput("data/prepared/frames.parquet: no test rows; allowed: prepare.split.shares that leave some")
     model = HierarchicalAutoencoder.load(Path("models", variant))
     networks, _, _ = load_networks("models/baseline")
-    levels = levels_table(model, networks, frames)
-    labels = pd.DataFrame(
-        [
-            {
-                "cv": k + 1,
-                "label": name,
-                "explained": correlation_ratio(
-                    column, frames.labels[name], period=period, bins=everything.evaluate.bins, weights=frames.weights
-                ),
-            }
-            for k, column in enumerate(model.transform(frames.values).T)
-            for name, period in zip(frames.labels.columns, frames.label_periods)
-        ],
-        columns=["cv", "label", "explained"],
+    report = measure(
+        model.network_,
+        train.values,
+        test.values,
+        trajectory=test.trajectory,
+        frame=test.frame,
+        blocks=_blocks(test, everything.prepare.split),
+        weights=test.weights,
+        train_weights=train.weights,
+        baselines=_baseline_errors(networks, test, model.network_.n_cvs),
+        members=model.members_[1:],
+        eps=everything.evaluate.eps,
+        features=test.features,
+        progress=f"evaluate {variant}",
     )
     folder = Path("results", variant)
-    for name, table in (("levels.csv", levels), ("labels.csv", labels)):
+    with written_whole(folder / "importance.json") as partial:
+        partial.write_text(report.to_json() + "\n")
+    cvs = [model.transform(side.values) for side in (train, test)]
+    kinds = model.network_.bottleneck.kinds
+    sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
+    told = relations(cvs, kinds, [train.labels, test.labels], test.label_periods, sampling, train.weights)
+    moved = pd.DataFrame(
+        sensitivity(model.network_, test.values, test.weights).T, columns=[f"sensitivity_cv{k + 1}" for k in range(len(kinds))]
+    )
+    gained = report.gains_by().add_prefix("gain_").rename(columns=str.lower).reset_index(names="feature")
+    for name, table in (
+        ("importance.csv", report.to_frame()),
+        ("levels.csv", levels_table(report)),
+        ("labels.csv", told),
+        ("features.csv", pd.concat([gained, moved], axis=1)),
+    ):
         with written_whole(folder / name) as partial:
             table.to_csv(partial, index=False)
-    metrics = {
-        f"{name}_{level}": float(value) for name in levels.columns if name != "level" for level, value in zip(levels["level"], levels[name])
-    }
-    write_json(folder / "metrics.json", metrics | {"test_rows": len(frames)})
+    for k, kind in enumerate(kinds):
+        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model)
+    write_json(folder / "metrics.json", flat_metrics(report))
+    print(f"{variant}: {report.sentence()}")
 
 
-def levels_table(model: HierarchicalAutoencoder, baselines: dict, frames: Frames) -> pd.DataFrame:
-    """A row a level: FVE and gain of the variant, FVE of PCA and of the plain autoencoder with as many CVs, on the rows given."""
-    scores = score_frames(model.network_, frames.values, weights=frames.weights)
-    n = len(scores.fve)
-    pca = score_frames(baselines["pca"], frames.values, weights=frames.weights).fve[:n]
-    plain = [score_frames(baselines[f"plain-{k}"], frames.values, weights=frames.weights).fve[-1] for k in range(1, n + 1)]
-    return pd.DataFrame({"level": np.arange(1, n + 1), "fve": scores.fve, "gain": scores.gains, "pca_fve": pca, "plain_fve": plain})
+def levels_table(report: ImportanceReport) -> pd.DataFrame:
+    """A row a level: FVE and gain with their intervals, and FVE of PCA and of the plain autoencoder with as many CVs."""
+    table = report.to_frame()[["cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high"]].rename(columns={"cv": "level"})
+    for name in ("pca", "plain"):
+        rows = report.compared(name)
+        table[f"{name}_fve"] = [row.fve for row in rows]
+        table[f"above_{name}"] = [row.difference for row in rows]
+        table[f"above_{name}_low"] = [row.low for row in rows]
+        table[f"above_{name}_high"] = [row.high for row in rows]
+    return table
+
+
+def flat_metrics(report: ImportanceReport) -> dict:
+    """The figures of a report under flat names, for DVC and MLflow; what has no value (no interval) is left out."""
+    metrics: dict[str, float | int | str] = {"test_rows": report.n_frames, "n_eff": report.n_eff, "status": report.status}
+    if report.n is not None:
+        metrics["n_alive"] = report.n
+    for level, row in enumerate(levels_table(report).to_dict("records"), start=1):
+        metrics |= {f"{name}_{level}": value for name, value in row.items() if name != "level" and np.isfinite(value)}
+    for cv in report.cvs:
+        figures = {"info_gain": cv.info_gain, "info_gain_low": cv.info_gain_low, "info_gain_high": cv.info_gain_high, "overfit": cv.overfit}
+        metrics |= {f"{name}_{cv.cv}": value for name, value in figures.items() if np.isfinite(value)}
+        metrics |= {f"verdict_{cv.cv}": cv.verdict} | ({f"order_{cv.cv}": cv.order} if cv.order else {})
+    return metrics
+
+
+def _blocks(frames: Frames, split: Split) -> np.ndarray:
+    """(N,) name of the split's block that each row comes from; a row without trajectory is a block of its own."""
+    number = np.where(frames.trajectory == "", np.arange(len(frames)), frames.frame // split.block_frames)
+    return np.char.add(np.char.add(frames.trajectory, "/"), number.astype(str))
+
+
+def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.ndarray]:
+    """Errors (n, N) of PCA's levels, and of the plain autoencoders of 1 to n nodes."""
+    plain = [score_frames(networks[f"plain-{k}"], frames.values).e[-1] for k in range(1, n + 1)]
+    return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
+
+
+def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoencoder) -> None:
+    """Real frames along CV k (from 0) as a table, and where the features are coordinates as a PDB file of as many models."""
+    cvs = model.transform(frames.values)
+    table = pd.DataFrame({"trajectory": frames.trajectory, "frame": frames.frame})
+    for j in range(cvs.shape[1]):
+        table[f"cv{j + 1}"] = cvs[:, j]
+    table = pd.concat([table, frames.labels, pd.DataFrame(frames.values, columns=list(frames.features))], axis=1)
+    with written_whole(folder / f"cv{k + 1}.csv") as partial:
+        table.to_csv(partial, index=False)
+    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text())
+    if recipe.kind != "coordinates":
+        return
+    lines = []
+    for number, positions in enumerate(frames.values.reshape(len(frames), -1, 3) * 10, start=1):  # nm -> angstrom, as PDB has it
+        lines.append(f"MODEL     {number:4d}")
+        for i, (name, (x, y, z)) in enumerate(zip(recipe.atoms, positions), start=1):
+            residue, atom = name.split("-", 1)
+            kind, place = residue.rstrip("0123456789"), residue[len(residue.rstrip("0123456789")) :]
+            lines.append(
+                f"HETATM{i:5d}  {atom:<3s} {kind[:3]:>3s} A{int(place or 1) % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom[0]:>2s}"
+            )
+        lines.append("ENDMDL")
+    with written_whole(folder / f"cv{k + 1}.pdb") as partial:
+        partial.write_text("\n".join([*lines, "END"]) + "\n")
 
 
 def main() -> None:
