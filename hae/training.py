@@ -17,6 +17,7 @@ from hae.objective import Objective
 __all__ = ["History", "Rows", "Settings", "train"]
 
 EVALUATION_ROWS = 8192  # rows of a validation pass at a time: bounds its memory
+CHECKPOINT_SECONDS = 1.0  # between two checkpoints: what a kill can cost
 FEWEST_STEPS, SMALLEST_BATCH = 16, 32  # few rows are cut into smaller batches, or a training would be a handful of steps
 
 
@@ -166,7 +167,7 @@ class _Run:
                 bar.set_postfix_str(self._progress_line(rows))
                 if on_epoch is not None:
                     on_epoch(rows)
-                if checkpoint is not None and time.monotonic() - saved > 1.0:
+                if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
                     save_checkpoint(checkpoint, self.state())
                     saved = time.monotonic()
         if not torch.isfinite(self.best_loss).any():
