@@ -32,8 +32,8 @@ class RefitSettings:
 
     hidden: tuple[int, ...] = (32, 32)
     steps: int = 400
-    batch_size: int = 128
-    learning_rate: float = 1e-2
+    batch_size: int = 64
+    learning_rate: float = 2e-2
     rows: int = 8192
     ridge: float = 1e-3
     seed: int = 0
@@ -127,13 +127,19 @@ def tasks_of(cvs: CVs, decoder: type[Decoder], weights: np.ndarray | None = None
     for k in range(cvs.n):
         new.append(innovations(new[:k], raw[k], weights))
     nested = bool(decoder.reads(cvs.n)[-1].all())
-    first = new if nested else raw
     swap = [innovations(new[:k], raw[k + 1], weights) if nested else raw[k + 1] for k in range(cvs.n - 1)]
+    new, swap = [_within(x) for x in new], [_within(x) for x in swap]
+    first = new if nested else raw
     prefixes = [first[:k + 1] for k in range(cvs.n)]
     swapped = [[*first[:k], swap[k]] for k in range(cvs.n - 1)]
     innovated = [[*first[:k], new[k + 1]] for k in range(cvs.n - 1)]
     return [Task(tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs))))
             for inputs in (*prefixes, *swapped, *innovated)]
+
+
+def _within(x: list[np.ndarray]) -> list[np.ndarray]:
+    """Evaluation rows kept within the range of the training rows: outside, the polynomials of an innovation run away."""
+    return [x[0], np.clip(x[1], x[0].min(0), x[0].max(0))]
 
 
 def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:

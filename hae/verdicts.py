@@ -65,7 +65,7 @@ def figure(value: float, low: float, high: float) -> str:
 
 
 def pair_words(names: Sequence[str], orders: Sequence[str], quiet: Sequence[bool]) -> list[str]:
-    """Phrases about neighbouring pairs: orders[k] is of names[k] and names[k+1]; of ``quiet`` pairs nothing is said where they are ordered."""
+    """Phrases about neighbouring pairs: orders[k] is of names[k] and names[k+1]. That a ``quiet`` pair is ordered is not said."""
     words = {"tied": "are tied", "out of order": "are out of order"}
     phrases = []
     for k, order in enumerate(orders):

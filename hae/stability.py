@@ -1,0 +1,91 @@
+"""How far another training on other data would find the same: S_k of levels, agreement of CVs, and levels that are tied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from scipy.stats import rankdata
+
+__all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "tied_levels"]
+
+SHAKY, FIRM = 0.9, 0.95  # a level below the first, before a level above the second, is tied with it
+
+
+@dataclass(frozen=True)
+class Stability:
+    """levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs;
+    tied: (k, k+1) from 1; replicas: how many; seconds: what they took, which is no part of an evaluation's time."""
+
+    levels: tuple[float, ...]
+    lowest: tuple[float, ...]
+    cvs: tuple[float, ...]
+    tied: tuple[tuple[int, int], ...]
+    replicas: int
+    seconds: float
+
+    def sentence(self) -> str:
+        named = [f"levels {a} and {b} are tied" for a, b in self.tied]
+        figures = ", ".join(f"S{k + 1} {s:.2f}" for k, s in enumerate(self.levels))
+        return "; ".join([*named, f"stability over {self.replicas} replicas: {figures}"])
+
+
+def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers of as many blocks as there are, drawn with replacement; blocks: (N,) the block of each row."""
+    _, inverse = np.unique(blocks, return_inverse=True)
+    by_block = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    return np.concatenate([by_block[i] for i in rng.integers(len(by_block), size=len(by_block))])
+
+
+def level_agreement(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """S_k = 1 - mean |q_k^a - q_k^b|^2 / (mean of the variances of q_k^a and q_k^b), of levels (n, N, D) in one metric -> (n,)."""
+    w = np.ones(a.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = w / w.sum()
+    mean_square = lambda x: np.einsum("knd,n->k", x**2, w)  # noqa: E731
+    centred = [x - np.einsum("knd,n->kd", x, w)[:, None] for x in (a, b)]
+    variance = (mean_square(centred[0]) + mean_square(centred[1])) / 2
+    return 1 - mean_square(a - b) / np.where(variance > 0, variance, 1)
+
+
+def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """(n,) in 0..1: how far CVs (N, n) of two replicas are one up to sign and monotone map (|Spearman|), and up to rotation and
+    reflection for circular ones (the longer of the mean vectors of difference and sum of the angles).
+
+    A collective CV may differ by any mixture with earlier ones and be as good: low values say nothing against its level.
+    """
+    out = []
+    for k, kind in enumerate(kinds):
+        x, y = a[:, k], b[:, k]
+        if kind == "circular":
+            out.append(max(abs(np.mean(np.exp(1j * (x - y)))), abs(np.mean(np.exp(1j * (x + y))))))
+        elif np.ptp(x) == 0 or np.ptp(y) == 0:
+            out.append(0.0)
+        else:
+            out.append(abs(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
+    return np.array(out)
+
+
+def tied_levels(stability: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Pairs (k, k+1), from 1, with S_k < 0.9 and S_{k+1} > 0.95: what either level takes first is chance, both together is not."""
+    return tuple((k + 1, k + 2) for k, (s, after) in enumerate(pairwise(stability)) if s < SHAKY and after > FIRM)
+
+
+def replicate(fit: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]], blocks: np.ndarray, kinds: Sequence[str], *,
+              replicas: int = 4, seed: int = 0, weights: np.ndarray | None = None) -> Stability:
+    """Train replicas on block-resampled training rows and compare what they make of the same evaluated rows.
+
+    fit(rows, seed) trains on these row numbers and gives CVs (N', n) and levels (n, N', D) of the evaluated rows; blocks: (N,) of the
+    training rows; weights: (N',). New seeds alone can't see a tie: all of them find the same order in the same data.
+    """
+    start = time.perf_counter()
+    rng = np.random.default_rng(seed)
+    found = [fit(resampled_blocks(blocks, rng), seed + 1 + i) for i in range(replicas)]
+    pairs = list(combinations(found, 2))
+    levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
+    cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
+    mean = tuple(map(float, levels.mean(0)))
+    return Stability(mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas,
+                     time.perf_counter() - start)
