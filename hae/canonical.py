@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from hae.network import HierarchicalNetwork
-from hae.scoring import chunked
+from hae.scoring import chunked, encode
 
 __all__ = ["canonicalise", "match"]
 
@@ -61,9 +61,7 @@ def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, ki
 
     A CV whose counterpart is missing or of another kind stays as it is. Returns what was done to each CV, in words.
     """
-    cvs = np.concatenate(
-        chunked(network, np.asarray(X), lambda net, s: net.encode(torch.where(s.isnan(), net.input_mean, s)).cpu().numpy())
-    )
+    cvs = encode(network, np.asarray(X))
     bottleneck = network.bottleneck
     T, done = np.eye(bottleneck.n_coordinates), []
     for k, (kind, columns) in enumerate(zip(bottleneck.kinds, bottleneck.columns)):

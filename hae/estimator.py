@@ -2,9 +2,8 @@
 
 import dataclasses
 import hashlib
-import inspect
 import json
-import numbers
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,23 +11,25 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, check_random_state, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 import hae
-from hae.bottleneck import WIDTHS
+from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root, plain, source
 from hae.canonical import canonicalise, match
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.frames import SIDES
+from hae.importance import evaluate
 from hae.members import train_members
-from hae.network import ACTIVATIONS, VARIANTS, HierarchicalNetwork
-from hae.objective import SCALES, Objective
-from hae.pairs import Standard, make_pairs, split_or_warn
-from hae.scoring import chunked, score_frames
+from hae.network import HierarchicalNetwork
+from hae.objective import Objective
+from hae.pairs import Pairs, Standard, make_pairs, split_or_warn
+from hae.report import ImportanceReport
+from hae.scoring import chunked, encode, filled, score_frames
 from hae.storage import load_networks, save_networks
-from hae.training import Rows, Settings
+from hae.training import Settings
 
-__all__ = ["HierarchicalAutoencoder", "member_seeds"]
+__all__ = ["HierarchicalAutoencoder"]
 
 
 class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -38,7 +39,9 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     q_1..q_n and is trained on L = (1/n) sum_k mean((s - q_k)^2) in the metric W.
 
     Parameters:
-        n_cvs: number of CVs, 1 to the number of features.
+        n_cvs: number of CVs, 1 to the number of features; "auto": up to max_cvs are trained and the leading ones kept that are surely
+            alive on the validation rows, by vote of the members (see `hae.importance`).
+        max_cvs: the most that n_cvs="auto" may choose.
         variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
         hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear.
         activation: "tanh", "silu", "gelu", "relu" or "identity".
@@ -68,6 +71,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         members_: all members, best first.
         explained_variance_ratio_: (n_cvs,) gain FVE_k - FVE_{k-1} of each CV on the test rows (on the validation rows where there are
             no test rows, on the training rows where nothing was held out).
+        importance_: `hae.report.ImportanceReport`; ``importance_.to_frame()`` has a row a CV, ``importance_.sentence()`` the verdict.
         history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of network_ on the validation rows over V, the variance in the metric; lower is better.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
@@ -88,6 +92,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def __init__(
         self,
         n_cvs=3,
+        max_cvs=6,
         variant="collective",
         hidden=(64, 64),
         activation="tanh",
@@ -112,6 +117,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         verbose=False,
     ):
         self.n_cvs = n_cvs
+        self.max_cvs = max_cvs
         self.variant = variant
         self.hidden = hidden
         self.activation = activation
@@ -162,7 +168,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput (a ValueError): a parameter or the data can't be used.
         """
-        kinds = self._checked()
+        checked_kinds(self)
         X = validate_data(
             self,
             X,
@@ -170,10 +176,11 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             ensure_min_samples=2,
             ensure_all_finite=True if self.missing == "error" else "allow-nan",
         )
+        kinds = checked_kinds(self, X.shape[1])
         if len(kinds) > X.shape[1]:
             raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}")
         device = resolve_device(self.device)
-        groups, frame, split = (_a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame), ("split", split)))
+        groups, frame, split = (a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame), ("split", split)))
         groups = np.full(len(X), "all") if groups is None and self.lag else groups if groups is None else groups.astype(str)
         if target is not None and self.missing == "error" and not np.isfinite(np.asarray(target, dtype=np.float64)).all():
             raise BadInput('target: missing or infinite values are not allowed; finite numbers, or missing="mask"')
@@ -187,7 +194,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if "train" not in pairs:
             raise BadInput("split: no training rows; allowed: shares, block_frames and gap_frames that leave some")
         standard = Standard.of(pairs["train"], self.scale)
-        self.metric_root_ = _root(self.feature_weights, pairs["train"].targets.shape[1])
+        self.metric_root_ = metric_root(self.feature_weights, pairs["train"].targets.shape[1])
         objective = Objective(
             None if self.level_weights is None else torch.as_tensor(self.level_weights, dtype=torch.float64),
             None if self.metric_root_ is None else torch.as_tensor(self.metric_root_),
@@ -219,35 +226,100 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             on_epoch=on_epoch,
             progress=self.variant if self.verbose else None,
             checkpoint=None if checkpoints is None else Path(checkpoints) / f"{self._key(data, validation, seeds)}.pt",
-            augment=None if self.augment is None else _augmentation(self.augment, standard),
+            augment=None if self.augment is None else augmentation(self.augment, standard),
         )
         self.members_, self.network_ = members.networks, members.networks[0]
         train = pairs["train"]
         for member in self.members_:
             canonicalise(member, train.inputs, train.weights)
         for member in self.members_[1:]:  # in one frame of reference, members can be compared
-            match(member, train.inputs, _encode(self.network_, train.inputs), kinds)
+            match(member, train.inputs, encode(self.network_, train.inputs), kinds)
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
+
+        self._training_rows, self._importance = train, None
+        if self.n_cvs == "auto":
+            self._keep_the_alive(pairs.get("validation"))
+        held_out = next(side for side in ("test", "validation", "train") if side in pairs)
+        self._held_out_rows = pairs[held_out]
 
         def score(side):
             part = pairs[side]
             return score_frames(self.network_, part.inputs, part.targets, self.metric_root_, part.weights)
 
-        self.explained_variance_ratio_ = score(next(side for side in ("test", "validation", "train") if side in pairs)).gains
+        self.explained_variance_ratio_ = score(held_out).gains
         self.train_fve_ = score("train").fve
         self.validation_fve_ = score("validation").fve if "validation" in pairs else self.train_fve_
         self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=self.level_weights))
         return self
 
+    @property
+    def importance_(self) -> ImportanceReport:
+        """What each CV is worth on the rows of `fit` that were held out, how sure that is, and whether the order holds.
+
+        Measured at first use, which refits decoders and takes some seconds: see `hae.importance.evaluate`. A saved model keeps it.
+        """
+        check_is_fitted(self)
+        if self._importance is None:
+            if self._held_out_rows is None:
+                raise BadInput("importance_: was not measured before this model was saved; allowed: importance_ before save, or fit again")
+            self._importance = self._measure(self._held_out_rows)
+        return self._importance
+
+    def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:
+        """The same for other held-out rows X (N, D); arguments as in `fit`.
+
+        Raises:
+            BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
+        """
+        X = self._rows(X)
+        groups, frame = (a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame)))
+        groups = np.full(len(X), "all") if groups is None and self.lag else groups if groups is None else groups.astype(str)
+        return self._measure(
+            make_pairs(X, groups, frame, np.full(len(X), "test"), lag=self.lag, target=target, weights=sample_weight)["test"]
+        )
+
+    def _measure(self, rows: Pairs) -> ImportanceReport:
+        train = self._training_rows
+        if train is None:
+            raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
+        blocks = None
+        if rows.trajectory is not None:
+            blocks = np.char.add(np.char.add(rows.trajectory, "/"), (rows.frame // self.block_frames).astype(str))
+        return evaluate(
+            self.network_,
+            train.inputs,
+            rows.inputs,
+            trajectory=rows.trajectory,
+            frame=rows.frame,
+            blocks=blocks,
+            weights=rows.weights,
+            train_weights=train.weights,
+            target_train=train.targets,
+            target=rows.targets,
+            root=self.metric_root_,
+            members=self.members_[1:],
+            features=getattr(self, "feature_names_in_", None) if rows.targets is rows.inputs else None,
+            progress="importance" if self.verbose else None,
+        )
+
+    def _keep_the_alive(self, validation: Pairs | None) -> None:
+        """Cut all members to the leading CVs that are surely alive on validation rows, by vote of the members."""
+        n = None if validation is None else self._measure(validation).n
+        if n is None:
+            warnings.warn(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", stacklevel=3)
+            return
+        self.members_ = [member.first(max(n, 1)) for member in self.members_]
+        self.network_ = self.members_[0]
+
     def transform(self, X):
         """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
         X = self._rows(X)
-        return _encode(self.network_, X)
+        return encode(self.network_, X)
 
     def reconstruct(self, X, level=None):
         """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
         X, k = self._rows(X), self._level(level)
-        return np.concatenate(chunked(self.network_, X, lambda network, s: network(_filled(network, s))[1][k].cpu().numpy()))
+        return np.concatenate(chunked(self.network_, X, lambda network, s: network(filled(network, s))[1][k].cpu().numpy()))
 
     def inverse_transform(self, cvs, level=None):
         """q_level (N, D') of CVs (N, n_cvs); level None: the last."""
@@ -266,7 +338,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             BadInput: the target does not fit the rows or the network.
         """
         X = self._rows(X)
-        groups = np.full(len(X), "all") if groups is None else _a_row_each("groups", groups, len(X)).astype(str)
+        groups = np.full(len(X), "all") if groups is None else a_row_each("groups", groups, len(X)).astype(str)
         pairs = make_pairs(X, groups, None, np.full(len(X), "train"), lag=self.lag, target=target, weights=sample_weight)["train"]
         if pairs.targets.shape[1] != len(self.network_.output_mean):
             raise BadInput(f"target: {pairs.targets.shape[1]} columns; allowed: {len(self.network_.output_mean)}, as in fit")
@@ -282,9 +354,9 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         skip = {"augment", "network", "feature_weights"}  # functions can't be written; W is kept as its root
         about = {
             "hae_version": hae.__version__,
-            "params": {name: _plain(value) for name, value in self.get_params(deep=False).items() if name not in skip},
+            "params": {name: plain(value) for name, value in self.get_params(deep=False).items() if name not in skip},
             "fitted": {
-                name: _plain(getattr(self, name))
+                name: plain(getattr(self, name))
                 for name in (
                     "n_features_in_",
                     "feature_names_in_",
@@ -297,6 +369,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
                 if hasattr(self, name)
             },
         }
+        if self._importance is not None:
+            about["importance"] = json.loads(self._importance.to_json())
         root = None if self.metric_root_ is None else {"metric_root": torch.as_tensor(self.metric_root_)}
         save_networks(directory, {f"member-{i}": network for i, network in enumerate(self.members_)}, about, root)
 
@@ -321,6 +395,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         model.members_ = [member.requires_grad_(False) for member in networks.values()]
         model.network_ = model.members_[0]
         model.metric_root_ = tensors["metric_root"].numpy() if "metric_root" in tensors else None
+        model._training_rows = model._held_out_rows = None
+        model._importance = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
         return model
 
     @property
@@ -345,140 +421,16 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def _level(self, level: int | None) -> int:
         n = self.network_.n_cvs if hasattr(self, "network_") else 1
-        if level is not None and not (_is_whole(level) and 1 <= level <= n):
+        if level is not None and not (is_whole(level) and 1 <= level <= n):
             raise BadInput(f"level: {level!r} is not allowed; 1 to {n}, or None for the last")
         return -1 if level is None else level - 1
-
-    def _checked(self) -> tuple[str, ...]:
-        """Kinds of the CVs, after a look at every parameter. Raises BadInput, which names the parameter and what is allowed."""
-
-        def require(name, fine, allowed):
-            value = getattr(self, name)
-            try:
-                good = fine(value)
-            except (TypeError, ValueError):  # no list where one is needed, or not of numbers
-                good = False
-            if not good:
-                raise BadInput(f"{name}: {value!r} is not allowed; {allowed}")
-
-        for name in ("n_cvs", "n_seeds", "batch_size", "max_epochs", "block_frames"):
-            require(name, lambda value: _is_whole(value, 1), "a whole number of 1 or more")
-        for name in ("lag", "gap_frames"):
-            require(name, _is_whole, "a whole number of 0 or more")
-        for name, table in (
-            ("variant", VARIANTS),
-            ("activation", ACTIVATIONS),
-            ("scale", SCALES),
-            ("missing", ("error", "mask")),
-        ):
-            require(name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}")
-        require("hidden", lambda widths: all(_is_whole(width, 1) for width in widths), "a list of widths of 1 or more")
-        require(
-            "cv",
-            lambda cv: cv in WIDTHS if isinstance(cv, str) else len(cv) == self.n_cvs and set(cv) <= set(WIDTHS),
-            f"one of {', '.join(WIDTHS)}, or a list of {self.n_cvs} of these",
-        )
-        require("patience", lambda value: value is None or _is_whole(value, 1), "a whole number of 1 or more, or None")
-        require("learning_rate", lambda value: isinstance(value, numbers.Real) and 0 < value < np.inf, "a number above 0")
-        require(
-            "level_weights",
-            lambda weights: weights is None
-            or (len(weights) == self.n_cvs and bool(np.isfinite(weights).all()) and min(weights) > 0),
-            f"{self.n_cvs} numbers above 0, or None",
-        )
-        require(
-            "random_state",
-            lambda value: not isinstance(value, numbers.Integral) or _is_whole(value),
-            "a whole number of 0 or more, None, or a RandomState",
-        )
-        for name in ("augment", "network"):
-            require(name, lambda value: value is None or callable(value), "a function, or None")
-        return (self.cv,) * self.n_cvs if isinstance(self.cv, str) else tuple(self.cv)
 
     def _key(self, data, validation, seeds) -> str:
         """What a checkpoint belongs to: parameters, seeds, and the numbers it is trained on."""
         ignored = {"device", "verbose", "feature_weights"}  # W goes by its root below
-        params = {name: _source(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
+        params = {name: source(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
         digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
         tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
         for tensor in [*tensors, self.metric_root_]:
             digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()))
         return digest.hexdigest()[:32]
-
-
-def member_seeds(random_state, n: int) -> list[int]:
-    """n seeds; the first of them do not depend on how many follow."""
-    if not isinstance(random_state, numbers.Integral):
-        random_state = check_random_state(random_state).randint(2**31)
-    return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
-
-
-def _is_whole(value, low: int = 0) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
-
-
-def _a_row_each(name: str, values, n: int) -> np.ndarray | None:
-    if values is None:
-        return None
-    values = np.asarray(values)
-    if values.shape != (n,):
-        raise BadInput(f"{name}: shape {values.shape}, but X has {n} rows; allowed: one value a row")
-    return values
-
-
-def _root(feature_weights, n_features: int) -> np.ndarray | None:
-    """A root R of the metric, W = R R^T: a vector for a vector of weights, a matrix for a matrix."""
-    if feature_weights is None:
-        return None
-    allowed = f"{n_features} numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
-    try:
-        W = np.asarray(feature_weights, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise BadInput(f"feature_weights: {feature_weights!r} is not allowed; {allowed}") from None
-    if W.shape == (n_features,) and (W >= 0).all() and W.any():
-        return np.sqrt(W)
-    if W.shape == (n_features, n_features) and np.allclose(W, W.T):
-        values, vectors = np.linalg.eigh(W)
-        if values[0] >= -1e-10 * values[-1] and values[-1] > 0:
-            return vectors * np.sqrt(values.clip(0))
-    raise BadInput(f"feature_weights: shape {W.shape} or its values are not allowed; {allowed}")
-
-
-def _augmentation(augment, standard: Standard):
-    """The user's function of raw inputs, around the standardised batches of training: (M, B, D) -> (M, B, D)."""
-
-    def changed(batch: Rows, generator: torch.Generator) -> Rows:
-        mean, scale = (torch.as_tensor(value).to(batch.inputs) for value in (standard.input_mean, standard.input_scale))
-        raw = batch.inputs.flatten(0, 1) * scale + mean
-        inputs = (augment(raw, generator) - mean) / scale
-        return dataclasses.replace(batch, inputs=inputs.view_as(batch.inputs))
-
-    return changed
-
-
-def _encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
-    return np.concatenate(chunked(network, X, lambda net, s: net.encode(_filled(net, s)).cpu().numpy()))
-
-
-def _filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
-    """Inputs with the training mean where they are missing."""
-    return torch.where(s.isnan(), network.input_mean, s)
-
-
-def _plain(value):
-    """A parameter or a fitted attribute as JSON has it."""
-    if isinstance(value, np.ndarray | tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if isinstance(value, str | int | float | None) else None  # a random state, for one: what it was is gone
-
-
-def _source(value):
-    """A parameter as its checkpoints know it: a function by its text."""
-    if not callable(value):
-        return _plain(value)
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return getattr(value, "__qualname__", type(value).__qualname__)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +82,7 @@ class MaskedMLP(nn.Module):
         self.members, self.activation = members, activation
         stack = members if adjacency is None else (*members, len(adjacency))
         widths = [n_inputs, *hidden, n_outputs]
-        self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in pairwise(widths))
         dtype = self.layers[0].weight.dtype
         self.register_buffer("mask", None if adjacency is None else adjacency.to(dtype).unsqueeze(-1), persistent=False)
 
@@ -259,6 +260,16 @@ class HierarchicalNetwork(nn.Module):
         single.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
         single.load_state_dict(state)
         return single
+
+    def first(self, n: int) -> "HierarchicalNetwork":
+        """The default network of the first n CVs of this one: its levels are the first n of these, unchanged."""
+        cv = self.spec["cv"][:n]
+        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.input_mean)
+        cut.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        # Later CVs, coordinates and levels are the last rows of each tensor, and no earlier level depends on them.
+        state = {name: self.state_dict()[name][tuple(slice(size) for size in value.shape)] for name, value in cut.state_dict().items()}
+        cut.load_state_dict(state)
+        return cut.requires_grad_(False)
 
     @property
     def n_cvs(self) -> int:

@@ -1,13 +1,13 @@
 """From a matrix to pairs of input and target: time lag, side of the split, missing values, standardised tensors."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from hae.errors import BadInput
-from hae.frames import split_rows
+from hae.frames import SIDES, split_rows
 from hae.objective import standardisation
 from hae.training import Rows
 
@@ -34,22 +34,25 @@ class Standard:
 
 @dataclass(frozen=True)
 class Pairs:
-    """inputs (N, D), targets (N, D') (the same array where the target is the input), weights (N,) or None; raw units, NaN where missing."""
+    """Rows in raw units, NaN where missing.
+
+    inputs: (N, D); targets: (N, D'), the same array where the target is the input; weights: (N,) or None; trajectory, frame: (N,) where
+    each input comes from, None for rows that stand alone.
+    """
 
     inputs: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None = None
+    trajectory: np.ndarray | None = None
+    frame: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
 
     def take(self, rows: np.ndarray) -> "Pairs":
         inputs = self.inputs[rows]
-        return Pairs(
-            inputs,
-            inputs if self.targets is self.inputs else self.targets[rows],
-            None if self.weights is None else self.weights[rows],
-        )
+        targets = inputs if self.targets is self.inputs else self.targets[rows]
+        return Pairs(inputs, targets, *(None if of is None else of[rows] for of in (self.weights, self.trajectory, self.frame)))
 
     def rows(self, standard: Standard, device: torch.device) -> Rows:
         """Standardised float32 tensors on the device. A missing input is read as the mean, a missing target is not observed."""
@@ -94,18 +97,17 @@ def make_pairs(
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != (len(X),) or not (np.isfinite(weights) & (weights > 0)).all():
             raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above 0, one a row")
+    if groups is not None:
+        frame = frame_numbers(groups) if frame is None else np.asarray(frame)
+    pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
     if not lag:
-        pairs = Pairs(X, X if target is None else target, weights)
-        return {side: pairs.take(split == side) for side in ("train", "validation", "test")}
-    names = np.full(len(X), "") if groups is None else groups
-    frame = frame_numbers(names) if frame is None else np.asarray(frame)
-    place = {key: row for row, key in enumerate(zip(names.tolist(), frame.tolist())) if key[0] != ""}
-    later = np.array([place.get((name, number + lag), -1) for name, number in zip(names.tolist(), frame.tolist())])
+        return {side: pairs.take(split == side) for side in SIDES}
+    keys = [] if groups is None else list(zip(groups.tolist(), frame.tolist()))
+    place = {key: row for row, key in enumerate(keys) if key[0] != ""}
+    later = np.array([place.get((name, number + lag), -1) for name, number in keys] or [-1] * len(X))
     later[(later >= 0) & (split != split[later])] = -1
-    pairs = {}
-    for side in ("train", "validation", "test"):
-        now = np.flatnonzero((later >= 0) & (split == side))
-        pairs[side] = Pairs(X[now], (X if target is None else target)[later[now]], None if weights is None else weights[now])
+    now = {side: np.flatnonzero((later >= 0) & (split == side)) for side in SIDES}
+    pairs = {side: replace(pairs.take(rows), targets=pairs.targets[later[rows]]) for side, rows in now.items()}
     if not len(pairs["train"]):
         raise BadInput(f"lag: {lag} leaves no pair of frames in the training rows; allowed: less than the length of a block")
     return pairs

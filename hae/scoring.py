@@ -9,7 +9,7 @@ import torch
 from hae.network import HierarchicalNetwork
 from hae.objective import frame_errors
 
-__all__ = ["FrameErrors", "chunked", "score_frames"]
+__all__ = ["FrameErrors", "chunked", "encode", "filled", "score_frames"]
 
 CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
 
@@ -47,6 +47,16 @@ def chunked(network: HierarchicalNetwork, X: np.ndarray, function) -> list:
         ]
 
 
+def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
+    """Inputs (N, D) with the training mean where they are missing."""
+    return torch.where(s.isnan(), network.input_mean, s)
+
+
+def encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
+    return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
+
+
 def score_frames(
     network: HierarchicalNetwork,
     X: np.ndarray,
@@ -64,7 +74,7 @@ def score_frames(
 
     def errors(network, s):
         start = next(starts)
-        s = torch.where(s.isnan(), network.input_mean, s)
+        s = filled(network, s)
         y = torch.from_numpy(np.ascontiguousarray(target[start : start + len(s)])).to(s)
         y = (y - network.output_mean) / network.output_scale
         observed = None if not y.isnan().any() else (~y.isnan()).to(y)

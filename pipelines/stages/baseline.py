@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from hae.arguments import member_seeds
 from hae.baselines import plain_autoencoders, principal_components
 from hae.devices import resolve_device, set_threads
-from hae.estimator import member_seeds
 from hae.frames import Frames
 from hae.pairs import Standard, make_pairs
 from hae.scoring import score_frames

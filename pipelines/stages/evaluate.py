@@ -135,9 +135,8 @@ def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoen
         for i, (name, (x, y, z)) in enumerate(zip(recipe.atoms, positions), start=1):
             residue, atom = name.split("-", 1)
             kind, place = residue.rstrip("0123456789"), residue[len(residue.rstrip("0123456789")) :]
-            lines.append(
-                f"HETATM{i:5d}  {atom:<3s} {kind[:3]:>3s} A{int(place or 1) % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00          {atom[0]:>2s}"
-            )
+            atom_line = f"HETATM{i:5d}  {atom:<3s} {kind[:3]:>3s} A{int(place or 1) % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
+            lines.append(f"{atom_line}  1.00  0.00          {atom[0]:>2s}")
         lines.append("ENDMDL")
     with written_whole(folder / f"cv{k + 1}.pdb") as partial:
         partial.write_text("\n".join([*lines, "END"]) + "\n")
