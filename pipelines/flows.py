@@ -129,6 +129,9 @@ def retrain(project: str, promotes: bool = True, served: bool = False) -> "State
     except BadInput as error:
         ending = str(error)
         return Failed(message=ending)
+    except Exception as error:
+        ending = f"{type(error).__name__}: {error}"
+        raise
     finally:
         retraining.note(folder, started, ran, ending)
 

@@ -30,12 +30,14 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
 
     Raises BadInput for a cron text that is none, a port that is taken, a server that does not come up.
     """
-    schedule = _schedule(cron)
     params.load(project / "params.yaml")
     versioning.read_graph(project)
-    os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
     named = os.environ.get("PREFECT_API_URL")
-    with _server(project, port) if not named else _named(named):
+    if not named:
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_free(port)}/api"  # Prefect reads it once, at its first import
+    schedule = _schedule(cron)
+    os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
+    with _named(named) if named else _server(project, port):
         from prefect.exceptions import TerminationSignal
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
@@ -73,17 +75,21 @@ def _schedule(cron: str):
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
 
 
-@contextmanager
-def _server(project: Path, port: int) -> Iterator[None]:
-    """A Prefect server of our own, its pages included, for the time of the block."""
+def _free(port: int) -> int:
+    """The port. Raises BadInput when somebody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
-    url = f"http://127.0.0.1:{port}/api"
-    os.environ["PREFECT_API_URL"] = url
+    return port
+
+
+@contextmanager
+def _server(project: Path, port: int) -> Iterator[None]:
+    """A Prefect server of our own, its pages included, for the time of the block."""
+    url = os.environ["PREFECT_API_URL"]
     path = settings.home(project) / "prefect" / "server.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as log:

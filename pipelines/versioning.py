@@ -118,8 +118,13 @@ def snapshot(project: Path, params: Params) -> list[str]:
                 raise BadInput(f"dvc.yaml: prepare.deps: {file.relative_to(project)} is missing, which params prepare.{key} "
                                "names; allowed: dependencies that cover every file that prepare reads")
             own |= covering
-        kept = {Path(out.fs_path): stage for stage in repository.index.stages if not stage.cmd for out in stage.outs}
-        new = sorted(str(path) for path in own if path not in kept or kept[path].changed())
+        status = repository.status()
+        kept = {
+            Path(out.fs_path)
+            for stage in repository.index.stages if not stage.cmd and stage.addressing not in status
+            for out in stage.outs
+        }
+        new = sorted(str(path) for path in own - kept)
         if new:
             repository.add(new)
         return [str(Path(path).relative_to(project)) for path in new]

@@ -1,0 +1,72 @@
+"""What all tests share: which tests can run here, small projects that DVC knows, one Prefect server a session."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TOOLS = {
+    "needs_chromium": lambda: shutil.which("chromium") or shutil.which("chromium-browser"),
+    "needs_postgres": lambda: shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what can't run here, with a word; where HAE_NO_SKIPS is set (.ci/run) a missing tool is a failure instead."""
+    missing = {name for name, found in TOOLS.items() if not found()}
+    for item in items:
+        for name in missing.intersection(mark.name for mark in item.iter_markers()):
+            if os.environ.get("HAE_NO_SKIPS"):
+                item.add_marker(pytest.mark.usefixtures("tool_missing"))
+            else:
+                item.add_marker(pytest.mark.skip(reason=f"{name}: not installed here (see apt-packages.txt)"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment():
+    """No server and no device of the outside; no telemetry; one thread, so that results repeat."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_HOME", "HAE_PARENT", "HAE_DEVICE"):
+            patch.delenv(name, raising=False)
+        for name, value in {"HAE_THREADS": "1", "DO_NOT_TRACK": "true", "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true",
+                            "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture
+def tool_missing():
+    pytest.fail("a browser or server of apt-packages.txt is missing, and HAE_NO_SKIPS is set")
+
+
+@pytest.fixture(scope="session")
+def new_project(trained_folder, tmp_path_factory) -> Callable[[], Path]:
+    """Makes projects on a small table: params.yaml, the table in data/raw, and the graph of dvc.yaml from prepare on, without code
+    among the dependencies. Nothing has run in them."""
+
+    def make() -> Path:
+        folder = tmp_path_factory.mktemp("fresh") / "project"
+        shutil.copytree(trained_folder / "data" / "raw", folder / "data" / "raw")
+        shutil.copy(trained_folder / "params.yaml", folder)
+        write_graph(folder)
+        return folder
+
+    return make
+
+
+def write_graph(folder: Path, **more) -> None:
+    """The repository's dvc.yaml less the simulation and the code, plus stages of one's own."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    content = yaml.load((ROOT / "dvc.yaml").read_text())
+    stages = content["stages"]
+    del stages["simulate"]
+    for stage in stages.values():
+        body = stage.get("do", stage)
+        body["deps"] = [path for path in body["deps"] if not path.startswith(("hae/", "pipelines/"))]
+    stages.update(more)
+    yaml.dump(content, folder / "dvc.yaml")
