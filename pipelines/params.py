@@ -97,6 +97,15 @@ class Learning(Section):
 class Variant(Learning):
     """A section under train; its name is the variant's."""
 
+    n_cvs: Count | Literal["auto"] = Field(description="an integer of 1 or more, or auto (the surely alive ones of max_cvs)")
+    max_cvs: Count = 6
+    level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
+
+    @property
+    def most_cvs(self) -> int:
+        """As many CVs as the variant may have."""
+        return self.max_cvs if self.n_cvs == "auto" else self.n_cvs
+
 
 class Baseline(Learning):
     """Of the plain autoencoders."""
@@ -169,12 +178,15 @@ def _check(params: Params) -> None:
     if abs(sum(shares) - 1) > 1e-9:
         raise BadInput(f"prepare.split.shares: {list(shares)} sum to {sum(shares):g}; allowed: a sum of 1")
     for name, section in {**{f"train.{v}": s for v, s in params.train.items()}, "baseline": params.baseline}.items():
-        if not isinstance(section.cv, str) and len(section.cv) != section.n_cvs:
-            raise BadInput(f"{name}.cv: a list of {len(section.cv)} for n_cvs: {section.n_cvs}; allowed: one kind a CV")
-    largest = max(variant.n_cvs for variant in params.train.values())
+        n = section.most_cvs if isinstance(section, Variant) else section.n_cvs
+        if not isinstance(section.cv, str) and len(section.cv) != n:
+            raise BadInput(f"{name}.cv: a list of {len(section.cv)} for {n} CVs; allowed: one kind a CV")
+        if isinstance(section, Variant) and section.level_weights is not None and len(section.level_weights) != n:
+            raise BadInput(f"{name}.level_weights: {len(section.level_weights)} numbers for {n} CVs; allowed: one a level")
+    largest = max(variant.most_cvs for variant in params.train.values())
     if params.baseline.n_cvs < largest:
         raise BadInput(f"baseline.n_cvs: {params.baseline.n_cvs} is not allowed; "
-                       f"allowed: at least the largest n_cvs under train, {largest}")
+                       f"allowed: at least the most CVs of a variant under train, {largest}")
     for name, variant in params.train.items():
         if variant.scale != params.baseline.scale:
             raise BadInput(f"train.{name}.scale: {variant.scale} is not allowed beside baseline.scale: "

@@ -24,7 +24,7 @@ def train(variant: str) -> None:
     set_threads()
     rows = np.isin(frames.split, ("train", "validation"))  # test blocks serve evaluation alone
     frames = frames.select(rows)
-    if section.n_cvs > frames.n_features:
+    if section.n_cvs != "auto" and section.n_cvs > frames.n_features:
         raise BadInput(
             f"params.yaml: train.{variant}.n_cvs: {section.n_cvs} is not allowed; 1 to the number of features, here {frames.n_features}"
         )
