@@ -145,7 +145,8 @@ def load(store: Store, version: str) -> Loaded:
     from hae.export import load_program
 
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(store.version_uri(version), tracking_uri=store.uri)) / "artifacts"
+        source = store.client.get_model_version_download_uri(store.name, version)
+        folder = Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri)) / "artifacts"
         about, recipe = (json.loads((folder / name).read_text()) for name in ("about.json", "recipe.json"))
     except (OSError, mlflow.MlflowException, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

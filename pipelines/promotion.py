@@ -63,7 +63,8 @@ def promote(project: Path, facts: Mapping[str, StageFacts]) -> Outcome:
         known = _standing(store, today)
         if known is not None:
             return known
-        decision = gates.decide(_candidate(store, project, today), _champion(store, project, today), today.margins)
+        champion = _champion(store, project, today)
+        decision = gates.decide(_candidate(store, project, today), champion, today.margins)
         registry.decided(store, today.row.version, today.decision, decision.reason)
         if decision.promote:
             registry.crown(store, today.row.version)

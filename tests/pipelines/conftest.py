@@ -20,7 +20,7 @@ from pipelines.stages.train import train
 
 ROOT = Path(__file__).parents[2]
 LEARNING = {"n_cvs": 2, "hidden": [12], "activation": "tanh", "cv": "linear", "scale": "feature", "n_seeds": 2, "batch_size": 128,
-            "max_epochs": 30, "patience": None, "learning_rate": 0.01, "random_state": 0}
+            "max_epochs": 60, "patience": None, "learning_rate": 0.01, "random_state": 0}
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Project:
 
 
 def write_table(path: Path, rows: int = 1200, seed: int = 0) -> None:
-    """Two hidden factors on five columns, in 12 trajectories: the first factor is bent, the second is small."""
+    """Two hidden factors on five columns, in 12 trajectories: a bent one on four, another on the fifth."""
     rng = np.random.default_rng(seed)
     t, u = rng.uniform(-2, 2, rows), rng.normal(size=rows)
-    columns = np.stack([np.sin(2 * t), np.cos(2 * t), t, 0.6 * u + 0.1 * t, -0.5 * u], axis=1)
+    columns = np.stack([t, t**2, np.sin(1.5 * t), np.cos(t), u], axis=1)
     table = pd.DataFrame(columns + 0.02 * rng.normal(size=columns.shape), columns=list("abcde"))
     table["run"] = np.repeat([f"run{i}" for i in range(12)], rows // 12)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,7 @@ def trained_folder(tmp_path_factory) -> Path:
     write_table(folder / "data/raw/table.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("HAE_THREADS", "1")
         prepare()
         for variant in content["train"]:
             train(variant)
@@ -132,6 +133,7 @@ def trained(trained_folder, database, tmp_path, monkeypatch) -> Project:
     (folder / ".hae").mkdir(exist_ok=True)
     shutil.copy(database, folder / ".hae")
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("HAE_THREADS", "1")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return Project(folder)
 

@@ -139,7 +139,7 @@ def test_curves_grow_while_training_runs_and_end_whole(trained):
         shutil.move(trained.folder / "kept", models)
     recording.record(trained.folder, facts, "first")
     runs = store.client.search_runs([store.experiment])
-    assert len(runs) == 2 and epochs() == 30 and runs_of(trained)["train@collective"].info.status == "FINISHED"
+    assert len(runs) == 2 and epochs() == 60 and runs_of(trained)["train@collective"].info.status == "FINISHED"
 
 
 def test_a_training_that_was_killed_is_continued_or_replaced(trained):
