@@ -1,6 +1,7 @@
 """Training: all members at once, on the device, the best weights of each given back."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -105,7 +106,7 @@ def train(
         size = run.batch_size // 2
         if size < SMALLEST_BATCH:
             raise
-        tqdm.write(f"out of GPU memory at a batch of {run.batch_size} rows: training starts again with {size}")
+        tqdm.write(f"out of GPU memory at a batch of {run.batch_size} rows: training starts again with {size}", file=sys.stderr)
         network.load_state_dict(run.start)
     del run
     torch.cuda.empty_cache()
@@ -269,7 +270,7 @@ class _Run:
         for m in range(len(self.seeds)):
             if running[m] and not finite[m]:
                 self.stopped[m] = f"epoch {self.epoch}: the loss is not finite"
-                tqdm.write(f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}")
+                tqdm.write(f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}", file=sys.stderr)
             elif (
                 running[m]
                 and patience is not None
