@@ -10,6 +10,10 @@ from pipelines import processes, settings
 
 __all__ = ["run_stage"]
 
+# Stages run side by side and their networks are small: threads of one would only wait for those of another. Said here since
+# NumPy and torch read it once, when a stage imports them.
+os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("HAE_THREADS", "1"))
+
 
 def run_stage(stage: Callable[..., object]) -> None:
     """Run a stage, in the project folder: `python -m pipelines.stages.train boosted` calls train("boosted").
