@@ -152,7 +152,7 @@ class _Run:
         if state is not None and state.get("batch_size") == self.batch_size:
             self.restore(state)
             if on_epoch is not None and self.rows:
-                on_epoch(self.rows)
+                on_epoch(list(self.rows))
         saved = time.monotonic()
         with tqdm(
             total=self.settings.max_epochs,
