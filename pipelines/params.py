@@ -67,6 +67,8 @@ class Prepare(Section):
     group: str | None = Field(description='a column, "<file>", or null')
     id: str | None = Field(description="a column, or null")
     weights: str | None = Field(description="a column, or null")
+    bias: str | None = Field(default=None, description="a column, or null")
+    temperature: Positive | None = Field(default=None, description="a number above 0 (kelvin), or null")
     units: dict[str, str] = Field(description="column: unit")
     periods: dict[str, Positive] = Field(description="column: period, a number above 0")
     split: Split
@@ -141,6 +143,11 @@ class Params(Section):
     record: Record
     promote: Promote
 
+    @property
+    def temperature(self) -> float | None:
+        """Of the data in kelvin, where it is known: that of the simulation, unless prepare says another."""
+        return self.prepare.temperature or (self.simulate.temperature if self.simulate else None)
+
     def variant(self, name: str) -> Variant:
         """The section of a variant. Raises BadInput that lists those there are."""
         if name not in self.train:
@@ -174,6 +181,11 @@ def load(path: str | os.PathLike = "params.yaml") -> Params:
 
 def _check(params: Params) -> None:
     """What holds between keys."""
+    if params.prepare.bias is not None and params.temperature is None:
+        raise BadInput("prepare.temperature: null is not allowed with a bias, whose weights are exp(bias / kT); "
+                       "allowed: a number above 0 (kelvin)")
+    if params.prepare.bias is not None and params.prepare.weights is not None:
+        raise BadInput("prepare.bias: not allowed beside weights; allowed: one of the two")
     shares = params.prepare.split.shares
     if abs(sum(shares) - 1) > 1e-9:
         raise BadInput(f"prepare.split.shares: {list(shares)} sum to {sum(shares):g}; allowed: a sum of 1")

@@ -68,5 +68,6 @@ def write_graph(folder: Path, **more) -> None:
     for stage in stages.values():
         body = stage.get("do", stage)
         body["deps"] = [path for path in body["deps"] if not path.startswith(("hae/", "pipelines/"))]
+        body["params"] = [key for key in body["params"] if not key.startswith("simulate")]
     stages.update(more)
     yaml.dump(content, folder / "dvc.yaml")

@@ -1,4 +1,4 @@
-"""Report: both variants and both baselines in one table and one figure."""
+"""Report: all variants and both baselines in one page, one table and the figures."""
 
 import json
 from pathlib import Path
@@ -7,39 +7,84 @@ import pandas as pd
 
 from hae import plots
 from hae.files import written_whole
-from pipelines import params
+from hae.report import ImportanceReport
+from pipelines import page, params
+from pipelines.evidence import Evidence, gather
+from pipelines.pictures import pictures
 from pipelines.stages import run_stage
+from pipelines.stages.evaluate import levels_table
 from pipelines.stages.train import write_json
 
 __all__ = ["main", "report", "table_text"]
 
 
 def report() -> None:
-    """results/VARIANT/levels.csv of every variant -> results/{table.csv, table.json, fve.svg, fve.png}; prints the table."""
+    """What prepare, train and evaluate left -> results/{report.html, importance.csv, importance.json, table.csv, table.json, fve.svg,
+    fve.png, figures/}; prints the verdicts and the table."""
     everything = params.load()
-    table = pd.concat([_rows(variant) for variant in everything.train], ignore_index=True)
-    with written_whole(Path("results/table.csv")) as partial:
-        table.to_csv(partial, index=False)
-    write_json(Path("results/table.json"), json.loads(table.to_json(orient="records")))
+    evidence = gather(list(everything.train), everything.temperature)
+    table = pd.concat([_rows(name, importance) for name, importance in evidence.reports.items()], ignore_index=True)
+    made = pictures(evidence)
+    folder = Path("results")
+    _write(folder / "table.csv", table.to_csv(index=False))
+    write_json(folder / "table.json", json.loads(table.to_json(orient="records", double_precision=15)))
+    _write(folder / "importance.csv", _importance_table(evidence).to_csv(index=False))
+    write_json(folder / "importance.json", _importance_json(evidence))
+    for picture in made:
+        _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
+    _write(folder / "fve.svg", made[0].svg)
     figure, axis = plots.figure()
-    plots.fve_by_level(table, axis)
-    for name in ("results/fve.svg", "results/fve.png"):
-        with written_whole(Path(name)) as partial:
-            figure.savefig(partial, dpi=everything.report.dpi, metadata={"Date": None} if name.endswith("svg") else None)
-    print(table_text(table))
+    plots.fve_by_level(evidence.reports, axis)
+    with written_whole(folder / "fve.png") as partial:
+        figure.savefig(partial, dpi=everything.report.dpi)
+    _write(folder / "report.html", page.html(evidence, made, everything))
+    for name, importance in evidence.reports.items():
+        print(f"{name}: {importance.sentence()}")
+    print(f"\n{table_text(table)}\n\nresults/report.html")
 
 
 def table_text(table: pd.DataFrame) -> str:
-    """The table as people read it: a row a variant and CV."""
-    names = {"cv": "CV", "fve": "FVE", "gain": "gain", "pca_fve": "PCA FVE", "plain_fve": "plain AE FVE"}
+    """The table as people read it, verdicts first: a row a variant and CV."""
+    names = {"cv": "CV", "verdict": "verdict", "order": "and the next", "fve": "FVE", "gain": "gain", "info_gain": "info gain",
+             "pca_fve": "PCA FVE", "plain_fve": "plain AE FVE"}
     shown = table[["variant", *names]].rename(columns=names)
     return shown.to_string(index=False, float_format=lambda value: f"{value:.3f}")
 
 
-def _rows(variant: str) -> pd.DataFrame:
-    levels = pd.read_csv(Path("results", variant, "levels.csv")).rename(columns={"level": "cv"})
-    levels.insert(0, "variant", variant)
-    return levels
+def _rows(variant: str, importance: ImportanceReport) -> pd.DataFrame:
+    levels = levels_table(importance).rename(columns={"level": "cv"})
+    words = importance.to_frame()[["cv", "info_gain", "info_gain_low", "info_gain_high", "verdict", "order", "n_eff", "status"]]
+    table = levels.merge(words, on="cv")
+    table.insert(0, "variant", variant)
+    return table
+
+
+def _importance_table(evidence: Evidence) -> pd.DataFrame:
+    parts = [importance.to_frame().assign(variant=name) for name, importance in evidence.reports.items()]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["variant", *(name for name in table.columns if name != "variant")]]
+
+
+def _importance_json(evidence: Evidence) -> dict:
+    """Verdicts first; then the reports as evaluated, and the variants against each other."""
+    return {
+        "verdicts": {name: importance.sentence() for name, importance in evidence.reports.items()},
+        "which": page.which(evidence),
+        "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
+        "paired": {
+            title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in ("difference", "low", "high")}} for row in rows]
+            for title, rows in evidence.paired.items()
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def main() -> None:

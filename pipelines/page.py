@@ -1,0 +1,202 @@
+"""results/report.html: one page that stands alone, with the verdicts in words first and the figures in it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+import hae
+from hae.maps import BOLTZMANN
+from hae.report import ImportanceReport
+from hae.verdicts import figure
+from pipelines.evidence import Evidence
+from pipelines.params import Params
+from pipelines.pictures import Picture, unit_of_energy
+
+__all__ = ["html", "pca_words", "which"]
+
+TEMPLATE = Path(__file__).with_name("page.html")
+TIE = 0.01  # of FVE: variants nearer than this explain the same
+KINDS = {
+    "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
+    "distances": "distances between atoms, in nm",
+    "torsions": "sine and cosine of torsion angles",
+    "columns": "columns of a table",
+}
+
+
+def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
+    """The page. It depends on its arguments alone: same results, same bytes."""
+    template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True).from_string(
+        TEMPLATE.read_text(encoding="utf-8")
+    )
+    figures = {
+        group: [
+            {"title": picture.title, "name": picture.name, "svg": Markup(_inline(picture.svg, picture.name, _alternative(picture)))}
+            for picture in pictures
+        ]
+        for group, pictures in groupby(made, key=lambda picture: picture.group)
+    }
+    return template.render(
+        name=params.record.model_name,
+        variants=[_variant(name, report) for name, report in evidence.reports.items()],
+        which=which(evidence),
+        about=_about(evidence),
+        figures=figures,
+        captions=_captions(evidence),
+        relations=_relations(evidence),
+        settings=_settings(params),
+        version=hae.__version__,
+        data_digest=hashlib.sha256(Path("data/prepared/frames.parquet").read_bytes()).hexdigest()[:16],
+        eps=f"{params.evaluate.eps:g}",
+    )
+
+
+def pca_words(report: ImportanceReport) -> str:
+    """How many principal components explain as much as CV1 alone; "" where PCA was not measured."""
+    rows = report.compared("pca")
+    if not rows:
+        return ""
+    needed = next((row.level for row in rows if row.fve >= report.cvs[0].fve), None)
+    many = f"more than {rows[-1].level}" if needed is None else str(needed)
+    return f"PCA needs {many} component{'s' * (many != '1')} for that"
+
+
+def which(evidence: Evidence) -> str:
+    """Which variant to choose, from the paired comparison of collective and boosted at their last common level."""
+    title = next((title for title in evidence.paired if set(title.split(" - ")) == {"collective", "boosted"}), None)
+    if title is None:
+        return "There is one variant here, so there is nothing to choose."
+    row, sign = evidence.paired[title][-1], 1 if title.startswith("collective") else -1
+    low, high = sorted((sign * row.low, sign * row.high)) if not math.isnan(row.low) else (math.nan, math.nan)
+    said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
+    if math.isnan(low):
+        return f"{said}. There are too few independent frames to say how sure that is: choose by what you need, or add data."
+    if low > TIE:
+        return (f"{said}: the factors behind these data act together, and levels that add up can't follow. "
+                "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
+    if high < TIE:
+        return (f"{said}, so adding up loses next to nothing. Choose boosted: each of its CVs has a meaning of its own, "
+                "while collective CV2 may be mixed with CV1.")
+    return f"{said}: whether adding up is enough is undecided on these data. Choose boosted to read the CVs, collective to compress."
+
+
+def _signed(difference: float, low: float, high: float) -> str:
+    if difference < 0:
+        difference, low, high, word = -difference, -high, -low, "less"
+    else:
+        word = "more"
+    return f"{figure(difference, low, high)} {word}"
+
+
+def _variant(name: str, report: ImportanceReport) -> dict:
+    words = pca_words(report)
+    rows = [
+        {
+            "cv": cv.name,
+            "verdict": cv.verdict,
+            "order": f"{cv.order} with the next" if cv.order in ("tied", "out of order") else
+                     f"before {report.cvs[k + 1].name}" if cv.order == "ordered" else f"place {cv.order}" if cv.order else "",
+            "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high), _parts(cv.gain, cv.gain_low, cv.gain_high),
+                        _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
+        }
+        for k, cv in enumerate(report.cvs)
+    ]
+    return {
+        "name": name,
+        "sentence": report.sentence() + (f"; {words}" if words else "") + ".",
+        "rows": rows,
+        "status": report.status,
+        "n_eff": f"{report.n_eff:.0f}",
+        "n": report.n,
+        "n_by_eps": [(eps, n) for eps, n in report.n_by_eps.items() if n is not None],
+    }
+
+
+def _parts(value: float, low: float, high: float) -> tuple[str, str]:
+    """The figure and its interval, to be set one above the other."""
+    words = figure(value, low, high)
+    first, _, rest = words.partition(" ")
+    return first, rest
+
+
+def _about(evidence: Evidence) -> dict:
+    features = len(evidence.test.features)
+    total = sum(evidence.counts.values())
+    where = f" in {evidence.trajectories} trajector{'ies' if evidence.trajectories > 1 else 'y'}" if evidence.trajectories else ""
+    return {
+        "data": f"{total:,} frames{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[evidence.recipe.kind]})",
+        "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
+        "temperature": evidence.temperature and f"{evidence.temperature:g} K",
+        "weights": evidence.frames.weights is not None,
+    }
+
+
+def _captions(evidence: Evidence) -> dict[str, str]:
+    unit = unit_of_energy(evidence)
+    energy = {
+        "kJ/mol": f"at {evidence.temperature or 0:g} K, where kT is {BOLTZMANN * (evidence.temperature or 0):.2f} kJ/mol",
+        "kT": "in units of kT, as no temperature was given",
+        "": "as minus the logarithm of the density, as no temperature was given",
+    }[unit[1]]
+    labels = list(evidence.frames.labels.columns)
+    molecules = evidence.recipe.kind == "coordinates"
+    return {
+        "energy": energy,
+        "labels": f"{labels[0]} and {labels[1]}" if len(labels) > 1 else f"{labels[0]}" if labels else "",
+        "many_labels": len(labels) > 1,
+        "gains": {"coordinates": "atom", "torsions": "torsion"}.get(evidence.recipe.kind, "feature"),
+        "rebuilt": "molecules" if molecules else "features",
+    }
+
+
+def _relations(evidence: Evidence) -> list[dict]:
+    """A table a variant: a row a label, R^2 of it from each CV alone."""
+    tables = []
+    for variant in evidence.variants:
+        told = variant.relations
+        if told.empty:
+            continue
+        rows = []
+        for label, part in told.groupby("label", sort=False):
+            part = part.set_index("cv")
+            rows.append((label, [_parts(part.loc[k, "r2"], part.loc[k, "low"], part.loc[k, "high"]) for k in part.index]))
+        tables.append({"name": variant.name, "cvs": [f"CV{k}" for k in sorted(told["cv"].unique())], "rows": rows})
+    return tables
+
+
+def _settings(params: Params) -> list[tuple[str, list[str]]]:
+    """Parameters under train, a row each and a column a variant."""
+    sections = {name: section.model_dump(exclude_unset=True) for name, section in params.train.items()}
+    keys = list(dict.fromkeys(key for section in sections.values() for key in section))
+    return [(key, [_plain(section.get(key)) for section in sections.values()]) for key in keys]
+
+
+def _plain(value) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _alternative(picture: Picture) -> str:
+    """What a screen reader says of it; the caption says the rest."""
+    kinds = {"fve": "fraction of variance explained", "labels": "labels coloured by a CV", "energy": "free energy on CV1 and CV2",
+             "gains": "gain by feature", "rebuilt": "reconstructions by level", "training": "training curves"}
+    return f"{kinds[picture.group]}{': ' + picture.title if picture.title else ''}"
+
+
+def _inline(svg: str, name: str, words: str) -> str:
+    """An SVG element whose ids are its own in the page, which scales with its column and has a name."""
+    svg = re.sub(r'(\bid="|xlink:href="#|\bhref="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{words}" style="max-width:{np.ceil(width):.0f}px"', 1)
+

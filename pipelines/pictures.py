@@ -1,0 +1,163 @@
+"""The figures of the report: from evidence to SVG, a picture a variant (or a CV), so that a page can set them side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hae import maps, plots
+from hae.maps import BOLTZMANN, Variable
+from pipelines.evidence import Evidence, VariantEvidence
+
+__all__ = ["Picture", "pictures", "unit_of_energy"]
+
+PLACES = (0.05, 0.5, 0.95)  # quantiles of CV1 at which reconstructions are shown
+SHOWN_LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Picture:
+    """group: the figure that it is a part of; name: of its file; title: above it; svg: the element."""
+
+    group: str
+    name: str
+    title: str
+    svg: str
+
+
+def pictures(evidence: Evidence) -> list[Picture]:
+    """All figures, in the order of the page."""
+    made = [
+        Picture("fve", "fve", "", _drawn(lambda axis: plots.fve_by_level(evidence.reports, axis))),
+        Picture("fve", "differences", "", _drawn(lambda axis: plots.differences(comparisons(evidence), axis), height=3.6)),
+    ]
+    for variant in evidence.variants:
+        made += _maps(evidence, variant)
+    for variant in evidence.variants:
+        made.append(Picture("energy", f"energy-{variant.name}", variant.name, _energy(evidence, variant)))
+    for variant in evidence.variants:
+        table = variant.importance.gains_by(groups(evidence))
+        bars = min(len(table), 15)
+        made.append(Picture("gains", f"gains-{variant.name}", variant.name,
+                            _drawn(lambda axis, table=table: plots.gains(table, axis), height=1.2 + 0.22 * bars)))
+    for variant in evidence.variants:
+        made.append(Picture("rebuilt", f"rebuilt-{variant.name}", variant.name, _rebuilt(evidence, variant)))
+    for variant in evidence.variants:
+        made.append(Picture("training", f"training-{variant.name}", variant.name,
+                            _drawn(lambda axis, variant=variant: plots.training_curves(variant.history, axis))))
+    return made
+
+
+def comparisons(evidence: Evidence) -> dict:
+    """The paired comparisons: each variant with PCA and with the plain autoencoder, then the variants with each other."""
+    rows = {}
+    for name, report in evidence.reports.items():
+        for other, words in (("pca", "PCA"), ("plain", "plain AE")):
+            if report.compared(other):
+                rows[f"{name}\n− {words}"] = report.compared(other)
+    return rows | {title.replace(" - ", "\n− "): found for title, found in evidence.paired.items()}
+
+
+def groups(evidence: Evidence) -> dict[str, str] | None:
+    """Feature -> what it belongs to: the atom of a coordinate, the torsion of a sine or cosine; None: features stand alone."""
+    if evidence.recipe.kind == "coordinates":
+        return {name: name.rpartition("_")[0] for name in evidence.recipe.names}
+    if evidence.recipe.kind == "torsions":
+        return {name: re.sub(r"^(sin|cos)\((.*)\)$", r"\2", name) for name in evidence.recipe.names}
+    return None
+
+
+def unit_of_energy(evidence: Evidence) -> tuple[float, str]:
+    """kT and its name: kJ/mol with a temperature, kT for molecules without one, nothing for other tables."""
+    if evidence.temperature is not None:
+        return BOLTZMANN * evidence.temperature, "kJ/mol"
+    return 1.0, "" if evidence.recipe.kind == "columns" else "kT"
+
+
+def _drawn(draw: Callable, width: float = 4.8, height: float = 3.6) -> str:
+    made, axis = plots.figure(width, height)
+    draw(axis)
+    return plots.svg(made)
+
+
+def _variables(variant: VariantEvidence, values: np.ndarray) -> list[Variable]:
+    return [
+        Variable(values[:, k], f"CV{k + 1}", "rad" if kind == "circular" else "", 2 * np.pi if kind == "circular" else None)
+        for k, kind in enumerate(variant.kinds)
+    ]
+
+
+def _labels(evidence: Evidence) -> list[Variable]:
+    frames = evidence.frames
+    return [
+        Variable(frames.labels[name].to_numpy(), str(name), unit, period)
+        for name, unit, period in zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
+    ]
+
+
+def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
+    """Two labels coloured by each CV; with one label, the plane of two CVs coloured by it, or CV1 against it."""
+    labels, cvs, weights = _labels(evidence), _variables(variant, variant.cvs), evidence.frames.weights
+    if len(labels) >= 2:
+        planes = [(labels[0], labels[1], cv, f"cv{k + 1}") for k, cv in enumerate(cvs)]
+    elif len(labels) == 1 and len(cvs) >= 2:
+        planes = [(cvs[0], cvs[1], labels[0], "label")]
+    elif len(labels) == 1:
+        planes = [(labels[0], cvs[0], cvs[0], "cv1")]
+    else:
+        return []
+    return [
+        Picture("labels", f"labels-{variant.name}-{name}", f"{variant.name}, {colour.name}",
+                _drawn(lambda axis, x=x, y=y, colour=colour: maps.label_map(x, y, colour, axis, weights), 4.2, 3.3))
+        for x, y, colour, name in planes
+    ]
+
+
+def _energy(evidence: Evidence, variant: VariantEvidence) -> str:
+    cvs, weights, unit = _variables(variant, variant.cvs), evidence.frames.weights, unit_of_energy(evidence)
+    if len(cvs) == 1:
+        return _drawn(lambda axis: maps.free_energy_profile(cvs[0], axis, weights, unit))
+    return _drawn(lambda axis: maps.free_energy(cvs[0], cvs[1], axis, weights, unit))
+
+
+def _rebuilt(evidence: Evidence, variant: VariantEvidence) -> str:
+    """Levels from top to bottom: three molecules along CV1, or the three features with the largest gains."""
+    n = len(variant.kinds)
+    levels = list(range(1, n + 1)) if n <= SHOWN_LEVELS else [*range(1, SHOWN_LEVELS), n]
+    test = evidence.test
+    if evidence.recipe.kind == "coordinates":
+        bonds = maps.skeleton(np.array(evidence.recipe.reference))
+        order = np.argsort(variant.test_cvs[:, 0], kind="stable")
+        rows = [int(order[int(place * (len(order) - 1))]) for place in PLACES]
+        made, axes = plots.figure(4.8, 1.35 * len(levels) + 0.3, len(levels), len(rows))
+        for axes_row, level in zip(axes, levels, strict=True):
+            for axis, row in zip(axes_row, rows, strict=True):
+                shape = (-1, 3)
+                maps.sticks(test.values[row].reshape(shape), variant.levels[level - 1, row].reshape(shape), bonds, axis, level, n)
+        titles = [f"CV1 {'low' if place < 0.3 else 'high' if place > 0.7 else 'middle'}" for place in PLACES]
+    else:
+        best = np.argsort(-np.sum(variant.importance.feature_gains, axis=0), kind="stable")[: len(PLACES)]
+        made, axes = plots.figure(4.8, 1.5 * len(levels) + 0.4, len(levels), len(best))
+        for axes_row, level in zip(axes.reshape(len(levels), len(best)) if len(levels) * len(best) > 1 else [[axes]], levels, strict=True):
+            for axis, j in zip(axes_row, best, strict=True):
+                true = Variable(test.values[:, j], test.features[j], test.units[j])
+                maps.pair_of_reconstruction(true, variant.levels[level - 1, :, j], axis, test.weights)
+                axis.tick_params(labelsize=8)
+                axis.locator_params(nbins=3)
+                if level != levels[-1]:
+                    axis.set_xticklabels([])
+        titles = [_cut(test.features[j] + (f" ({test.units[j]})" if test.units[j] else "")) for j in best]
+    grid = np.asarray(axes, dtype=object).reshape(len(levels), -1)
+    for axis, title in zip(grid[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    for axis, level in zip(grid[:, 0], levels, strict=True):
+        axis.text(-0.32 if evidence.recipe.kind != "coordinates" else -0.05, 0.5, f"level {level}", transform=axis.transAxes, rotation=90,
+                  ha="right", va="center", fontsize=9)
+    return plots.svg(made)
+
+
+def _cut(text: str, limit: int = 16) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
