@@ -1,19 +1,22 @@
 """Retraining as a Prefect flow: the stale stages of dvc.yaml as tasks, wave by wave, then record, then promote."""
 
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
 from prefect.futures import wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import processes, promotion, recording, retraining, settings, versioning
@@ -42,16 +45,15 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
         if line.startswith(CHATTER):
             return
         log.info(line)
-        if line.startswith("ERROR: ") or not line.startswith(ANNOUNCED):
+        if not line.startswith(ANNOUNCED):
             said.append(line)
 
     with ExitStack() as held:
         if gpu and settings.has_gpu():
             held.enter_context(concurrency(_gpu_limit(project), strict=True))
             held.enter_context(processes.device_lock())
-        # Only a training has curves worth watching while it runs.
-        live = recording.live(project, name, versioning.stage_facts(project, name), retraining_name)
-        held.enter_context(live if name.startswith("train@") else nullcontext())
+        if name.startswith("train@"):  # only a training has curves to watch while it runs
+            held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
         code = processes.run(versioning.command(name), project, say)
     if code == 0:
         return Completed(message="done")
@@ -90,42 +92,21 @@ def retrain(project: str, promotes: bool = True, served: bool = False) -> "State
     if served:
         processes.end_with_parent()
     folder, started = Path(project), datetime.now(UTC).astimezone()
-    log, ran, ending = get_run_logger(), [], "interrupted"
+    ran, ending = [], "interrupted"
     try:
         with processes.only_one(folder, wait=served), processes.children():
             look = retraining.look(folder, promotes)
-            for path in look.snapshots:
-                log.info("Snapshot of own data: %s", path)
             if look.complete:
                 ending = "nothing new"
                 return Completed(message=ending)
-            _reset_gpu_limit(folder)
-            try:
-                recording.initialise(folder)  # once, before anything runs side by side
-            except BadInput as error:
-                log.warning("%s; training goes on, the record waits for the next retraining", error)
-            before = []
-            for wave in look.graph.waves():
-                before = [
-                    run_stage.submit(folder, stage, look.graph.stages[stage].gpu, flow_run.name, wait_for=before)
-                    for stage in wave
-                ]
-                wait(before)
+            _begin(folder, look)
+            for wave in _waves(folder, look.graph):
                 ran += wave
-                failed = [future.state for future in before if not future.state.is_completed()]
-                if failed:
-                    ending = failed[0].message
-                    return Failed(message=ending)
-            step = record(folder, flow_run.name, return_state=True)
-            if step.is_completed():
-                step = promote(folder, promotes, return_state=True)
-            if not step.is_completed():
-                ending = step.message
-                return Failed(message=ending)
-            outcome = step.result()
-            ending = f"{outcome.action}: {outcome.reason}"
-            _show(folder, outcome)
-            return outcome
+            _completed(record(folder, flow_run.name, return_state=True))
+            outcome = _completed(promote(folder, promotes, return_state=True)).result()
+        ending = f"{outcome.action}: {outcome.reason}"
+        _show(folder, outcome)
+        return outcome
     except BadInput as error:
         ending = str(error)
         return Failed(message=ending)
@@ -134,6 +115,35 @@ def retrain(project: str, promotes: bool = True, served: bool = False) -> "State
         raise
     finally:
         retraining.note(folder, started, ran, ending)
+
+
+def _begin(project: Path, look: retraining.Look) -> None:
+    log = get_run_logger()
+    for path in look.snapshots:
+        log.info("Snapshot of own data: %s", path)
+    with get_client(sync_client=True) as client:
+        _tidy(project, client)
+    try:
+        recording.initialise(project)  # once, before anything runs side by side
+    except BadInput as error:
+        log.warning("%s; training goes on, the record waits for the next retraining", error)
+
+
+def _waves(project: Path, graph: versioning.Graph) -> Iterator[list[str]]:
+    """Run the stale stages; gives the names of each wave after it. Raises BadInput with the line of the first that failed."""
+    before = []
+    for wave in graph.waves():
+        before = [run_stage.submit(project, name, graph.stages[name].gpu, flow_run.name, wait_for=before) for name in wave]
+        wait(before)
+        yield wave
+        for future in before:
+            _completed(future.state)
+
+
+def _completed(state: State) -> State:
+    if not state.is_completed():
+        raise BadInput(state.message)
+    return state
 
 
 def _show(project: Path, outcome: "Outcome") -> None:
@@ -149,10 +159,18 @@ def _gpu_limit(project: Path) -> str:
     return f"gpu of {settings.place(project)}"
 
 
-def _reset_gpu_limit(project: Path) -> None:
-    """One GPU stage at a time in this checkout. A killed retraining leaves its slot taken, so this sets it free;
-    the checkout's lock is held, so nobody else can have it."""
-    name = _gpu_limit(project)
-    with get_client(sync_client=True) as client:
-        client.upsert_global_concurrency_limit_by_name(name, 1)
-        client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+def _tidy(project: Path, client: SyncPrefectClient) -> None:
+    """Put right what a killed retraining of this checkout left in Prefect: its run as running, its slot on the GPU as taken.
+
+    The checkout's lock is held, so none of it can be anybody else's.
+    """
+    name, mark = _gpu_limit(project), settings.home(project) / "prefect" / "run"
+    client.upsert_global_concurrency_limit_by_name(name, 1)
+    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    if mark.exists():
+        with suppress(ObjectNotFound):  # it ran on another server
+            dead = client.read_flow_run(UUID(mark.read_text()))
+            if dead.state and dead.state.is_running():
+                client.set_flow_run_state(dead.id, Crashed(message="It was killed."), force=True)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(str(flow_run.id))
