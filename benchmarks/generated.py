@@ -22,7 +22,7 @@ class Walk:
         if not self.correlated:
             return self.rng.normal(size=self.n)
         keep = np.exp(-1 / 5)
-        return lfilter([np.sqrt(1 - keep**2)], [1, -keep], self.rng.normal(size=self.n + 200))[-self.n:]
+        return lfilter([np.sqrt(1 - keep**2)], [1, -keep], self.rng.normal(size=self.n + 200))[-self.n :]
 
     def angle(self) -> np.ndarray:
         """(N,) uniform in (-pi, pi]; correlated: a random walk on the circle."""
@@ -41,7 +41,7 @@ class Walk:
         lengths = np.stack([lengths_0, lengths_1], axis=1).ravel()
         states = np.repeat(np.tile([0.0, 1.0], len(lengths_0)), lengths)
         start = self.rng.integers(len(states) - self.n) if len(states) > self.n else 0
-        return states[start:start + self.n]
+        return states[start : start + self.n]
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hae.errors import BadInput
 from hae.intervals import STATUSES, Estimate, Sampling, status_of
 from hae.network import VARIANTS, Decoder, HierarchicalNetwork
 from hae.refits import CVs, Refits, RefitSettings, refit, tasks_of
@@ -35,12 +36,26 @@ class Measured:
     train_fve: np.ndarray
 
 
-def evaluate(network: HierarchicalNetwork, X_train: np.ndarray, X_test: np.ndarray, *, trajectory: np.ndarray | None = None,
-             frame: np.ndarray | None = None, blocks: np.ndarray | None = None, weights: np.ndarray | None = None,
-             train_weights: np.ndarray | None = None, target_train: np.ndarray | None = None, target: np.ndarray | None = None,
-             root: np.ndarray | None = None, baselines: Mapping[str, np.ndarray] | None = None,
-             members: Sequence[HierarchicalNetwork] = (), eps: float = EPS, settings: RefitSettings | None = None,
-             features: Sequence[str] | None = None, progress: str | None = None) -> ImportanceReport:
+def evaluate(
+    network: HierarchicalNetwork,
+    X_train: np.ndarray,
+    X_test: np.ndarray,
+    *,
+    trajectory: np.ndarray | None = None,
+    frame: np.ndarray | None = None,
+    blocks: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    train_weights: np.ndarray | None = None,
+    target_train: np.ndarray | None = None,
+    target: np.ndarray | None = None,
+    root: np.ndarray | None = None,
+    baselines: Mapping[str, np.ndarray] | None = None,
+    members: Sequence[HierarchicalNetwork] = (),
+    eps: float = EPS,
+    settings: RefitSettings | None = None,
+    features: Sequence[str] | None = None,
+    progress: str | None = None,
+) -> ImportanceReport:
     """Measure a network, and its fellow members if given, on held-out rows in raw units.
 
     Args:
@@ -54,9 +69,15 @@ def evaluate(network: HierarchicalNetwork, X_train: np.ndarray, X_test: np.ndarr
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
         progress: title of a progress bar.
 
+    Raises:
+        BadInput: no rows on one of the sides.
+
     The metric and the mean come from the network (see `hae.scoring.score_frames`). All refits of all networks are one stack.
     """
     start = time.perf_counter()
+    for name, rows in (("X_train", X_train), ("X_test", X_test)):
+        if not len(rows):
+            raise BadInput(f"{name}: no rows; allowed: one or more")
     settings = settings or RefitSettings()
     networks = [network, *members]
     X_test = np.asarray(X_test, dtype=np.float64)
@@ -67,35 +88,61 @@ def evaluate(network: HierarchicalNetwork, X_train: np.ndarray, X_test: np.ndarr
     w_train = None if train_weights is None else np.asarray(train_weights, dtype=np.float64)[pick]
     kinds = tuple(network.bottleneck.kinds)
     cvs = [CVs(_encode(net, s_train), _encode(net, X_test), kinds) for net in networks]
-    refits = refit_members(cvs, type(network.decoder), [_in_metric(net, t_train, root) for net in networks],
-                           [_in_metric(net, target, root) for net in networks], [w_train] * len(networks), settings,
-                           network.input_mean.device, progress)
+    refits = refit_members(
+        cvs,
+        type(network.decoder),
+        [_in_metric(net, t_train, root) for net in networks],
+        [_in_metric(net, target, root) for net in networks],
+        [w_train] * len(networks),
+        settings,
+        network.input_mean.device,
+        progress,
+    )
     sampling = Sampling.of(len(X_test), trajectory, frame, weights)
     n_blocks = None if blocks is None else len(np.unique(blocks))
     reports = []
     for net, its_cvs, its_refits in tqdm(list(zip(networks, cvs, refits, strict=True)), desc="verdicts", disable=progress is None):
-        measured = Measured(its_cvs, score_frames(net, X_test, target, root, weights), its_refits,
-                            score_frames(net, s_train, t_train, root, w_train).fve)
+        measured = Measured(
+            its_cvs, score_frames(net, X_test, target, root, weights), its_refits, score_frames(net, s_train, t_train, root, w_train).fve
+        )
         reports.append(assess(measured, sampling, n_blocks, _variant(net), eps))
     report = reports[0]
     if report.n is not None:
-        report = replace(report, n=vote([r.n for r in reports]), n_by_eps={key: vote([r.n_by_eps[key] for r in reports])
-                                                                          for key in report.n_by_eps})
-    against = [row for name, other in (baselines or {}).items()
-               for row in _against(name, _errors_of(network, other, target, root), report, sampling, network, X_test, target, root)]
+        report = replace(
+            report, n=vote([r.n for r in reports]), n_by_eps={key: vote([r.n_by_eps[key] for r in reports]) for key in report.n_by_eps}
+        )
+    against = [
+        row
+        for name, other in (baselines or {}).items()
+        for row in _against(name, _errors_of(network, other, target, root), report, sampling, network, X_test, target, root)
+    ]
     by_feature = () if root is not None else tuple(map(tuple, feature_gains(network, X_test, target, weights).tolist()))
     names = tuple(features) if features is not None else tuple(f"x{i}" for i in range(target.shape[1]))
-    return replace(report, against=tuple(against), members=tuple(reports[1:]), features=names, feature_gains=by_feature,
-                   seconds=time.perf_counter() - start)
+    return replace(
+        report,
+        against=tuple(against),
+        members=tuple(reports[1:]),
+        features=names,
+        feature_gains=by_feature,
+        seconds=time.perf_counter() - start,
+    )
 
 
-def refit_members(cvs: Sequence[CVs], decoder: type[Decoder], target: Sequence[np.ndarray], target_test: Sequence[np.ndarray],
-                  weights: Sequence[np.ndarray | None], settings: RefitSettings, device="cpu", progress: str | None = None) -> list[Refits]:
+def refit_members(
+    cvs: Sequence[CVs],
+    decoder: type[Decoder],
+    target: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray | None],
+    settings: RefitSettings,
+    device="cpu",
+    progress: str | None = None,
+) -> list[Refits]:
     """`Refits` of members, which may each have data of their own: target (N, D) and (N', D) in the metric, about the training mean."""
     n = cvs[0].n
     tasks = [tasks_of(member, decoder, w) for member, w in zip(cvs, weights, strict=True)]
     errors = refit(tasks, target, target_test, settings=settings, weights=weights, device=device, progress=progress)
-    return [Refits(e[:n], e[n:2 * n - 1], e[2 * n - 1:]) for e in errors]
+    return [Refits(e[:n], e[n : 2 * n - 1], e[2 * n - 1 :]) for e in errors]
 
 
 def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, variant: str = "", eps: float = EPS) -> ImportanceReport:
@@ -125,13 +172,26 @@ def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, 
             order = order_verdict(raw.high[k], innovation.low[k], innovation.high[k], both, eps)
             order = "undecided" if np.isnan(raw.high[k]) else order
             margins = {**_fields("raw_margin", raw, k), **_fields("innovation_margin", innovation, k)}
-        rows.append(CVImportance(k + 1, **_fields("fve", fve, k), **_fields("gain", gain, k), **_fields("info_gain", info_gain, k),
-                                 verdict=verdicts[k], order=order, n_eff=float(n_eff[k]), status=statuses[k], info=float(info.value[k]),
-                                 train_fve=float(measured.train_fve[k]), **margins,
-                                 converged=bool(abs(gain.value[k] - info_gain.value[k]) <= PARTED)))
+        rows.append(
+            CVImportance(
+                k + 1,
+                **_fields("fve", fve, k),
+                **_fields("gain", gain, k),
+                **_fields("info_gain", info_gain, k),
+                verdict=verdicts[k],
+                order=order,
+                n_eff=float(n_eff[k]),
+                status=statuses[k],
+                info=float(info.value[k]),
+                train_fve=float(measured.train_fve[k]),
+                **margins,
+                converged=bool(abs(gain.value[k] - info_gain.value[k]) <= PARTED),
+            )
+        )
     numbers = {f"{x:g}": leading(info_gain.low, x) if enough.all() else None for x in sorted({*GRID, eps})}
-    return ImportanceReport(variant, eps, max(statuses, key=STATUSES.index), len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"],
-                            numbers)
+    return ImportanceReport(
+        variant, eps, max(statuses, key=STATUSES.index), len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers
+    )
 
 
 def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Sampling, n_blocks: int | None = None) -> Estimate:
@@ -145,8 +205,9 @@ def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Samp
     return _only(sampling.ratio(difference, v), enough)
 
 
-def feature_gains(network: HierarchicalNetwork, X: np.ndarray, target: np.ndarray | None = None,
-                  weights: np.ndarray | None = None) -> np.ndarray:
+def feature_gains(
+    network: HierarchicalNetwork, X: np.ndarray, target: np.ndarray | None = None, weights: np.ndarray | None = None
+) -> np.ndarray:
     """(n, D'): what each feature contributes to the gain of each CV; over features it adds up to the gain."""
     target = X if target is None else target
     w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -199,8 +260,12 @@ def _against(name, errors, report, sampling, network, X, target, root) -> list[C
     levels = min(len(errors), len(own.e))
     paired = compare(own.e[:levels], errors[:levels], own.v, sampling, report.n_blocks)
     variance = sampling.mean(own.v) or 1.0
-    return [Comparison(name, k + 1, float(1 - sampling.mean(errors[k]) / variance), float(paired.value[k]), float(paired.low[k]),
-                       float(paired.high[k])) for k in range(levels)]
+    return [
+        Comparison(
+            name, k + 1, float(1 - sampling.mean(errors[k]) / variance), float(paired.value[k]), float(paired.low[k]), float(paired.high[k])
+        )
+        for k in range(levels)
+    ]
 
 
 def _copied(cvs: CVs, k: int, sampling: Sampling) -> int | None:

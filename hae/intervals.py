@@ -47,8 +47,9 @@ class Sampling:
     reach: int
 
     @classmethod
-    def of(cls, n: int, trajectory: np.ndarray | None = None, frame: np.ndarray | None = None,
-           weights: np.ndarray | None = None) -> Sampling:
+    def of(
+        cls, n: int, trajectory: np.ndarray | None = None, frame: np.ndarray | None = None, weights: np.ndarray | None = None
+    ) -> Sampling:
         """Of n rows with their trajectories' names and frame numbers; None, or the name "": rows in the order given."""
         trajectory = np.full(n, "") if trajectory is None else np.asarray(trajectory).astype(str)
         frame = np.arange(n) if frame is None else np.where(trajectory == "", np.arange(n), np.asarray(frame))
@@ -90,8 +91,8 @@ class Sampling:
     def n_eff(self, x: np.ndarray) -> np.ndarray:
         """Number of independent frames (...) that x (..., N) is worth: N over its integrated autocorrelation time, weights counted.
 
-        The time is summed up to the first lag of 5 times itself (Sokal 1997), from pairs of frames of one trajectory, also across
-        frames that were left out.
+        The time is summed up to the first lag of 5 times itself (Sokal 1997), or the first without correlation (Geyer 1992), from
+        pairs of frames of one trajectory, also across frames that were left out.
         """
         x = np.asarray(x, dtype=np.float64)
         return np.array([self._n_eff(row) for row in x.reshape(-1, x.shape[-1])]).reshape(x.shape[:-1])
@@ -110,10 +111,10 @@ class Sampling:
         padded[slots], mask[slots] = series, 1
         lags = min(self.reach, size // 2)
         together = irfft(np.abs(rfft(np.stack([padded, mask]))) ** 2, size)[:, :lags]
-        seen = together[1] > 0.02 * len(slots)
+        seen = together[1] > 0.1 * len(slots)
         rho = np.interp(np.arange(lags), np.flatnonzero(seen), together[0][seen] / together[1][seen]) / power
         time = np.maximum(2 * np.cumsum(rho) - rho[0], 1.0)
-        closed = np.flatnonzero(np.arange(lags) >= 5 * time)
+        closed = np.flatnonzero((np.arange(lags) >= 5 * time) | (rho + np.append(rho[1:], 0) <= 0))
         return float(len(slots) * spread / power / time[closed[0] if len(closed) else -1])
 
 

@@ -70,13 +70,14 @@ def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weigh
     train, test = cv
     w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
     root = np.sqrt(w)[:, None]
-    basis, basis_test = _polynomials([np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1]:]
-                                      for i, side in enumerate(cv)])
+    basis, basis_test = _polynomials(
+        [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
+    )
     coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
     left, left_test = train - basis @ coefficients, test - basis_test @ coefficients
     spread = np.sqrt(np.average((left**2).mean(1), weights=w))
     before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
-    if spread <= NOTHING * before:
+    if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
         return [np.zeros_like(train), np.zeros_like(test)]
     return [left / spread, left_test / spread]
 
@@ -130,11 +131,13 @@ def tasks_of(cvs: CVs, decoder: type[Decoder], weights: np.ndarray | None = None
     swap = [innovations(new[:k], raw[k + 1], weights) if nested else raw[k + 1] for k in range(cvs.n - 1)]
     new, swap = [_within(x) for x in new], [_within(x) for x in swap]
     first = new if nested else raw
-    prefixes = [first[:k + 1] for k in range(cvs.n)]
+    prefixes = [first[: k + 1] for k in range(cvs.n)]
     swapped = [[*first[:k], swap[k]] for k in range(cvs.n - 1)]
     innovated = [[*first[:k], new[k + 1]] for k in range(cvs.n - 1)]
-    return [Task(tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs))))
-            for inputs in (*prefixes, *swapped, *innovated)]
+    return [
+        Task(tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs))))
+        for inputs in (*prefixes, *swapped, *innovated)
+    ]
 
 
 def _within(x: list[np.ndarray]) -> list[np.ndarray]:
@@ -148,9 +151,16 @@ def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
     return [row.nonzero().flatten().tolist() for row, share in zip(decoder.reads(n), part, strict=True) if share != 0]
 
 
-def refit(tasks: Sequence[Sequence[Task]], target: Sequence[np.ndarray], target_test: Sequence[np.ndarray], *,
-          settings: RefitSettings = RefitSettings(), weights: Sequence[np.ndarray | None] | None = None,
-          device: torch.device | str = "cpu", progress: str | None = None) -> np.ndarray:
+def refit(
+    tasks: Sequence[Sequence[Task]],
+    target: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray],
+    *,
+    settings: RefitSettings = RefitSettings(),
+    weights: Sequence[np.ndarray | None] | None = None,
+    device: torch.device | str = "cpu",
+    progress: str | None = None,
+) -> np.ndarray:
     """Refit all tasks of all members at once and give their errors at the evaluated frames: (M, T, N') mean square over features.
 
     Args:
@@ -178,8 +188,9 @@ class _Stack:
         self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
         self.y, self.mean, self.axes = [], [], []
         ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
-        self.w = torch.stack([ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m]))
-                              for m in range(len(tasks))])
+        self.w = torch.stack(
+            [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
+        )
         for m, rows in enumerate(target):
             rows = self.tensor(np.nan_to_num(rows))  # a missing entry is read as the mean
             mean = self.w[m] @ rows / len(rows)
@@ -220,8 +231,9 @@ class _Stack:
         s, n = self.settings, self.x.shape[2]
         generator = torch.Generator().manual_seed(s.seed + 1)
         optimiser = torch.optim.Adam(self.net.parameters(), lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, s.learning_rate, total_steps=s.steps + 1, pct_start=0.1,
-                                                       cycle_momentum=False)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, s.learning_rate, total_steps=s.steps + 1, pct_start=0.1, cycle_momentum=False
+        )
         n_tasks = int(self.task_of[-1]) + 1
         for _ in tqdm(range(s.steps), desc=progress, disable=progress is None, unit="step", mininterval=0.5):
             batch = torch.randint(n, (min(s.batch_size, n),), generator=generator).to(self.device)
@@ -243,8 +255,9 @@ class _Stack:
         for start in range(0, len(target), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             h = self.hidden(self.inputs(m, 1, rows), m)
-            out.append(torch.stack([(self.features(h, t) @ last - target[rows]).nan_to_num().square().mean(-1)
-                                    for t, last in enumerate(readouts)]))
+            out.append(
+                torch.stack([(self.features(h, t) @ last - target[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
+            )
         return torch.cat(out, dim=1).cpu().numpy()
 
     def features(self, h: Tensor, task: int) -> Tensor:

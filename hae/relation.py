@@ -41,8 +41,9 @@ def on_circle(x: np.ndarray, period: float | None) -> np.ndarray:
     return np.stack([np.cos(2 * np.pi * x / period), np.sin(2 * np.pi * x / period)], axis=1)
 
 
-def relate(x: Sequence[np.ndarray], y: Sequence[np.ndarray], sampling: Sampling, weights: np.ndarray | None = None,
-           seed: int = 0) -> Relation:
+def relate(
+    x: Sequence[np.ndarray], y: Sequence[np.ndarray], sampling: Sampling, weights: np.ndarray | None = None, seed: int = 0
+) -> Relation:
     """How far x tells y: both [reference rows (N, w), evaluated rows (N', w')], rows in time order; sampling: of the evaluated rows.
 
     40 nearest reference frames predict; weights (N,) of the reference frames. The null shifts y in time against x (a permutation
@@ -72,8 +73,14 @@ def relate(x: Sequence[np.ndarray], y: Sequence[np.ndarray], sampling: Sampling,
     return Relation(float(found.value), *bounds, float(max(nulls)))
 
 
-def relations(cvs: Sequence[np.ndarray], kinds: Sequence[str], labels: Sequence[pd.DataFrame], periods: Sequence[float | None],
-              sampling: Sampling, weights: np.ndarray | None = None) -> pd.DataFrame:
+def relations(
+    cvs: Sequence[np.ndarray],
+    kinds: Sequence[str],
+    labels: Sequence[pd.DataFrame],
+    periods: Sequence[float | None],
+    sampling: Sampling,
+    weights: np.ndarray | None = None,
+) -> pd.DataFrame:
     """A row a CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
 
     cvs: [(N, n), (N', n)] of reference and evaluated rows; labels: the same rows of the labels, of which ``periods`` are given.
@@ -85,8 +92,9 @@ def relations(cvs: Sequence[np.ndarray], kinds: Sequence[str], labels: Sequence[
             label = [on_circle(side[name].to_numpy(), period) for side in labels]
             told = relate(cv, label, sampling, weights)
             back = relate(label, cv, sampling, weights)
-            rows.append({"cv": k + 1, "label": name, "r2": told.r2, "low": told.low, "high": told.high, "null": told.null,
-                         "r2_back": back.r2})
+            rows.append(
+                {"cv": k + 1, "label": name, "r2": told.r2, "low": told.low, "high": told.high, "null": told.null, "r2_back": back.r2}
+            )
     return pd.DataFrame(rows, columns=["cv", "label", "r2", "low", "high", "null", "r2_back"])
 
 
@@ -118,6 +126,6 @@ def frames_along(cvs: np.ndarray, k: int, kind: str = "linear", n: int = 25) -> 
     rows = []
     for goal in goals:
         distance = np.abs(np.angle(np.exp(1j * (x - goal)))) if kind == "circular" else np.abs(x - goal)
-        near = np.argsort(distance, kind="stable")[:max(len(x) // 200, 1)]
+        near = np.argsort(distance, kind="stable")[: max(len(x) // 200, 1)]
         rows.append(near[np.argmin(away[near])])
     return np.array(rows)

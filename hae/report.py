@@ -12,8 +12,22 @@ from hae.verdicts import figure, join, pair_words
 
 __all__ = ["COLUMNS", "CVImportance", "Comparison", "ImportanceReport"]
 
-COLUMNS = ("cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high", "info_gain", "info_gain_low", "info_gain_high",
-           "verdict", "order", "n_eff", "status")
+COLUMNS = (
+    "cv",
+    "fve",
+    "fve_low",
+    "fve_high",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "info_gain",
+    "info_gain_low",
+    "info_gain_high",
+    "verdict",
+    "order",
+    "n_eff",
+    "status",
+)
 NAN = float("nan")
 
 
@@ -110,8 +124,11 @@ class ImportanceReport:
 
     def gains_by(self, groups: dict[str, str] | None = None) -> pd.DataFrame:
         """Gain of each CV (columns CV1, ...) by feature (rows), or summed over groups of features such as atoms: feature -> group."""
-        table = pd.DataFrame(list(zip(*self.feature_gains, strict=True)), index=list(self.features),
-                             columns=[cv.name for cv in self.cvs][:len(self.feature_gains)])
+        table = pd.DataFrame(
+            list(zip(*self.feature_gains, strict=True)),
+            index=list(self.features),
+            columns=[cv.name for cv in self.cvs][: len(self.feature_gains)],
+        )
         return table if groups is None else table.groupby([groups[name] for name in table.index], sort=False).sum()
 
     def to_json(self) -> str:
@@ -170,6 +187,14 @@ def _report(about: dict) -> ImportanceReport:
     cvs = tuple(CVImportance(**{name: NAN if value is None else value for name, value in row.items()}) for row in about["cvs"])
     against = tuple(Comparison(**{name: NAN if value is None else value for name, value in row.items()}) for row in about["against"])
     seconds = NAN if about["seconds"] is None else about["seconds"]
-    return ImportanceReport(**{**about, "cvs": cvs, "against": against, "features": tuple(about["features"]),
-                               "feature_gains": tuple(map(tuple, about["feature_gains"])), "seconds": seconds,
-                               "members": tuple(map(_report, about["members"]))})
+    return ImportanceReport(
+        **{
+            **about,
+            "cvs": cvs,
+            "against": against,
+            "features": tuple(about["features"]),
+            "feature_gains": tuple(map(tuple, about["feature_gains"])),
+            "seconds": seconds,
+            "members": tuple(map(_report, about["members"])),
+        }
+    )

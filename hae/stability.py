@@ -73,8 +73,15 @@ def tied_levels(stability: Sequence[float]) -> tuple[tuple[int, int], ...]:
     return tuple((k + 1, k + 2) for k, (s, after) in enumerate(pairwise(stability)) if s < SHAKY and after > FIRM)
 
 
-def replicate(fit: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]], blocks: np.ndarray, kinds: Sequence[str], *,
-              replicas: int = 4, seed: int = 0, weights: np.ndarray | None = None) -> Stability:
+def replicate(
+    fit: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    blocks: np.ndarray,
+    kinds: Sequence[str],
+    *,
+    replicas: int = 4,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+) -> Stability:
     """Train replicas on block-resampled training rows and compare what they make of the same evaluated rows.
 
     fit(rows, seed) trains on these row numbers and gives CVs (N', n) and levels (n, N', D) of the evaluated rows; blocks: (N,) of the
@@ -87,5 +94,6 @@ def replicate(fit: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]], b
     levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
     cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
     mean = tuple(map(float, levels.mean(0)))
-    return Stability(mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas,
-                     time.perf_counter() - start)
+    return Stability(
+        mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas, time.perf_counter() - start
+    )

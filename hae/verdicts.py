@@ -52,12 +52,12 @@ def vote(numbers: Sequence[int]) -> int:
 
 
 def join(names: Sequence[str]) -> str:
-    """"CV1", "CV1 and CV2", "CV1, CV2 and CV3"."""
+    """A list in words: "CV1", "CV1 and CV2", "CV1, CV2 and CV3"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def figure(value: float, low: float, high: float) -> str:
-    """"0.78 [0.74, 0.82]", "0.041 [0.037, 0.045]" where it is that sure, or "0.78" without an interval."""
+    """A figure with its interval: "0.78 [0.74, 0.82]", "0.041 [0.037, 0.045]" where it is that sure, or "0.78" without an interval."""
     if math.isnan(low):
         return f"{value:.2f}"
     digits = 2 if high - low >= 0.0199 else 3
@@ -69,7 +69,7 @@ def pair_words(names: Sequence[str], orders: Sequence[str], quiet: Sequence[bool
     words = {"tied": "are tied", "out of order": "are out of order"}
     phrases = []
     for k, order in enumerate(orders):
-        pair = join(names[k:k + 2])
+        pair = join(names[k : k + 2])
         if order == "undecided":
             phrases.append(f"the order of {pair} is undecided")
         elif order in words:

@@ -1,0 +1,120 @@
+"""The tables of docs/calibration.md, from the rows that the calibration wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta
+
+from benchmarks.generated import CELLS
+from hae.network import VARIANTS
+from hae.verdicts import EPS, WEAK
+
+__all__ = ["tables", "write_table"]
+
+
+def upper(bad: int, n: int) -> float:
+    """Upper 95 % limit of a rate of which ``bad`` of n were seen (Clopper and Pearson 1934)."""
+    return 1.0 if bad == n else float(beta.ppf(0.95, bad + 1, n - bad))
+
+
+def lower(good: int, n: int) -> float:
+    return 1 - upper(n - good, n)
+
+
+def _coverage(rows: pd.DataFrame):
+    for what, name in (("fve", "FVE of a level"), ("gain", "gain, trained decoders"), ("info_gain", "information gain, refitted decoders")):
+        for status in ("ok", "rough"):
+            for correlated, how in ((False, "independent"), (True, "correlated")):
+                some = rows[(rows.what == what) & (rows.status == status) & (rows.correlated == correlated) & (rows.fault == "")]
+                if len(some) >= 50:
+                    inside = int(((some.low <= some.truth) & (some.truth <= some.high)).sum())
+                    yield f"| {name} | {how} | {status} | {len(some)} | {inside / len(some):.3f} | {lower(inside, len(some)):.3f} |"
+
+
+def _rates(rows: pd.DataFrame):
+    """(name, bad or good, of how many, the limit's side, what was asked)."""
+    judged = rows[rows.status != "not enough data"]
+    plain, faulty = judged[judged.fault == ""], judged[judged.fault != ""]
+    verdicts, orders = judged[judged.what == "verdict"], judged[judged.what == "order"]
+    living, gone = verdicts.word.isin(["alive", "weak"]), verdicts.word.str.match("dead|copy").fillna(False)
+    nothing = verdicts.truth < EPS
+    yield "false alive: said alive or weak at a true gain below 0.01", int((living & nothing).sum()), int(nothing.sum()), "most 0.05"
+    much = verdicts.truth > WEAK
+    yield "false dead: said dead or copy at a true gain above 0.05", int((gone & much).sum()), int(much.sum()), "most 0.05"
+    fine = orders.truth >= -EPS
+    wrong = (orders.word == "out of order") & fine
+    yield "false out of order: said at a true margin of -0.01 or more", int(wrong.sum()), int(fine.sum()), "most 0.05"
+    moot = np.array([level in CELLS[cell].equal for cell, level in zip(plain.cell, plain.level, strict=True)])
+    equal = plain[(plain.what == "order") & moot]
+    yield "equal or near-equal eigenvalues called ordered", int((equal.word == "ordered").sum()), len(equal), "most 0"
+    unordered = (orders.truth < EPS) | (orders.trained < EPS)
+    yield "false ordered: said at a true margin below 0.01", int(((orders.word == "ordered") & unordered).sum()), int(unordered.sum()), ""
+    for variant in VARIANTS:
+        n = plain[(plain.what == "n") & (plain.variant == variant)]
+        kinds = "all kinds of data" if variant == "collective" else "additive data"
+        yield f"right n, {variant}, {kinds}", int((n.said == n.truth).sum()), len(n), "least 0.90"
+    found = []
+    for fault, rows_of in faulty[faulty.level == faulty["at"]].groupby("fault"):
+        if fault == "swapped":
+            big = rows_of[(rows_of.what == "order") & (rows_of.truth <= -0.1)]
+            hit = big.word == "out of order"
+        else:
+            big = rows_of[(rows_of.what == "verdict") & (rows_of.trained >= 0.1)]
+            hit = big.word.str.match("dead|copy").fillna(False)
+        found.append((int(hit.sum()), len(big)))
+        yield f"planted fault found: {fault}", *found[-1], ""
+    yield "planted faults of 0.1 or more found, all kinds", sum(a for a, _ in found), sum(b for _, b in found), "least 0.95"
+    yield "said alive or weak at a true gain above 0.05 (power)", int((living & much).sum()), int(much.sum()), ""
+    yield (
+        "said dead or copy at a true gain below 0.005 (power)",
+        int((gone & (verdicts.truth < EPS / 2)).sum()),
+        int((verdicts.truth < EPS / 2).sum()),
+        "",
+    )
+    clear = (orders.truth > WEAK) & (orders.trained > WEAK) & orders.word.notna()  # asked of two living CVs
+    yield "said ordered at true margins above 0.05 (power)", int(((orders.word == "ordered") & clear).sum()), int(clear.sum()), ""
+
+
+def tables(rows: pd.DataFrame) -> str:
+    """The result as Markdown."""
+    rows = rows.assign(fault=rows.fault.fillna(""))
+    networks = rows[(rows.fault == "")].drop_duplicates(["cell", "correlated", "variant", "replicate"])
+    out = [
+        f"{len(networks)} trained networks, {len(rows)} rows.",
+        "",
+        "| interval (nominal 0.90) | frames | status | intervals | coverage | lower 95 % limit |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *_coverage(rows),
+        "",
+        "| rate | seen | rate | 95 % limit | asked |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, seen, n, asked in _rates(rows):
+        if n:
+            limit = f"at most {upper(seen, n):.3f}" if asked.startswith("most") or "false" in name else f"at least {lower(seen, n):.3f}"
+            wanted = f"at {asked}" if asked else ""
+            out.append(f"| {name} | {seen} of {n} | {seen / n:.3f} | {limit} | {wanted} |")
+    out += [
+        "",
+        "| data | variant | right n | refitted less trained FVE, mean, worst | seconds a network |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for (cell, variant), some in rows[rows.fault == ""].groupby(["cell", "variant"], sort=False):
+        n = some[some.what == "n"]
+        keys = ["correlated", "replicate", "level"]
+        info = some[some.what == "info_gain"].set_index(keys).truth.groupby(level=[0, 1]).cumsum()
+        behind = info - some[some.what == "fve"].set_index(keys).truth
+        right = int((n.said == n.truth).sum())
+        out.append(f"| {cell} | {variant} | {right} of {len(n)} | {behind.mean():+.4f}, {behind.min():+.4f} | {some.seconds.mean():.2f} |")
+    return "\n".join(out)
+
+
+def write_table(csv: Path, docs: Path) -> None:
+    """Put the tables between the marks of the page."""
+    begin, end = "<!-- calibration: begin -->", "<!-- calibration: end -->"
+    page = docs.read_text()
+    head, tail = page[: page.index(begin) + len(begin)], page[page.index(end) :]
+    docs.write_text(f"{head}\n{tables(pd.read_csv(csv))}\n{tail}")
