@@ -1,0 +1,90 @@
+"""Networks on disk: the same bits back, nothing unpickled, one line for what can't be read."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from generators import small
+from torch import nn
+
+from hae.canonical import canonicalise
+from hae.errors import BadInput
+from hae.network import HierarchicalNetwork
+from hae.storage import load_networks, save_networks
+
+X = np.random.default_rng(0).normal(size=(50, 5))
+
+
+def own(n_features=5, n_targets=5):
+    encoder = nn.Sequential(nn.Linear(n_features, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Dropout(0.5), nn.Linear(4, 2))
+    return HierarchicalNetwork(encoder, lambda n: nn.Linear(n, n_targets), "boosted", ["linear", "linear"])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("variant", ["collective", "boosted", "plain"])
+def test_the_same_bits_come_back(tmp_path, variant, dtype):
+    network = small(variant)
+    canonicalise(network, X)
+    network.to(dtype)
+    save_networks(tmp_path, {"one": network, "two": small("boosted", ["linear"])}, {"note": 3}, {"extra": torch.arange(3)})
+    networks, about, tensors = load_networks(tmp_path)
+    s = torch.from_numpy(X).to(dtype)
+    for a, b in zip(network(s), networks["one"](s)):
+        assert torch.equal(a, b)
+    assert networks["two"].variant == "boosted"
+    assert about == {"note": 3} and tensors["extra"].tolist() == [0, 1, 2]
+
+
+def test_nothing_is_pickled(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("pickle was used")
+
+    for module, names in ((pickle, ("load", "loads", "dump", "dumps", "Unpickler", "Pickler")), (torch, ("load", "save"))):
+        for name in names:
+            monkeypatch.setattr(module, name, refuse)
+    save_networks(tmp_path, {"one": small()}, {})
+    load_networks(tmp_path)
+    assert json.loads((tmp_path / "model.json").read_text())["networks"]["one"]["hidden"] == [7, 6]
+    assert {path.name for path in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}
+
+
+def test_modules_of_ones_own_come_back_at_rest_by_the_function_that_made_them(tmp_path):
+    network = own().eval()
+    network.scale_by(*np.ones((4, 5)))
+    save_networks(tmp_path, {"one": network}, {})
+    with pytest.raises(BadInput, match=r"holds the weights of a network of one's own; give load the function that builds it"):
+        load_networks(tmp_path)
+    with pytest.raises(BadInput, match="the weights are not those of the network one"):
+        load_networks(tmp_path, lambda n, m: small(n_inputs=n))
+    back = load_networks(tmp_path, own)[0]["one"]
+    s = torch.from_numpy(X).float()
+    assert torch.equal(back(s)[1], network(s)[1])
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda f: (f / "model.json").unlink(), "model.json: no such file; allowed: a folder that a model was saved to"),
+        (lambda f: (f / "model.json").write_text("{"), "not a saved model (JSONDecodeError"),
+        (lambda f: (f / "model.json").write_text("{}"), "not a saved model (KeyError"),
+        (lambda f: (f / "weights.safetensors").write_bytes(b"xx"), "not a saved model (SafetensorError"),
+        (lambda f: (f / "weights.safetensors").unlink(), "no such file; allowed: a folder that a model was saved to"),
+        (lambda f: save_networks(f / "b", {"two": small()}, {}) or (f / "b/model.json").replace(f / "model.json"),
+         "the weights are not those of the network two"),
+    ],
+)
+def test_what_is_not_a_saved_model_is_said_in_a_line(tmp_path, damage, line):
+    save_networks(tmp_path, {"one": small()}, {})
+    damage(tmp_path)
+    with pytest.raises(BadInput) as error:
+        load_networks(tmp_path)
+    assert line in str(error.value) and "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_leaves_what_was_there(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match=r"file/weights.safetensors: can't be written \(.*\); allowed: a folder that can be written to"):
+        save_networks(tmp_path / "file", {"one": small()}, {})
+    assert (tmp_path / "file").read_text() == "mine"
