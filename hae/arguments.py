@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_random_state
 
 from hae.bottleneck import WIDTHS
 from hae.errors import BadInput
-from hae.network import ACTIVATIONS, VARIANTS
+from hae.layers import ACTIVATIONS
+from hae.network import VARIANTS
 from hae.objective import SCALES
 from hae.pairs import Standard
 from hae.training import Rows

@@ -7,7 +7,7 @@ import torch
 
 from hae.files import written_whole
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "remove_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
@@ -27,3 +27,9 @@ def load_checkpoint(path: Path) -> dict | None:
     except Exception:  # torch raises many kinds for a damaged file
         path.unlink(missing_ok=True)
         return None
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove the file, and what writes of it left that were killed halfway."""
+    for file in (path, *path.parent.glob(f".{path.stem}.*{path.suffix}")):
+        file.unlink(missing_ok=True)

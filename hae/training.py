@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hae.checkpoint import load_checkpoint, save_checkpoint
+from hae.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hae.errors import BadInput
+from hae.layers import fused
 from hae.objective import Objective
 
 __all__ = ["History", "Rows", "Settings", "train"]
@@ -180,7 +181,7 @@ class _Run:
             for tensor, best in zip(self.kept, self.best):
                 tensor.copy_(best)
         if checkpoint is not None:
-            checkpoint.unlink(missing_ok=True)
+            remove_checkpoint(checkpoint)
         return History(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
 
     def train_epoch(self) -> list[dict]:
@@ -199,7 +200,7 @@ class _Run:
         noise = None if self.augment is None else _generator(self.seeds[0], -1 - self.epoch)
         total: Tensor | float = 0.0
         self.network.train()
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with fused(self.network), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
             for step in range(self.steps):
                 rate = self.rates[self.epoch * self.steps + step]
