@@ -12,7 +12,7 @@ from generators import curve
 from killable import CHILDREN, train_and_save
 
 from hae import HierarchicalAutoencoder
-from hae.checkpoint import load_checkpoint, save_checkpoint
+from hae.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hae.errors import BadInput
 from hae.storage import load_networks
 
@@ -58,6 +58,13 @@ def test_a_damaged_file_is_removed(tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     assert load_checkpoint(path) is None
     assert not path.exists()
+
+
+def test_what_a_killed_write_left_goes_with_the_file(tmp_path):
+    for name in ("c.pt", ".c.123.pt", "d.pt", ".d.123.pt"):
+        (tmp_path / name).touch()
+    remove_checkpoint(tmp_path / "c.pt")
+    assert {path.name for path in tmp_path.iterdir()} == {"d.pt", ".d.123.pt"}
 
 
 def test_no_code_of_a_checkpoint_is_run(tmp_path):
@@ -141,13 +148,14 @@ def equal_after_a_kill(folder: Path, seconds: float) -> bool:
     time.sleep(seconds)
     first.kill()
     first.join()
-    epoch = [load_checkpoint(path)["epoch"] for path in (folder / "checkpoints").glob("*.pt")]
+    epoch = [load_checkpoint(path)["epoch"] for path in (folder / "checkpoints").glob("[!.]*.pt")]
     second = CHILDREN.Process(target=train_and_save, args=(folder / "checkpoints", folder / "killed"))
     second.start()
     second.join()
     assert (first.exitcode, second.exitcode) == (-9, 0)
     train_and_save(folder / "none", folder / "whole")
     whole, resumed = (load_networks(folder / name)[0] for name in ("whole", "killed"))
+    assert not list((folder / "checkpoints").iterdir())
     equal = all(torch.equal(value, resumed[m].state_dict()[name]) for m in whole for name, value in whole[m].state_dict().items())
     print(f"killed {seconds:.3f} s after the first epoch, checkpoint of epoch {epoch}: bit-equal {equal}")
     return equal
