@@ -14,7 +14,7 @@ from hae.layers import ACTIVATIONS
 from hae.network import VARIANTS
 from hae.objective import SCALES
 from hae.pairs import Standard
-from hae.training import Rows
+from hae.rows import Rows
 
 __all__ = ["a_row_each", "augmentation", "checked_kinds", "is_whole", "member_seeds", "metric_root", "plain", "source"]
 

@@ -11,7 +11,8 @@ from hae.members import train_members
 from hae.network import HierarchicalNetwork
 from hae.objective import Objective, standardisation
 from hae.pairs import Standard
-from hae.training import Rows, Settings
+from hae.rows import Rows
+from hae.training import Settings
 
 __all__ = ["plain_autoencoders", "principal_components"]
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from hae.network import HierarchicalNetwork
 from hae.objective import Objective
-from hae.training import History, Rows, Settings, train
+from hae.rows import Rows
+from hae.training import History, Settings, train
 
 __all__ = ["Members", "train_members"]
 

@@ -160,6 +160,10 @@ class HierarchicalNetwork(nn.Module):
         return cut.requires_grad_(False)
 
     @property
+    def n_levels(self) -> int:
+        return len(self.decoder.reads(self.n_cvs))
+
+    @property
     def n_cvs(self) -> int:
         return len(self.bottleneck.kinds)
 

@@ -9,7 +9,7 @@ import torch
 from hae.errors import BadInput
 from hae.frames import SIDES, split_rows
 from hae.objective import standardisation
-from hae.training import Rows
+from hae.rows import Rows
 
 __all__ = ["SMALLEST_SIDE", "Pairs", "Standard", "make_pairs", "split_or_warn"]
 

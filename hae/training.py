@@ -15,8 +15,10 @@ from hae.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hae.errors import BadInput
 from hae.layers import fused
 from hae.objective import Objective
+from hae.resident import ResidentStep
+from hae.rows import Rows
 
-__all__ = ["History", "Rows", "Settings", "train"]
+__all__ = ["History", "Settings", "train"]
 
 EVALUATION_ROWS = 8192  # rows of a validation pass at a time: bounds its memory
 CHECKPOINT_SECONDS = 1.0  # between two checkpoints: what a kill can cost
@@ -37,30 +39,6 @@ class Settings:
     learning_rate: float = 5e-3
     warmup: float = 0.15
     weight_decay: float = 0.0
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Standardised rows on the device: inputs (N, D), targets (N, D'), weights (N,) of mean 1, observed (N, D') of 0 and 1."""
-
-    inputs: Tensor
-    targets: Tensor
-    weights: Tensor | None = None
-    observed: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def take(self, rows: Tensor) -> "Rows":
-        """Rows by number, (M, B) -> fields (M, B, ...)."""
-        pick = lambda field: None if field is None else field[rows]  # noqa: E731
-        inputs = self.inputs[rows]
-        targets = inputs if self.targets is self.inputs else self.targets[rows]
-        return Rows(inputs, targets, pick(self.weights), pick(self.observed))
-
-    def chunks(self, size: int):
-        for start in range(0, len(self), size):
-            yield self.take(torch.arange(start, min(start + size, len(self)), device=self.inputs.device)[None])
 
 
 @dataclass
@@ -138,8 +116,16 @@ class _Run:
         # Of one's own modules also what is not trained by steps, such as the running means of batch normalisation.
         self.kept = self.parameters if len(self.seeds) > 1 else list(network.state_dict().values())
         self.start = {name: value.clone() for name, value in network.state_dict().items()}
-        self.optimiser = torch.optim.Adam(self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
         self.rates = _one_cycle(settings, self.steps)
+        device = data.inputs.device
+        # The default networks on a GPU: their steps are so short that launching them would take longer than running them.
+        on_gpu = device.type == "cuda" and augment is None and getattr(network, "spec", None) is not None
+        rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
+        self.optimiser = torch.optim.Adam(self.parameters, lr=rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
+        shape = len(seeds), self.steps, self.batch_size
+        self.resident = (
+            ResidentStep(data, shape, self.rates, rate, self.optimiser, self.backward, network.n_levels, capture=True) if on_gpu else None
+        )
         self.epoch, self.seconds = 0, 0.0
         members = len(self.seeds)
         self.best = [tensor.detach().clone() for tensor in self.kept]
@@ -202,9 +188,11 @@ class _Run:
         self.network.train()
         with fused(self.network), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
-            for step in range(self.steps):
-                rate = self.rates[self.epoch * self.steps + step]
+            if self.resident is not None:
+                total = self.resident.epoch(order, self.epoch * self.steps)
+            for step in range(self.steps if self.resident is None else 0):
                 batch = self.data.take(order[:, step])
+                rate = self.rates[self.epoch * self.steps + step]
                 total = total + self.step(batch if self.augment is None else self.augment(batch, noise), rate)
         trained = (total / self.steps).double().cpu()
         errors = trained if self.validation is None else self.errors(self.validation).cpu()
@@ -232,9 +220,14 @@ class _Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         self.optimiser.zero_grad(set_to_none=True)
+        errors = self.backward(batch)
+        self.optimiser.step()
+        return errors
+
+    def backward(self, batch: Rows) -> Tensor:
+        """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n)."""
         errors = self.objective.level_errors(self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed)
         self.objective.loss(errors).sum().backward()
-        self.optimiser.step()
         return errors.detach()
 
     @torch.no_grad()
@@ -305,7 +298,10 @@ class _Run:
 
     def restore(self, state: dict) -> None:
         self.network.load_state_dict(state["network"])
+        rates = [group["lr"] for group in self.optimiser.param_groups]
         self.optimiser.load_state_dict(state["optimiser"])
+        for group, rate in zip(self.optimiser.param_groups, rates):
+            group["lr"] = rate  # on a GPU the tensor that the steps there write to
         self.best = [best.to(tensor.device) for best, tensor in zip(state["best"], self.kept)]
         for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
             setattr(self, name, state[name])

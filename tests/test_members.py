@@ -11,7 +11,8 @@ from torch import nn
 from hae.members import train_members
 from hae.network import DECODERS, HierarchicalNetwork, MaskedMLP, MLPFactory, SeparateDecoders
 from hae.objective import Objective
-from hae.training import Rows, Settings, train
+from hae.rows import Rows
+from hae.training import Settings, train
 
 SEEDS, CV, HIDDEN = (7, 8, 9), ("linear", "circular"), (8, 6)
 

@@ -11,7 +11,8 @@ from torch import nn
 from hae.errors import BadInput
 from hae.network import HierarchicalNetwork
 from hae.objective import Objective
-from hae.training import Rows, Settings, train
+from hae.rows import Rows
+from hae.training import Settings, train
 
 SEEDS = (11, 12, 13)
 
