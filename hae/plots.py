@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hae.report import Comparison, ImportanceReport
 
@@ -66,7 +67,8 @@ def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
     """Held-out FVE against the number of CVs with its 90 % interval: a line a variant, beside PCA and the plain autoencoder."""
     for name, key, line in (("plain autoencoder", "plain", "s--"), ("PCA", "pca", "^:")):
         rows = max((report.compared(key) for report in reports.values()), key=len)
-        axis.plot([row.level for row in rows], [row.fve for row in rows], line, color=COLOURS[name], label=name, zorder=2, markersize=5)
+        if rows:
+            axis.plot([row.level for row in rows], [row.fve for row in rows], line, color=COLOURS[name], label=name, zorder=2, markersize=5)
     colours, count = variant_colours(reports), len(reports)
     for i, (name, report) in enumerate(reports.items()):
         table = report.to_frame()
@@ -79,7 +81,9 @@ def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
     axis.set_xticks(range(1, longest + 1))
     axis.set_xlim(0.7, longest + 0.3)
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axis.legend(frameon=False, loc="lower right")
+    handles, names = axis.get_legend_handles_labels()
+    variants_first = sorted(zip(names, handles, strict=True), key=lambda item: item[0] not in reports)
+    axis.legend([handle for _, handle in variants_first], [name for name, _ in variants_first], frameon=False, loc="lower right")
 
 
 def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
@@ -127,8 +131,9 @@ def training_curves(history: pd.DataFrame, axis: Axes) -> None:
             if chosen and side != "train":
                 axis.plot(rows["epoch"], rows[f"train_error_{k + 1}"], ":", color=colour, linewidth=1.2, zorder=3)
     axis.set(xlabel="epoch", ylabel="mean squared error (metric)", yscale="log")
-    axis.yaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-    axis.yaxis.set_minor_formatter(matplotlib.ticker.LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
     axis.legend(frameon=False, ncols=2 if n > 4 else 1, loc="upper right")
 

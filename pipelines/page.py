@@ -116,7 +116,7 @@ def _variant(name: str, report: ImportanceReport) -> dict:
         "status": report.status,
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
-        "n_by_eps": [(eps, n) for eps, n in report.n_by_eps.items() if n is not None],
+        "n_by_eps": [(eps, n) for eps, n in report.n_by_eps.items() if n is not None and float(eps) != report.eps],
     }
 
 
@@ -158,17 +158,18 @@ def _captions(evidence: Evidence) -> dict[str, str]:
 
 
 def _relations(evidence: Evidence) -> list[dict]:
-    """A table a variant: a row a label, R^2 of it from each CV alone."""
+    """Tables of R^2 of a label from each CV alone: a row a CV, a column a label, four at most."""
     tables = []
     for variant in evidence.variants:
-        told = variant.relations
-        if told.empty:
-            continue
-        rows = []
-        for label, part in told.groupby("label", sort=False):
-            part = part.set_index("cv")
-            rows.append((label, [_parts(part.loc[k, "r2"], part.loc[k, "low"], part.loc[k, "high"]) for k in part.index]))
-        tables.append({"name": variant.name, "cvs": [f"CV{k}" for k in sorted(told["cv"].unique())], "rows": rows})
+        told = variant.relations.set_index(["cv", "label"])
+        labels = list(dict.fromkeys(variant.relations["label"]))
+        for start in range(0, len(labels), 4):
+            columns = labels[start : start + 4]
+            rows = [
+                (f"CV{k + 1}", [_parts(*told.loc[(k + 1, label), ["r2", "low", "high"]]) for label in columns])
+                for k in range(len(variant.kinds))
+            ]
+            tables.append({"name": variant.name, "labels": columns, "rows": rows})
     return tables
 
 

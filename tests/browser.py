@@ -28,7 +28,8 @@ LOOK = """(() => {
     if (e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).overflowX !== 'visible') bad.push('cut off: ' + name(e));
   }
   const leaves = [...document.body.querySelectorAll('h1,h2,h3,p,td,th,dt,dd,li,pre,figcaption,svg')]
-    .filter(e => e.tagName.toLowerCase() === 'svg' || !e.closest('svg')).map(e => [e, e.getBoundingClientRect()]).filter(([, b]) => b.width);
+    .filter(e => e.tagName.toLowerCase() === 'svg' || !e.closest('svg'))
+    .map(e => [e, e.getBoundingClientRect()]).filter(([, b]) => b.width);
   for (let i = 0; i < leaves.length; i++) for (let j = i + 1; j < leaves.length; j++) {
     const [a, p] = leaves[i], [b, q] = leaves[j];
     if (a.contains(b) || b.contains(a)) continue;
