@@ -83,7 +83,7 @@ def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
     handles, names = axis.get_legend_handles_labels()
     variants_first = sorted(zip(names, handles, strict=True), key=lambda item: item[0] not in reports)
-    axis.legend([handle for _, handle in variants_first], [name for name, _ in variants_first], frameon=False, loc="lower right")
+    _legend(axis, [handle for _, handle in variants_first], [name for name, _ in variants_first])
 
 
 def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
@@ -111,7 +111,7 @@ def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
     axis.invert_yaxis()
     axis.grid(axis="x", color="#dddddd", linewidth=0.8)
     axis.set_xlabel("difference of the explained fraction")
-    axis.figure.legend(*axis.get_legend_handles_labels(), frameon=False, loc="outside upper center", ncols=min(longest, 4))
+    _legend(axis)
 
 
 def training_curves(history: pd.DataFrame, axis: Axes) -> None:
@@ -135,7 +135,7 @@ def training_curves(history: pd.DataFrame, axis: Axes) -> None:
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
-    axis.legend(frameon=False, ncols=2 if n > 4 else 1, loc="upper right")
+    _legend(axis)
 
 
 def gains(table: pd.DataFrame, axis: Axes, top: int = 15) -> None:
@@ -157,7 +157,14 @@ def gains(table: pd.DataFrame, axis: Axes, top: int = 15) -> None:
     axis.set_ylim(len(table) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("gain (share of all variance)")
-    axis.legend(frameon=False, loc="lower right", ncols=1 if table.shape[1] <= 4 else 2)
+    _legend(axis)
+
+
+def _legend(axis: Axes, handles: Sequence | None = None, names: Sequence[str] | None = None) -> None:
+    """Above the axis, where no data can be."""
+    if handles is None:
+        handles, names = axis.get_legend_handles_labels()
+    axis.figure.legend(handles, names, frameon=False, loc="outside upper center", ncols=min(len(names), 4), columnspacing=1.2)
 
 
 def _arms(value, low, high) -> np.ndarray | None:

@@ -83,7 +83,7 @@ def which(evidence: Evidence) -> str:
         return (f"{said}: the factors behind these data act together, and levels that add up can't follow. "
                 "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
     if high < TIE:
-        return (f"{said}, so adding up loses next to nothing. Choose boosted: each of its CVs has a meaning of its own, "
+        return (f"{said}, so adding up loses little or nothing. Choose boosted: each of its CVs has a meaning of its own, "
                 "while collective CV2 may be mixed with CV1.")
     return f"{said}: whether adding up is enough is undecided on these data. Choose boosted to read the CVs, collective to compress."
 

@@ -47,7 +47,7 @@ def test_fve_is_drawn_at_its_number_of_cvs_for_variants_of_different_length(axis
     for label, fves in (("collective", [0.5, 0.7, 0.8]), ("boosted", [0.4, 0.6]), ("PCA", [0.3, 0.5, 0.6])):
         x, y = points(axis, label)
         assert np.allclose(y, fves) and np.allclose(x, np.arange(1, len(fves) + 1), atol=0.1)
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["collective", "boosted", "PCA"]
+    assert [text.get_text() for text in axis.figure.legends[0].get_texts()] == ["collective", "boosted", "PCA"]
 
 
 @pytest.mark.parametrize(("interval", "drawn"), [(0.02, True), (None, False)])
