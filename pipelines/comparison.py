@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from hae.frames import Frames, split_rows
+from hae.importance import compare as paired_difference
+from hae.intervals import Sampling
 from pipelines import params
 from pipelines.contents import FRAMES
+from pipelines.gates import Champion
 from pipelines.packaging import Loaded
 from pipelines.stages import prepare
 
@@ -17,33 +20,47 @@ __all__ = ["compare"]
 ROWS = 16384  # at a time: bounds the memory of the levels
 
 
-def compare(champion: Loaded, candidate: Loaded, project: Path) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """FVE of champion and of candidate on today's test frames that neither was trained on, in the candidate's metric, over
-    the levels that both have; or why there are none. Frames are made from raw data by the candidate's recipe, which is today's;
-    where the champion's makes the same features of them, it is given these."""
+def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
+    """The champion beside the candidate: FVE of both over the levels that both have, in the candidate's metric, with intervals.
+
+    The frames are today's test frames that neither was trained on. They come from raw data by the candidate's recipe, which is
+    today's; the champion is given them where its own recipe makes the same features, else the two are not comparable.
+    """
+    who = {"version": champion.version, "variant": champion.about["variant"]}
     why_not = _different_targets(champion.recipe, candidate.recipe)
     if why_not:
-        return (), (), why_not
+        return Champion(**who, not_comparable=why_not)
     frames = Frames.read(project / FRAMES)
-    sides, why_not = _champions_sides(champion.about["split"], candidate.about["split"], frames, project)
+    split = candidate.about["split"]
+    sides, why_not = _champions_sides(champion.about["split"], split, frames, project)
     if why_not:
-        return (), (), why_not
+        return Champion(**who, not_comparable=why_not)
     frames = frames.select((frames.split == "test") & (sides == "test"))
     if not len(frames):
-        return (), (), "no test block that neither was trained on"
-    columns = [list(frames.features).index(name) for name in champion.about["features"]]
+        return Champion(**who, not_comparable="no test block that neither was trained on")
+    theirs, ours, v = _errors(champion, candidate, frames)
+    sampling = Sampling.of(len(frames), frames.trajectory, frames.frame, frames.weights)
+    alone = np.where(frames.trajectory == "", np.arange(len(frames)), frames.frame // split["block_frames"])
+    blocks = len(set(zip(frames.trajectory, alone, strict=True)))
+    paired = paired_difference(ours, theirs, v, sampling, blocks)
+    fve, candidate_fve = (tuple((1 - sampling.mean(errors) / sampling.mean(v)).tolist()) for errors in (theirs, ours))
+    return Champion(**who, fve=fve, candidate_fve=candidate_fve, low=tuple(paired.low.tolist()), high=tuple(paired.high.tolist()))
+
+
+def _errors(champion: Loaded, candidate: Loaded, frames: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Squared errors (n, N) of champion and candidate at every frame, and the squared distance (N,) from the candidate's mean."""
+    columns = [frames.features.index(name) for name in champion.about["features"]]
     common = min(len(champion.about["cv"]), len(candidate.about["cv"]))
-    errors, weights = [], frames.weights if frames.weights is not None else np.ones(len(frames))
     mean, scale = np.array(candidate.about["mean"]), np.array(candidate.about["scale"])
+    parts = []
     for start in range(0, len(frames), ROWS):  # levels are (n, N, D): a piece at a time
         s = frames.values[start : start + ROWS].astype(np.float64)
         theirs = np.empty((len(champion.about["cv"]), *s.shape))
         theirs[:, :, columns] = champion.program(s[:, columns])[1]
-        for_each = (mean[None], *theirs[:common], *candidate.program(s)[1][:common])
-        errors.append([(((s - q) / scale) ** 2).sum(axis=1) for q in for_each])
-    total = np.concatenate(errors, axis=1) @ weights
-    fve = 1 - total[1:] / total[0]
-    return tuple(fve[:common].tolist()), tuple(fve[common:].tolist()), ""
+        all_levels = (*theirs[:common], *candidate.program(s)[1][:common], mean[None])
+        parts.append([(((s - level) / scale) ** 2).mean(axis=1) for level in all_levels])
+    errors = np.concatenate(parts, axis=1)
+    return errors[:common], errors[common:-1], errors[-1]
 
 
 def _different_targets(champion: dict, candidate: dict) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines import lineage
 from pipelines.lineage import Code, StageFacts
 
-__all__ = ["FRAMES", "RECIPE", "code", "dataset", "everything", "flat_params", "folder", "gather", "read_json", "weights"]
+__all__ = ["FRAMES", "RECIPE", "code", "dataset", "everything", "flat_params", "folder", "gather", "read_json", "verdicts", "weights"]
 
 FRAMES, RECIPE = Path("data/prepared/frames.parquet"), Path("data/prepared/recipe.json")
 
@@ -66,6 +66,14 @@ def everything(project: Path, stage: str) -> str:
     folders = [project / kind / folder(stage) for kind in ("results", "models")]
     files = [file for place in folders for file in sorted(place.rglob("*")) if file.is_file()]
     return lineage.digest({str(file.relative_to(project)): lineage.file_digest(file) for file in files})
+
+
+def verdicts(project: Path, stage: str) -> str:
+    """What the evaluation says of the CVs, in a sentence ("" if there is none)."""
+    from hae.report import ImportanceReport
+
+    path = project / "results" / folder(stage) / "importance.json"
+    return ImportanceReport.from_json(path.read_text(encoding="utf-8")).sentence() if path.exists() else ""
 
 
 def weights(project: Path, stage: str) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 __all__ = ["Candidate", "Champion", "Decision", "Margins", "decide"]
 
 
+OUT_OF_ORDER = "out of order"
+
+
 @dataclass(frozen=True)
 class Margins:
     """Of FVE and gain; the section promote of params.yaml says what each allows."""
@@ -21,8 +24,9 @@ class Margins:
 class Candidate:
     """What is known of the candidate alone, on held-out blocks. fve, gain, pca_fve: one number a level.
 
+    above_pca_high: upper bounds of the paired intervals of fve - pca_fve, NaN where there are none.
+    order: verdict on every CV and the next, such as "ordered"; "" where there is none.
     fault: why the registered model can't be used ("" if it loads and gives the trained network's CVs).
-    verdicts: sentences that speak against its order, such as "CV2 explains more than CV1".
     """
 
     version: str
@@ -30,14 +34,16 @@ class Candidate:
     fve: tuple[float, ...]
     gain: tuple[float, ...]
     pca_fve: tuple[float, ...]
+    above_pca_high: tuple[float, ...] = ()
+    order: tuple[str, ...] = ()
     fault: str = ""
-    verdicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Champion:
     """The champion and the candidate on the same frames, in one metric. fve, candidate_fve: over the levels that both have.
 
+    low, high: bounds of the paired intervals of candidate_fve - fve, NaN where there are too few independent frames.
     not_comparable: why there are no such numbers ("" if there are).
     """
 
@@ -45,6 +51,8 @@ class Champion:
     variant: str
     fve: tuple[float, ...] = ()
     candidate_fve: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
     not_comparable: str = ""
 
 
@@ -59,7 +67,8 @@ class Decision:
 def decide(candidate: Candidate, champion: Champion | None, margins: Margins) -> Decision:
     """Promote a candidate that is sound alone and, where there is a champion, no worse at any level and better at one.
 
-    A number that is not a number speaks against the candidate.
+    Worse and better are more than the margin, and, where there is an interval, an interval on that side of zero. A number that
+    is not a number speaks against the candidate.
     """
     objections = list(_alone(candidate, margins))
     if champion is None:
@@ -76,13 +85,16 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
     if not len(candidate.fve) == len(candidate.gain) == len(candidate.pca_fve) > 0:
         yield "its evaluation is not whole"
         return
-    for k, (fve, pca) in enumerate(zip(candidate.fve, candidate.pca_fve, strict=True), 1):
-        if not fve >= pca - margins.pca:
+    levels = zip(candidate.fve, candidate.pca_fve, _or_nan(candidate.above_pca_high, candidate.fve), strict=True)
+    for k, (fve, pca, high) in enumerate(levels, 1):
+        if _below(fve - pca, margins.pca, high):
             yield f"level {k} explains {fve:.3f}, PCA {pca:.3f} (allowed: {margins.pca:g} below)"
     for k, gain in enumerate(candidate.gain, 1):
         if not gain >= -margins.gain:
             yield f"CV{k} has a gain of {gain:.3f} (allowed: {-margins.gain:g} or more)"
-    yield from candidate.verdicts
+    for k, order in enumerate(candidate.order, 1):
+        if order == OUT_OF_ORDER:
+            yield f"CV{k} and CV{k + 1} are out of order: CV{k + 1} explains more"
 
 
 def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]:
@@ -90,23 +102,38 @@ def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]
     if champion.not_comparable:
         yield f"not comparable with {who}: {champion.not_comparable}; a person may decide (hae promote)"
         return
-    differences = _differences(champion)
-    below = [k for k, difference in enumerate(differences, 1) if not difference >= -margins.worse]
+    differences, highs = _differences(champion), _or_nan(champion.high, champion.fve)
+    below = [k for k, (difference, high) in enumerate(zip(differences, highs, strict=True)) if _below(difference, margins.worse, high)]
     for k in below:
-        yield (f"level {k} explains {champion.candidate_fve[k - 1]:.3f}, {who} {champion.fve[k - 1]:.3f} on the same test blocks "
+        yield (f"level {k + 1} explains {champion.candidate_fve[k]:.3f}, {who} {champion.fve[k]:.3f} on the same test blocks "
                f"(allowed: {margins.worse:g} below)")
     changes = variant != champion.variant and margins.variant is not None
     wanted = margins.variant if changes else margins.better
-    if not below and not max(differences, default=0.0) >= wanted:
-        yield (f"no level is above {who} by {wanted:g}" + (", which a change of variant needs" if changes else "")
-               + f" (best: {max(differences, default=0.0):+.4f})")
+    lows = _or_nan(champion.low, champion.fve)
+    if not below and not any(_above(difference, wanted, low) for difference, low in zip(differences, lows, strict=True)):
+        yield (f"no level is {'surely ' if max(differences, default=0.0) >= wanted else ''}above {who} by {wanted:g}"
+               + (", which a change of variant needs" if changes else "") + f" (best: {max(differences, default=0.0):+.4f})")
 
 
 def _praise(champion: Champion) -> str:
     differences = _differences(champion)
-    k = differences.index(max(differences)) + 1
-    return (f"level {k} explains {champion.candidate_fve[k - 1]:.3f}, version {champion.version} ({champion.variant}) "
-            f"{champion.fve[k - 1]:.3f} on the same test blocks")
+    k = differences.index(max(differences))
+    return (f"level {k + 1} explains {champion.candidate_fve[k]:.3f}, version {champion.version} ({champion.variant}) "
+            f"{champion.fve[k]:.3f} on the same test blocks")
+
+
+def _below(difference: float, margin: float, high: float) -> bool:
+    """More than the margin below zero, and not perhaps above it. NaN is below; a bound that is NaN says nothing."""
+    return not difference >= -margin and not high >= 0
+
+
+def _above(difference: float, margin: float, low: float) -> bool:
+    """At least the margin above zero, and not perhaps below it."""
+    return difference >= margin and not low <= 0
+
+
+def _or_nan(bounds: tuple[float, ...], levels: tuple[float, ...]) -> tuple[float, ...]:
+    return bounds or (float("nan"),) * len(levels)
 
 
 def _differences(champion: Champion) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ import numpy as np
 
 from hae.errors import BadInput
 from pipelines import contents, gates, lineage, packaging, params, registry
-from pipelines.comparison import compare
 from pipelines.gates import Candidate, Champion, Margins
 from pipelines.lineage import StageFacts
 from pipelines.registry import VersionRow
@@ -150,8 +148,7 @@ def _validation(project: Path, variants: list[str]) -> dict[str, float]:
     fve = {}
     for variant in variants:
         path = project / "results" / variant / "training.json"
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        fve[variant] = _levels(content, "validation_fve")
+        fve[variant] = _levels(contents.read_json(path), "validation_fve")
         if not fve[variant]:
             raise BadInput(f"{path}: no validation_fve_1; allowed: what the stage train writes")
     common = min(map(len, fve.values()))
@@ -197,22 +194,32 @@ def _outcome(store: Store, today: Today, action: str, reason: str) -> Outcome:
 
 
 def _candidate(store: Store, project: Path, today: Today) -> Candidate:
-    path = project / "results" / today.better / "metrics.json"
-    content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return Candidate(today.row.version, today.better, _levels(content, "fve"), _levels(content, "gain"), _levels(content, "pca_fve"),
-                     fault=packaging.check(store.version_uri(today.row.version), store.uri))
+    content = contents.read_json(project / "results" / today.better / "metrics.json")
+    fve = _levels(content, "fve")
+    return Candidate(
+        today.row.version,
+        today.better,
+        fve,
+        gain=_levels(content, "gain"),
+        pca_fve=_levels(content, "pca_fve"),
+        above_pca_high=tuple(float(content.get(f"above_pca_high_{k + 1}", "nan")) for k in range(len(fve))),
+        order=tuple(content.get(f"order_{k + 1}", "") for k in range(len(fve) - 1)),
+        fault=packaging.check(store.version_uri(today.row.version), store.uri),
+    )
 
 
 def _champion(store: Store, project: Path, today: Today) -> Champion | None:
     """The champion beside the candidate, or None without a champion."""
-    if today.champion is None:
-        return None
+    from pipelines.comparison import compare  # imports torch, which most calls do without
+
     row = today.champion
+    if row is None:
+        return None
     try:
         champion, candidate = packaging.load(store, row.version), packaging.load(store, today.row.version)
     except BadInput as error:
         return Champion(row.version, row.variant, not_comparable=str(error))
-    return Champion(row.version, row.variant, *compare(champion, candidate, project))
+    return compare(champion, candidate, project)
 
 
 def _must_load(store: Store, version: str) -> None:

@@ -123,7 +123,7 @@ class _Writer:
             client.log_artifacts(run_id, temporary)
         client.set_tag(run_id, WEIGHTS, weights)
         version = self.version(run, weights) if self.stage != "baseline" else None
-        self.final_metrics(run_id, results, version.model_id if version is not None else None)
+        self.findings(run_id, results, version)
         code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
         receipt = lineage.receipt(self.facts, code, training=training, best_member=history.best_member,
                                   retraining=run.data.tags["retraining"], weights=weights)
@@ -176,15 +176,21 @@ class _Writer:
         for first in range(0, len(metrics), BATCH):
             self.store.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
 
-    def final_metrics(self, run_id: str, results: Path, model_id: str | None) -> None:
-        """The numbers of training.json and metrics.json that the run does not have yet, for the run and its model."""
-        from mlflow.entities import Metric
+    def findings(self, run_id: str, results: Path, version) -> None:
+        """What training and evaluation found: numbers that the run does not have yet, for run and model; words as tags and description."""
+        from mlflow.entities import Metric, RunTag
 
-        known, now = self.store.client.get_run(run_id).data.metrics, int(time.time() * 1000)
-        numbers = contents.read_json(results / "training.json") | contents.read_json(results / "metrics.json")
-        numbers = {name: float(value) for name, value in numbers.items() if isinstance(value, int | float)}
-        new = [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value]
-        self.send(run_id, new)
+        client, now = self.store.client, int(time.time() * 1000)
+        found = contents.read_json(results / "training.json") | contents.read_json(results / "metrics.json")
+        numbers = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+        known, model_id = client.get_run(run_id).data.metrics, version.model_id if version is not None else None
+        self.send(run_id, [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value])
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in found.items() if isinstance(value, str)])
+        words = contents.verdicts(self.project, self.stage)
+        if words:
+            client.set_tag(run_id, "mlflow.note.content", words)
+        if words and version is not None:
+            client.update_model_version(self.store.name, version.version, words)
 
     def version(self, run, weights: str):
         """The version of a run, made if there is none: packed, uploaded, and only then registered."""

@@ -27,7 +27,8 @@ def test_the_first_sound_candidate_becomes_the_champion():
         (replace(GOOD, fve=(0.60, 0.69, 0.90)), "level 2 explains 0.690, PCA 0.700"),
         (replace(GOOD, gain=(0.60, 0.20, -0.02)), "CV3 has a gain of -0.020"),
         (replace(GOOD, fault="the registered model does not load"), "does not load"),
-        (replace(GOOD, verdicts=("CV2 explains more than CV1",)), "CV2 explains more"),
+        (replace(GOOD, order=("ordered", "out of order")), "CV2 and CV3 are out of order"),
+        (replace(GOOD, fve=(0.60, 0.69, 0.90), above_pca_high=(0.1, -0.001, 0.1)), "level 2 explains 0.690, PCA 0.700"),
         (replace(GOOD, fve=(NAN, 0.8, 0.9)), "level 1 explains nan"),
         (replace(GOOD, gain=(0.6, NAN, 0.1)), "CV2 has a gain of nan"),
         (replace(GOOD, fve=(), gain=(), pca_fve=()), "evaluation is not whole"),
@@ -38,6 +39,31 @@ def test_the_first_sound_candidate_becomes_the_champion():
 def test_an_unsound_candidate_is_held_however_much_better_it_is(candidate, champion, word):
     decision = decide(candidate, champion, MARGINS)
     assert not decision.promote and word in decision.reason
+
+
+def test_what_only_may_be_below_pca_is_not_held():
+    assert decide(replace(GOOD, fve=(0.60, 0.69, 0.90), above_pca_high=(0.1, 0.002, 0.1)), None, MARGINS).promote
+    assert decide(replace(GOOD, order=("ordered", "undecided")), None, MARGINS).promote
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "promote"),
+    [
+        (0.03, 0.01, 0.05, True),
+        (0.03, -0.01, 0.07, False),  # perhaps no better
+        (0.01, 0.008, 0.012, False),  # surely better, but by less than the margin
+        (0.03, NAN, NAN, True),  # no interval: the margin alone
+    ],
+)
+def test_better_is_more_than_the_margin_and_sure(difference, low, high, promote):
+    champion = replace(beside(difference, 0, 0), low=(low, NAN, NAN), high=(high, NAN, NAN))
+    assert decide(GOOD, champion, MARGINS).promote is promote
+
+
+@pytest.mark.parametrize(("low", "high", "promote"), [(-0.03, -0.01, False), (-0.05, 0.01, True), (NAN, NAN, False)])
+def test_worse_is_more_than_the_margin_and_sure(low, high, promote):
+    champion = replace(beside(0.05, -0.02, 0), low=(0.04, low, NAN), high=(0.06, high, NAN))
+    assert decide(GOOD, champion, MARGINS).promote is promote
 
 
 def test_all_objections_are_named():

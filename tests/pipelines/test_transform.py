@@ -1,0 +1,113 @@
+"""hae transform: the registered version's CVs of new data, by its own recipe, and a clear line where that can't be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hae import HierarchicalAutoencoder
+from hae.errors import BadInput
+from hae.molecules import Recipe
+from hae.trajectories import load_structure
+from pipelines import registry
+from pipelines.store import opened
+from pipelines.transform import featurise, transform
+
+MOLECULE = Path(__file__).parents[2] / "pipelines/stages/alanine-dipeptide.pdb"
+
+
+@pytest.mark.parametrize("kind", [".csv", ".parquet"])
+def test_the_data_it_was_trained_on_give_the_cvs_of_the_registered_version(recorded, tmp_path, kind):
+    out = tmp_path / f"cvs{kind}"
+    report = transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], out)
+    champion = registry.champion(opened(recorded.folder))
+    written = pd.read_csv(out) if kind == ".csv" else pd.read_parquet(out)
+    assert list(written.columns) == ["cv1", "cv2"] and (report.rows, report.version) == (1200, champion.version)
+    model = HierarchicalAutoencoder.load(recorded.folder / "models" / champion.variant)
+    double = model.network_.double()
+    import torch
+
+    with torch.no_grad():
+        cvs = double.encode(torch.from_numpy(recorded.frames().values)).numpy()
+    np.testing.assert_allclose(written.to_numpy(), cvs, rtol=0, atol=1e-6 * cvs.std(0).min())
+
+
+def test_another_version_can_be_asked_for(recorded, tmp_path):
+    other = next(row for row in registry.rows(opened(recorded.folder)) if "champion" not in row.aliases)
+    report = transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "out.csv", version=other.version)
+    assert report.variant == other.variant
+    with pytest.raises(BadInput, match="no version 17"):
+        transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "other.csv", version="17")
+
+
+def table_without(column, **change):
+    def made(table):
+        return table.drop(columns=column).assign(**change) if column else table.assign(**change)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (table_without("c"), "no column 'c'"),
+        (table_without("", c="seven"), "is not a number"),
+        (table_without("", c=np.nan), "missing value"),
+    ],
+)
+def test_a_table_that_does_not_fit_is_said_in_a_line_and_nothing_is_written(recorded, tmp_path, change, word):
+    path, out = tmp_path / "new.csv", tmp_path / "out.csv"
+    change(recorded.table()).to_csv(path, index=False)
+    with pytest.raises(BadInput, match=word) as error:
+        transform(recorded.folder, [path], out)
+    assert "new.csv" in str(error.value) and "\n" not in str(error.value) and not out.exists()
+
+
+def test_a_molecule_for_a_model_of_tables_is_said(recorded, tmp_path):
+    with pytest.raises(BadInput, match="takes columns of a table"):
+        transform(recorded.folder, [tmp_path / "walker.dcd"], tmp_path / "out.csv")
+    with pytest.raises(BadInput, match="no topology"):
+        transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "out.csv", topology=MOLECULE)
+
+
+def test_an_ending_that_is_no_table_is_said_first(bare):
+    with pytest.raises(BadInput, match=r"'\.txt' is not a kind of table that can be written"):
+        transform(bare, [bare / "none.csv"], bare / "out.txt")
+
+
+def test_without_a_champion_it_says_what_to_do(bare):
+    with pytest.raises(BadInput, match="no champion; allowed: hae retrain"):
+        transform(bare, [bare / "none.csv"], bare / "out.csv")
+
+
+@pytest.fixture(scope="module")
+def molecule():
+    return json.loads(Recipe.for_molecule(load_structure(MOLECULE), "coordinates", labels=["phi"]).to_json())
+
+
+def test_molecules_are_featurised_by_the_model_s_own_recipe(molecule, tmp_path):
+    structure = load_structure(MOLECULE)
+    rotation = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
+    structure.xyz = structure.xyz @ rotation + 3.0  # turned and moved: the same features
+    structure.save_dcd(str(tmp_path / "walker.dcd"))
+    frames = featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE)
+    np.testing.assert_allclose(frames.values[0], np.ravel(molecule["reference"]), atol=1e-5)
+    assert frames.trajectory[0] == "walker" and frames.labels.shape[1] == 0
+
+
+def test_another_molecule_is_said(molecule, tmp_path):
+    structure = load_structure(MOLECULE)
+    other = structure.atom_slice(structure.topology.select("element H"))
+    other.save_pdb(str(tmp_path / "other.pdb"))
+    other.save_dcd(str(tmp_path / "other.dcd"))
+    with pytest.raises(BadInput, match="no atom"):
+        featurise(molecule, [tmp_path / "other.dcd"], tmp_path / "other.pdb")
+    with pytest.raises(BadInput, match="atoms, but the topology has"):
+        featurise(molecule, [tmp_path / "other.dcd"], MOLECULE)
+
+
+def test_a_trajectory_needs_its_topology(molecule, tmp_path):
+    with pytest.raises(BadInput, match="--topology"):
+        featurise(molecule, [tmp_path / "walker.dcd"], None)
