@@ -16,7 +16,7 @@ from hae.network import VARIANTS, Decoder, HierarchicalNetwork
 from hae.refits import CVs, Refits, RefitSettings, refit, tasks_of
 from hae.relation import on_circle, relate
 from hae.report import Comparison, CVImportance, ImportanceReport
-from hae.scoring import FrameErrors, chunked, score_frames
+from hae.scoring import FrameErrors, chunked, encode, filled, score_frames
 from hae.verdicts import COPY, EPS, cv_verdict, leading, order_verdict, vote
 
 __all__ = ["Measured", "assess", "compare", "evaluate", "feature_gains", "refit_members"]
@@ -87,7 +87,7 @@ def evaluate(
     t_train = s_train if target_train is None else np.asarray(target_train, dtype=np.float64)[pick]
     w_train = None if train_weights is None else np.asarray(train_weights, dtype=np.float64)[pick]
     kinds = tuple(network.bottleneck.kinds)
-    cvs = [CVs(_encode(net, s_train), _encode(net, X_test), kinds) for net in networks]
+    cvs = [CVs(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
     refits = refit_members(
         cvs,
         type(network.decoder),
@@ -217,7 +217,7 @@ def feature_gains(
         nonlocal start, total
         rows = slice(start, start + len(s))
         start += len(s)
-        levels = net.standardised_levels((torch.where(s.isnan(), net.input_mean, s) - net.input_mean) / net.input_scale)
+        levels = net.standardised_levels((filled(net, s) - net.input_mean) / net.input_scale)
         y = (torch.as_tensor(np.ascontiguousarray(target[rows])).to(s) - net.output_mean) / net.output_scale
         share = torch.as_tensor(w[rows]).to(s)
         levels = torch.cat([torch.zeros_like(levels[:1]), levels])
@@ -226,10 +226,6 @@ def feature_gains(
     chunked(network, np.asarray(X, dtype=np.float64), squares)
     variance = total[0].sum()
     return -np.diff(total, axis=0) / (variance if variance > 0 else 1.0)
-
-
-def _encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
-    return np.concatenate(chunked(network, X, lambda net, s: net.encode(torch.where(s.isnan(), net.input_mean, s)).cpu().numpy()))
 
 
 def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarray | None) -> np.ndarray:

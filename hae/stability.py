@@ -9,8 +9,12 @@ from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.stats import rankdata
+from sklearn.base import clone
 
-__all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "tied_levels"]
+from hae.errors import BadInput
+from hae.scoring import chunked, encode, filled
+
+__all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "stability_of", "tied_levels"]
 
 SHAKY, FIRM = 0.9, 0.95  # a level below the first, before a level above the second, is tied with it
 
@@ -97,3 +101,43 @@ def replicate(
     return Stability(
         mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas, time.perf_counter() - start
     )
+
+
+def stability_of(model, *, replicas: int = 4, seed: int = 0) -> Stability:
+    """Stability of a fitted `hae.HierarchicalAutoencoder`: replicas of it, compared on its held-out rows in its metric.
+
+    Each replica is one member, trained on as many blocks of the training rows as there are, drawn with replacement; blocks that were not
+    drawn are its validation rows. It takes as long as training that many members one after another.
+
+    Raises:
+        BadInput: the model was loaded; the training rows are not saved.
+    """
+    train, held_out, network = model._training_rows, model._held_out_rows, model.network_
+    if train is None or held_out is None:
+        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again")
+    kinds = list(network.bottleneck.kinds)
+    scale = network.output_scale.double().cpu().numpy()
+    root = model.metric_root_
+
+    def in_metric(levels: np.ndarray) -> np.ndarray:
+        levels = levels / scale
+        return levels if root is None else levels * root if root.ndim == 1 else levels @ root
+
+    def fit(rows: np.ndarray, number: int):
+        left = np.setdiff1d(np.arange(len(train)), rows)
+        both = np.concatenate([rows, left])
+        replica = clone(model).set_params(n_cvs=len(kinds), cv=kinds, n_seeds=1, lag=0, random_state=number, verbose=False)
+        replica.fit(
+            train.inputs[both],
+            split=np.repeat(["train", "validation"], [len(rows), len(left)]),
+            target=None if train.targets is train.inputs else train.targets[both],
+            sample_weight=None if train.weights is None else train.weights[both],
+        )
+        levels = chunked(replica.network_, held_out.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
+        return encode(replica.network_, held_out.inputs), in_metric(np.concatenate(levels, axis=1))
+
+    blocks = np.arange(len(train))
+    if train.trajectory is not None:
+        _, blocks = np.unique(train.trajectory, return_inverse=True)
+        blocks = blocks * (train.frame.max() + 1) + train.frame // model.block_frames
+    return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=held_out.weights)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from hae import HierarchicalAutoencoder
 from hae.baselines import principal_components
-from hae.stability import cv_agreement, level_agreement, replicate, resampled_blocks, tied_levels
+from hae.errors import BadInput
+from hae.stability import cv_agreement, level_agreement, replicate, resampled_blocks, stability_of, tied_levels
 
 
-def stability_of(eigenvalues, n=2000):
+def pca_replicas(eigenvalues, n=2000):
     rng = np.random.default_rng(0)
     X, X_test = (rng.normal(size=(n, len(eigenvalues))) * np.sqrt(eigenvalues) for _ in range(2))
 
@@ -21,7 +23,7 @@ def stability_of(eigenvalues, n=2000):
 
 
 def test_equal_eigenvalues_are_tied_and_distinct_ones_are_not():
-    tied, distinct = stability_of([1, 1, 0.1]), stability_of([1, 0.5, 0.1])
+    tied, distinct = pca_replicas([1, 1, 0.1]), pca_replicas([1, 0.5, 0.1])
     assert tied.levels[0] < 0.9 and tied.levels[1] > 0.95 and tied.tied == ((1, 2),)
     assert "levels 1 and 2 are tied" in tied.sentence()
     assert min(distinct.levels) > 0.98 and distinct.tied == () and min(distinct.cvs) > 0.98
@@ -59,3 +61,15 @@ def test_tied_levels():
     assert tied_levels([0.99, 0.5, 0.97]) == ((2, 3),)
     assert tied_levels([0.5, 0.6, 0.97]) == ((2, 3),)
     assert tied_levels([0.99, 0.98]) == ()
+
+
+def test_replicas_of_a_model(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3)) * [2, 1, 0.1]
+    model = HierarchicalAutoencoder(n_cvs=2, hidden=(), activation="identity", n_seeds=1, max_epochs=15, batch_size=32, learning_rate=0.02)
+    model.fit(X, groups=np.repeat(["a", "b"], 1000))
+    found = stability_of(model, replicas=2)
+    assert min(found.levels) > 0.98 and found.tied == () and found.replicas == 2
+    model.save(tmp_path / "model")
+    with pytest.raises(BadInput, match="fit again"):
+        stability_of(HierarchicalAutoencoder.load(tmp_path / "model"))
