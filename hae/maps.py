@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from hae.plots import level_colours
+from hae.tables import BOLTZMANN
 
 __all__ = ["BOLTZMANN", "Variable", "free_energy", "free_energy_profile", "label_map", "pair_of_reconstruction", "skeleton", "sticks"]
 
-BOLTZMANN = 0.00831446  # kJ / (mol K)
 BOND, STEP = 0.2, 0.45  # nm: longest bond of heavy atoms; longest step between atoms of a coarser chain
 
 

@@ -37,7 +37,7 @@ class Recipe:
     """How raw data become features: complete, written as JSON, and the same for training, gate and new data.
 
     kind: "coordinates" (x, y, z of `atoms` in nm, aligned to `reference`), "distances" (nm, of `pairs`), "torsions"
-    (sine and cosine, of `torsions`), or "columns" (of a table: `names` are the columns).
+    (sine and cosine, of `torsions`), or "columns" (of a table: `names` are the columns, or sine and cosine of those in `periods`).
     names, units: of the D features. Atoms go by name ("CA", or "ALA2-CA" where CA alone is not clear).
     reference: (A, 3) positions in nm with mean zero, from the topology and fitted on nothing.
     """
@@ -50,6 +50,7 @@ class Recipe:
     reference: tuple[tuple[float, float, float], ...] = ()
     pairs: tuple[tuple[str, str], ...] = ()
     torsions: tuple[tuple[str, str, str, str], ...] = ()
+    periods: tuple[tuple[str, float], ...] = ()
     version: int = 1
 
     @classmethod
@@ -118,10 +119,20 @@ class Recipe:
         raise BadInput(f"features: '{kind}' is not allowed with a topology; allowed: {', '.join(KINDS[:3])}")
 
     @classmethod
-    def for_table(cls, frames: Frames) -> Recipe:
-        """The recipe that takes the columns of `frames`, as `hae.tables.table_frames` made them, from another table."""
+    def for_table(cls, frames: Frames, periods: Mapping[str, float] | None = None) -> Recipe:
+        """The recipe that takes the features of `frames`, as `hae.tables.table_frames` made them, from another table.
+
+        periods: of the columns that became sine and cosine.
+        """
         labels = zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
-        return cls("columns", frames.features, frames.units, tuple(Label(*label) for label in labels))
+        made = {name: float(period) for name, period in (periods or {}).items() if f"sin({name})" in frames.features}
+        return cls("columns", frames.features, frames.units, tuple(Label(*label) for label in labels), periods=tuple(made.items()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Of the table that features of the kind "columns" are made from."""
+        circle = {f"{function}({name})": name for name, _ in self.periods for function in ("sin", "cos")}
+        return tuple(dict.fromkeys(circle.get(name, name) for name in self.names))
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -152,10 +163,10 @@ class Recipe:
             return table_frames(
                 raw,
                 name,
-                columns=self.names,
+                columns=self.columns,
                 labels=[label.name for label in marks],
                 units={**dict(zip(self.names, self.units, strict=True)), **{label.name: label.unit for label in marks}},
-                periods={label.name: label.period for label in marks},
+                periods={**dict.fromkeys(self.columns), **{label.name: label.period for label in marks}, **dict(self.periods)},
                 **table,
             )
         if not hasattr(raw, "xyz"):

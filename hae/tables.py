@@ -1,79 +1,23 @@
-"""Tables: CSV and Parquet files read, checked and turned into Frames."""
+"""Tables: their columns checked and turned into Frames. Files: hae.readers."""
 
 from __future__ import annotations
 
-import csv
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from hae.errors import BadInput
 from hae.frames import Frames
+from hae.readers import load_table
 
-__all__ = ["FILE", "load_table", "numbers", "read_table", "table_frames"]
+__all__ = ["FILE", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
 
 FILE = "<file>"  # as a group: every file is one trajectory
-
-
-def load_table(path: str | os.PathLike) -> pd.DataFrame:
-    """The table of a .csv or .parquet file, columns as they stand. Raises BadInput for what is not a table."""
-    path = Path(path)
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; allowed: a CSV or Parquet file")
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise BadInput(f"{path}: '{path.suffix}' is not a kind of table that can be read; allowed: .csv, .parquet")
-    try:
-        if path.suffix.lower() == ".parquet":
-            names = pq.read_schema(path).names
-            _check_names(path, names)
-            table = pd.read_parquet(path)
-        else:
-            with open(path, newline="", encoding="utf-8-sig") as lines:
-                names = next(csv.reader(lines), [])
-            _check_names(path, names)
-            with warnings.catch_warnings():  # a row longer than the header is only a warning to pandas
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                table = pd.read_csv(path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False)
-            table.columns = [name.strip() for name in names]
-    except (
-        pa.ArrowException,
-        pd.errors.ParserError,
-        pd.errors.ParserWarning,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        csv.Error,
-    ) as error:
-        raise BadInput(f"{path}: not a table that can be read ({str(error).strip().splitlines()[0]})") from None
-    if len(table) < 2:
-        raise BadInput(f"{path}: {len(table)} row{'s' * (len(table) != 1)}; allowed: 2 rows or more")
-    return table
-
-
-def _check_names(path: Path, names: Sequence[str]) -> None:
-    names = [name.strip() for name in names]
-    if not names:
-        raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
-    for name in names:
-        if names.count(name) > 1:
-            raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
-    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
-        raise BadInput(f"{path}: columns are not separated by commas in line 1 ('{names[0][:40]}'); allowed: commas")
-    if all(_is_number(name) for name in names):
-        raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+BOLTZMANN = 0.00831446  # kJ / (mol K)
+LARGEST = 1e15  # what is larger is a code for something missing, or would drown everything else
 
 
 def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: str = "error") -> np.ndarray:
@@ -97,6 +41,10 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
                     f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
                 )
             values[:, j] = numeric
+        huge = np.abs(values[:, j]) > LARGEST
+        if huge.any() and np.isfinite(values[huge, j]).any():
+            row = int(np.argmax(huge & np.isfinite(values[:, j])))
+            raise BadInput(f"{place}: column '{name}', row {row + 1}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
         bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
         if bad.any():
             row = int(np.argmax(bad))
@@ -110,6 +58,11 @@ def _listed(names: Sequence[str], limit: int = 12) -> str:
     return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
+def feature_columns(table: pd.DataFrame, *duties: str | None) -> list[str]:
+    """All columns that have no other duty."""
+    return [column for column in table.columns if column not in duties]
+
+
 def table_frames(
     table: pd.DataFrame,
     place: str,
@@ -119,8 +72,10 @@ def table_frames(
     group: str | None = None,
     id: str | None = None,
     weights: str | None = None,
+    bias: str | None = None,
+    temperature: float | None = None,
     units: dict[str, str] | None = None,
-    periods: dict[str, float] | None = None,
+    periods: dict[str, float | None] | None = None,
     missing: str = "error",
     name: str | None = None,
 ) -> Frames:
@@ -129,18 +84,21 @@ def table_frames(
     columns: the features; None for all columns that have no other duty. id: a column left out of the features.
     group: column that names the trajectory of a row, whose rows follow each other in time; "<file>" where the file is
     one trajectory, called `name` or as the file; None where rows stand alone.
-    weights: column of positive weights. units, periods: by column. missing: as in `numbers`.
+    weights: column of positive weights; or bias: column in kJ/mol, whose weights are exp(bias / kT) at the temperature in kelvin.
+    units, periods: by column; a feature with a period becomes its sine and cosine, "sin(phi)" and "cos(phi)", so that it has no
+    jump. Both start from what the file says. missing: as in `numbers`.
     """
-    units, periods = units or {}, periods or {}
-    duties = {*labels, group, id, weights} - {None, FILE}
+    units = {**table.attrs.get("units", {}), **(units or {})}
+    periods = {**table.attrs.get("periods", {}), **(periods or {})}
+    duties = {*labels, group, id, weights, bias} - {None, FILE}
     for duty in duties:
         if duty not in table.columns:
             raise BadInput(f"{place}: no column '{duty}'; allowed: {_listed(table.columns)}")
     if columns is None:
-        columns = [column for column in table.columns if column not in duties]
+        columns = feature_columns(table, *duties)
     if not columns:
         raise BadInput(f"{place}: no column is left for the features; allowed: at least one beside labels, group, id and weights")
-    values = numbers(table, columns, place, missing)
+    values, features = _features(numbers(table, columns, place, missing), columns, periods)
     if group is None:
         trajectory, frame = np.full(len(table), ""), np.arange(len(table))
     elif group == FILE:
@@ -148,26 +106,53 @@ def table_frames(
     else:
         trajectory = table[group].astype(str).to_numpy(dtype=str)
         frame = table.groupby(trajectory, sort=False).cumcount().to_numpy()
-    weight = None
-    if weights is not None:
-        weight = numbers(table, [weights], place)[:, 0]
-        if not np.all(weight > 0):
-            raise BadInput(
-                f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
-            )
     return Frames(
         values=values,
-        features=tuple(columns),
-        units=tuple(units.get(column, "") for column in columns),
+        features=features,
+        units=tuple(units.get(feature, "") for feature in features),
         trajectory=trajectory,
         frame=frame.astype(np.int64),
         labels=pd.DataFrame(numbers(table, labels, place), columns=list(labels)),
         label_units=tuple(units.get(label, "") for label in labels),
         label_periods=tuple(periods.get(label) for label in labels),
-        weights=weight,
+        weights=_weights(table, place, weights, bias, temperature),
     )
 
 
+def _features(values: np.ndarray, columns: Sequence[str], periods: dict[str, float | None]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Values (N, D') and their names, with the sine and cosine of each column that has a period."""
+    if not any(periods.get(column) for column in columns):
+        return values, tuple(columns)
+    made = {}
+    for column, value in zip(columns, values.T, strict=True):
+        if periods.get(column):
+            angle = 2 * np.pi * value / periods[column]
+            made |= {f"sin({column})": np.sin(angle), f"cos({column})": np.cos(angle)}
+        else:
+            made[column] = value
+    return np.stack(list(made.values()), axis=1), tuple(made)
+
+
+def _weights(table: pd.DataFrame, place: str, weights: str | None, bias: str | None, temperature: float | None) -> np.ndarray | None:
+    """(N,) positive weights, or None."""
+    if bias is not None:
+        if temperature is None:
+            raise BadInput(f"{place}: a bias needs a temperature; allowed: kelvin, above 0")
+        exponent = numbers(table, [bias], place)[:, 0] / (BOLTZMANN * temperature)
+        if np.abs(exponent).max() > 600:
+            row = int(np.abs(exponent).argmax())
+            raise BadInput(f"{place}: column '{bias}', row {row + 1}: a bias of {exponent[row]:.0f} kT; allowed: up to 600 kT (kJ/mol)")
+        return np.exp(exponent)
+    if weights is None:
+        return None
+    weight = numbers(table, [weights], place)[:, 0]
+    if not np.all(weight > 0):
+        raise BadInput(
+            f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
+        )
+    return weight
+
+
 def read_table(path: str | os.PathLike, **choices) -> Frames:
-    """Frames of one CSV or Parquet file: `load_table`, then `table_frames` with its choices."""
+    """Frames of one file: `hae.readers.load_table`, then `table_frames` with its choices."""
     return table_frames(load_table(path), str(path), **choices)

@@ -19,7 +19,6 @@ from pipelines.store import opened, plainly
 __all__ = ["TransformReport", "transform"]
 
 KINDS = (".csv", ".parquet")
-TABLES = (".csv", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def transform(
 def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Frames:
     """Features of files by a recipe (its JSON). A trajectory is named as its file; rows of a table have no trajectory."""
     from hae.molecules import Recipe
-    from hae.tables import load_table
+    from hae.readers import TABLES, is_table, load_table
     from hae.trajectories import load_structure, read_trajectories
 
     own = Recipe.from_json(json.dumps(recipe))
@@ -82,9 +81,9 @@ def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Fr
     if own.kind == "columns":
         if topology is not None:
             raise BadInput(f"{topology}: the model takes columns of a table; allowed: no topology")
-        wrong = next((path for path in inputs if path.suffix.lower() not in TABLES), None)
+        wrong = next((path for path in inputs if not is_table(path)), None)
         if wrong is not None:
-            raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} with {_some(own.names)}")
+            raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} or COLVAR with {_some(own.columns)}")
         return concatenate([own.features(load_table(path), str(path), labels=False) for path in inputs])
     if topology is None:
         raise BadInput(f"{inputs[0]}: the model takes {own.kind} of a molecule; allowed: a trajectory with --topology PDB")

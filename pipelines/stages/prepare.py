@@ -12,7 +12,7 @@ from hae.errors import BadInput
 from hae.files import written_whole
 from hae.frames import SIDES, Frames, concatenate, split_rows
 from hae.molecules import Recipe
-from hae.tables import load_table, table_frames
+from hae.tables import feature_columns, load_table, table_frames
 from hae.trajectories import check_atoms, load_structure, read_trajectories
 from pipelines import params
 from pipelines.stages import run_stage
@@ -22,10 +22,11 @@ __all__ = ["find_files", "from_tables", "from_trajectories", "main", "prepare", 
 
 def prepare() -> None:
     """Make data/prepared/frames.parquet and data/prepared/recipe.json as the section prepare of params.yaml says."""
-    settings = params.load().prepare
+    everything = params.load()
+    settings = everything.prepare
     files = find_files(settings.trajectories)
     if settings.features == "columns":
-        frames, recipe, ids = from_tables(settings, files)
+        frames, recipe, ids = from_tables(settings, files, everything.temperature)
     else:
         frames, recipe = from_trajectories(settings, files)
         ids = None
@@ -78,12 +79,15 @@ def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]
     return read_trajectories(recipe, files, structure), recipe
 
 
-def from_tables(settings, files: dict[str, Path]) -> tuple[Frames, Recipe, np.ndarray | None]:
-    """Frames and recipe of tables, and the id of each row, or None. settings: the section prepare."""
-    parts, ids, columns = [], [], settings.columns
+def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> tuple[Frames, Recipe, np.ndarray | None]:
+    """Frames and recipe of tables, and the id of each row, or None. settings: the section prepare; temperature: for a bias."""
+    parts, ids, columns, periods = [], [], settings.columns, settings.periods
     home: dict[str, Path] = {}
     for name, path in files.items():
         table = load_table(path)
+        if not parts:  # the first file says the columns of all
+            periods = {**table.attrs.get("periods", {}), **periods}
+            columns = columns or feature_columns(table, *settings.labels, settings.group, settings.id, settings.weights, settings.bias)
         part = table_frames(
             table,
             str(path),
@@ -92,11 +96,14 @@ def from_tables(settings, files: dict[str, Path]) -> tuple[Frames, Recipe, np.nd
             group=settings.group,
             id=settings.id,
             weights=settings.weights,
+            bias=settings.bias,
+            temperature=temperature,
             units=settings.units,
-            periods=settings.periods,
+            periods=periods,
             name=name,
         )
-        columns = part.features  # those of the first file
+        if parts and part.features != parts[0].features:
+            raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
         for trajectory in set(part.trajectory) - {""}:
             if home.setdefault(trajectory, path) != path:
                 raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: a name each")
@@ -104,7 +111,10 @@ def from_tables(settings, files: dict[str, Path]) -> tuple[Frames, Recipe, np.nd
         if settings.id is not None:
             ids.append(table[settings.id].astype(str).to_numpy())
     frames = concatenate(parts)
-    return frames, Recipe.for_table(frames), np.concatenate(ids) if ids else None
+    if settings.bias is not None:
+        frames = replace(frames, weights=frames.weights / frames.weights.mean())
+    recipe = Recipe.for_table(frames, {name: period for name, period in periods.items() if name in columns})
+    return frames, recipe, np.concatenate(ids) if ids else None
 
 
 def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:

@@ -1,0 +1,184 @@
+"""Readers of tables: CSV, Parquet, NumPy's NPY and NPZ, and PLUMED's COLVAR, each fault in one line that names its place."""
+
+from __future__ import annotations
+
+import csv
+import os
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hae.errors import BadInput
+
+__all__ = ["TABLES", "is_table", "load_table"]
+
+TABLES = (".csv", ".parquet", ".npy", ".npz")  # a COLVAR has any name: its first line begins with FIELDS
+FIELDS = "#! FIELDS"
+NAMES_OF_COLUMNS = ("columns", "features", "names")  # arrays of an NPZ file that name the columns of another
+
+
+def is_table(path: str | os.PathLike) -> bool:
+    """Whether this is one of the tables that `load_table` reads, by its name or, for a COLVAR, by its first line."""
+    return Path(path).suffix.lower() in TABLES or _is_colvar(Path(path))
+
+
+def load_table(path: str | os.PathLike) -> pd.DataFrame:
+    """The table of a file, columns as they stand. Raises BadInput for what is not a table.
+
+    Of a COLVAR, `attrs` says "periods" and "units" of the columns that the file declares periodic.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; allowed: a table ({', '.join(TABLES)} or COLVAR)")
+    if path.stat().st_size == 0:
+        raise BadInput(f"{path}: empty; allowed: names of columns and rows of numbers")
+    kind = path.suffix.lower()
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".npy": _read_npy, ".npz": _read_npz}
+    if _is_colvar(path):
+        table = _read_colvar(path)
+    elif kind in readers:
+        try:
+            table = readers[kind](path)
+        except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error,
+                ValueError, EOFError, zipfile.BadZipFile) as error:
+            if isinstance(error, BadInput):
+                raise
+            raise BadInput(f"{path}: not a table that can be read ({(str(error).strip() or 'damaged').splitlines()[0]})") from None
+    else:
+        raise BadInput(f"{path}: '{path.suffix}' is not a kind of table that can be read; allowed: {', '.join(TABLES)}, or a COLVAR file, "
+                       f"whose first line begins with {FIELDS}")
+    if len(table) < 2:
+        raise BadInput(f"{path}: {len(table)} row{'s' * (len(table) != 1)}; allowed: 2 rows or more")
+    return table
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with open(path, newline="", encoding="utf-8-sig") as lines:
+        names = next(csv.reader(lines), [])
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        raise BadInput(f"{path}: columns are not separated by commas in line 1 ('{names[0][:40]}'); allowed: commas")
+    _check_names(path, names)
+    with warnings.catch_warnings():  # a row longer than the header is only a warning to pandas
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        table = pd.read_csv(path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False)
+    table.columns = [name.strip() for name in names]
+    return table
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    _check_names(path, pq.read_schema(path).names)
+    return pd.read_parquet(path)
+
+
+def _read_npy(path: Path) -> pd.DataFrame:
+    return _of_array(path, np.load(path, allow_pickle=False))
+
+
+def _read_npz(path: Path) -> pd.DataFrame:
+    """One array of two dimensions, with an array of names if there is one; or arrays of one dimension, which are the columns."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    names = next((arrays.pop(name) for name in NAMES_OF_COLUMNS if name in arrays and arrays[name].dtype.kind in "US"), None)
+    wide = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(wide) == 1 and len(arrays) == 1:
+        return _of_array(path, arrays[wide[0]], names)
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:5]) or "nothing"
+    if wide or not arrays or any(array.ndim != 1 for array in arrays.values()) or len({len(array) for array in arrays.values()}) != 1:
+        raise BadInput(f"{path}: holds {shapes}; allowed: one array (rows, columns), with names of the columns in an array 'columns', "
+                       "or a column each, all of one length")
+    _check_names(path, list(arrays))
+    return pd.DataFrame(arrays)
+
+
+def _of_array(path: Path, array: np.ndarray, names: np.ndarray | None = None) -> pd.DataFrame:
+    if array.dtype.names:
+        _check_names(path, array.dtype.names)
+        return pd.DataFrame(array)
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise BadInput(f"{path}: an array of shape {array.shape} and type {array.dtype}; allowed: numbers (rows, columns)")
+    if names is None:
+        names = [f"x{j}" for j in range(array.shape[1])]
+    if np.ndim(names) != 1 or len(names) != array.shape[1]:
+        raise BadInput(f"{path}: {np.size(names)} names for {array.shape[1]} columns; allowed: one name a column")
+    _check_names(path, list(map(str, names)))
+    return pd.DataFrame(array, columns=[str(name).strip() for name in names])
+
+
+def _read_colvar(path: Path) -> pd.DataFrame:
+    """PLUMED's lines of numbers under `#! FIELDS time phi ...`; `#! SET min_phi -pi` and max_phi say that phi is periodic."""
+    names, rows, numbers, settings = [], [], [], {}
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            words = line.split()
+            if words[:2] == ["#!", "FIELDS"]:
+                if names and words[2:] != names:
+                    raise BadInput(f"{path}: line {number}: other fields than in line 1; allowed: the same columns in the whole file")
+                names = words[2:]
+            elif words[:2] == ["#!", "SET"] and len(words) == 4:
+                settings[words[2]] = words[3]
+            elif words and not words[0].startswith("#"):
+                if len(words) != len(names):
+                    raise BadInput(f"{path}: line {number}: {len(words)} numbers for {len(names)} fields; allowed: whole lines")
+                rows.append(words)
+                numbers.append(number)
+    _check_names(path, names)
+    try:
+        values = np.array(rows, dtype=float).reshape(len(rows), len(names))
+    except ValueError:
+        number, word = next((n, word) for n, row in zip(numbers, rows, strict=True) for word in row if not _is_number(word))
+        raise BadInput(f"{path}: line {number}: '{word[:40]}' is not a number; allowed: numbers") from None
+    table = pd.DataFrame(values, columns=names)
+    if "time" in names and (back := np.flatnonzero(np.diff(values[:, names.index("time")]) <= 0)).size:
+        i = int(back[0])
+        times = values[i : i + 2, names.index("time")]
+        raise BadInput(f"{path}: line {numbers[i + 1]}: time goes from {times[0]:g} to {times[1]:g}, as after a restart; "
+                       "allowed: time that grows, so that no frame counts twice")
+    periods = {}
+    for name in names:
+        ends = [_pi(settings.get(f"{end}_{name}", "")) for end in ("min", "max")]
+        if None not in ends and ends[1] > ends[0]:
+            periods[name] = ends[1] - ends[0]
+    table.attrs.update(periods=periods, units={name: "rad" for name, period in periods.items() if np.isclose(period, 2 * np.pi)})
+    return table
+
+
+def _pi(text: str) -> float | None:
+    try:
+        return {"pi": np.pi, "+pi": np.pi, "-pi": -np.pi}.get(text) or float(text)
+    except ValueError:
+        return None
+
+
+def _is_colvar(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(FIELDS)).decode("ascii", "replace") == FIELDS
+    except OSError:
+        return False
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    names = [str(name).strip() for name in names]
+    if not names:
+        raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
+    if all(_is_number(name) for name in names):
+        raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
+    for place, name in enumerate(names, 1):
+        if not name:
+            raise BadInput(f"{path}: column {place} has no name (a row number?); allowed: a name for every column, or the column left out")
+        if names.count(name) > 1:
+            raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
