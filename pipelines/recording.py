@@ -142,7 +142,7 @@ class _Writer:
             "stage": self.stage,
             "variant": name if self.stage != "baseline" else "",
             "retraining": self.retraining,
-            "git_commit": self.code.commit,
+            "git_commit": self.code.commit or "none",
             "uncommitted_code": "yes" if self.code.patch else "",
             "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
             "params_hash": self.facts.params_hash,

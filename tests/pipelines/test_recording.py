@@ -44,7 +44,8 @@ def test_a_run_for_each_variant_and_the_baselines_holds_all_there_is(recorded):
     run, folder = runs["train@boosted"], recorded.folder / "results/boosted"
     assert run.data.params["hidden"] == "[12]" and run.data.params["n_cvs"] == "2"
     final = json.loads((folder / "metrics.json").read_text())
-    assert {name: run.data.metrics[name] for name in final} == final
+    assert {name: run.data.metrics.get(name, run.data.tags.get(name)) for name in final} == final  # words are tags
+    assert "CV1" in run.data.tags["mlflow.note.content"]  # the verdicts in a sentence
     assert run.inputs.dataset_inputs[0].dataset.digest == recorded.facts()["train@boosted"].dependencies["data/prepared/frames.parquet"]
     held = artifacts_of(recorded, run)
     assert {"results/levels.csv", "report/table.csv", "report/fve.svg", "receipt/receipt.json", "receipt/params.yaml"} <= held
