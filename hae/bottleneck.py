@@ -74,6 +74,12 @@ class Bottleneck(nn.Module):
         return (self.embed(cvs) - self.t) @ self.T_inverse.mT
 
     @torch.no_grad()
+    def forget_names(self) -> None:
+        """Back to the CVs as training left them: T the identity, t zero."""
+        for buffer, value in ((self.T, torch.eye(self.n_coordinates)), (self.T_inverse, torch.eye(self.n_coordinates)), (self.t, 0)):
+            buffer.copy_(torch.as_tensor(value))
+
+    @torch.no_grad()
     def rename(self, T: Tensor, t: Tensor) -> None:
         """Put CVs' = T CVs + t (in coordinates) on top of the present form. T (C, C) lower block-triangular, t (C,)."""
         T, t = T.double().cpu(), t.double().cpu()

@@ -53,6 +53,7 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
         row *= -1 if covariance[np.abs(covariance).argmax()] < 0 else 1
         T[k] = row
         t[k] = -row @ mean if kind == "linear" else 0
+    bottleneck.forget_names()  # T and t are those of the coordinates, whatever form the CVs had
     bottleneck.rename(torch.from_numpy(T), torch.from_numpy(t))
 
 

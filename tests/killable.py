@@ -1,7 +1,6 @@
 """A training in a process of its own, for tests that kill it."""
 
 import multiprocessing
-import os
 import time
 from pathlib import Path
 
@@ -15,19 +14,21 @@ __all__ = ["CHILDREN", "train_and_save"]
 
 # One process imports torch and is forked for every child: ten starts cost as much as one.
 CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(["killable"])
+CHILDREN.set_forkserver_preload(["hae.estimator"])
 
 
-def train_and_save(checkpoints: Path, model: Path, begun=None) -> None:
-    """Train two members for some two seconds, with checkpoints in between; `begun` (an Event) is set after the first epoch."""
+def train_and_save(checkpoints: Path | None, model: Path, begun=None) -> None:
+    """Train two members and save them. With `begun` (an Event, set after the first epoch) slowly, and with many checkpoints."""
     torch.set_num_threads(1)
-    os.environ["HAE_THREADS"] = "1"
-    hae.training.CHECKPOINT_SECONDS = 0.02
+    if begun is not None:
+        hae.training.CHECKPOINT_SECONDS = 0.02
 
     def slowly(rows):
-        time.sleep(0.01)
         if begun is not None:
             begun.set()
+            time.sleep(0.02)
 
-    settings = dict(n_cvs=2, hidden=(16,), n_seeds=2, batch_size=32, max_epochs=60, patience=None, learning_rate=0.02, device="cpu")
-    HierarchicalAutoencoder(**settings).fit(curve(400), checkpoints=checkpoints, on_epoch=slowly).save(model)
+    estimator = HierarchicalAutoencoder(
+        n_cvs=2, hidden=(16,), n_seeds=2, batch_size=32, max_epochs=50, patience=None, learning_rate=0.02, device="cpu"
+    )
+    estimator.fit(curve(400), checkpoints=checkpoints, on_epoch=slowly).save(model)
