@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from benchmarks.calibration_table import write_table
 from benchmarks.generated import CELLS, Cell, Walk
+from hae.baselines import principal_components
 from hae.importance import Measured, assess, refit_members
 from hae.intervals import Sampling
 from hae.network import VARIANTS, HierarchicalNetwork
@@ -176,7 +177,10 @@ def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) 
     seed = [number, int(correlated), first]
     start = time.perf_counter()
     data = [draw(cell, correlated, [*seed, m]) for m in range(count)]
-    networks = train_stack(cell, variant, data, 100 * number + 10 * correlated + first)
+    if cell.linear:
+        networks = [principal_components(train[0], len(cell.cv), "none") for train, _, _ in data]
+    else:
+        networks = train_stack(cell, variant, data, 100 * number + 10 * correlated + first)
     training = (time.perf_counter() - start) / count
     cvs, scores, train_fve = [], [], []
     for network, (train, test, many) in zip(networks, data, strict=True):

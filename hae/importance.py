@@ -169,7 +169,7 @@ def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, 
         order, margins = "", {}
         if k < n - 1:
             both = all(verdicts[j] in ("alive", "weak") for j in (k, k + 1))
-            order = order_verdict(raw.high[k], innovation.low[k], innovation.high[k], both, eps)
+            order = order_verdict(raw.high[k], innovation.value[k], innovation.low[k], innovation.high[k], both, eps)
             order = "undecided" if np.isnan(raw.high[k]) else order
             margins = {**_fields("raw_margin", raw, k), **_fields("innovation_margin", innovation, k)}
         rows.append(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hae.network import Decoder, MaskedMLP
+from hae.layers import MaskedMLP
+from hae.network import Decoder
 
 __all__ = ["CVs", "RefitSettings", "Refits", "innovations", "refit"]
 
@@ -31,7 +32,7 @@ class RefitSettings:
     """
 
     hidden: tuple[int, ...] = (32, 32)
-    steps: int = 400
+    steps: int = 800
     batch_size: int = 64
     learning_rate: float = 2e-2
     rows: int = 8192

@@ -10,6 +10,7 @@ __all__ = ["EPS", "WEAK", "cv_verdict", "join", "leading", "order_verdict", "pai
 
 EPS = 0.01  # a gain below this is none; a margin within this is a tie
 WEAK = 0.05  # an alive CV of less information gain is weak
+SURE = 2.0  # half widths of an interval between a margin and eps before two CVs are called ordered
 COPY = 0.9  # a dead CV is a copy where another one explains this share of its variance
 
 
@@ -22,18 +23,21 @@ def cv_verdict(gain: float, low: float, high: float, eps: float = EPS, copy_of: 
     return "undecided"
 
 
-def order_verdict(raw_high: float, innovation_low: float, innovation_high: float, both_alive: bool, eps: float = EPS) -> str:
-    """Of a CV and the next one, from the bounds of what level k would lose with the next CV in its place.
+def order_verdict(
+    raw_high: float, innovation: float, innovation_low: float, innovation_high: float, both_alive: bool, eps: float = EPS
+) -> str:
+    """Of a CV and the next one, from the margins that refitted level k loses with the next CV in its place, and their bounds.
 
     At an optimum the raw margin I(1..k) - I(1..k-1, k+1) is 0 or more (exchanging the two changes level k alone), so a raw margin
     surely below -eps is "out of order". "ordered" and "tied" need the margin with the innovation of the next CV, since the CV itself
-    may hold a copy of the earlier one; they are asked of two CVs that are alive or weak. "" where nothing is asked.
+    may hold a copy of the earlier one; they are asked of two CVs that are alive or weak. "ordered" asks for twice the interval: of
+    equal eigenvalues one pair in a hundred would be called ordered by the interval itself. "" where nothing is asked.
     """
     if raw_high < -eps:
         return "out of order"
     if not both_alive:
         return ""
-    if innovation_low > eps:
+    if innovation - SURE * (innovation - innovation_low) > eps:
         return "ordered"
     if -eps < innovation_low and innovation_high < eps:
         return "tied"

@@ -29,13 +29,14 @@ def test_a_dead_cv_may_be_a_copy_and_a_living_one_is_not():
 @pytest.mark.parametrize(
     ("raw_high", "innovation", "both", "word"),
     [
-        (-0.02, (0.2, 0.3), True, "out of order"),
-        (-0.02, (0.2, 0.3), False, "out of order"),
-        (0.3, (0.2, 0.3), True, "ordered"),
-        (0.3, (0.2, 0.3), False, ""),
-        (0.3, (-0.005, 0.005), True, "tied"),
-        (0.3, (-0.02, 0.03), True, "undecided"),
-        (NAN, (NAN, NAN), True, "undecided"),
+        (-0.02, (0.25, 0.2, 0.3), True, "out of order"),
+        (-0.02, (0.25, 0.2, 0.3), False, "out of order"),
+        (0.3, (0.25, 0.2, 0.3), True, "ordered"),
+        (0.3, (0.25, 0.2, 0.3), False, ""),
+        (0.3, (0.03, 0.015, 0.045), True, "undecided"),
+        (0.3, (0, -0.005, 0.005), True, "tied"),
+        (0.3, (0.005, -0.02, 0.03), True, "undecided"),
+        (NAN, (NAN, NAN, NAN), True, "undecided"),
     ],
 )
 def test_a_cv_and_the_next(raw_high, innovation, both, word):
