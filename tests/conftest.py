@@ -43,15 +43,28 @@ def tool_missing():
 
 
 @pytest.fixture(scope="session")
-def new_project(trained_folder, tmp_path_factory) -> Callable[[], Path]:
-    """Makes projects on a small table: params.yaml, the table in data/raw, and the graph of dvc.yaml from prepare on, without code
-    among the dependencies. Nothing has run in them."""
+def prefect_server(tmp_path_factory):
+    """One Prefect server, of its own database, for all flows that tests run in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
+        from prefect.testing.utilities import prefect_test_harness
 
-    def make() -> Path:
+        with prefect_test_harness(server_startup_timeout=180):
+            yield
+
+
+@pytest.fixture(scope="session")
+def new_project(trained_folder, database, tmp_path_factory) -> Callable[..., Path]:
+    """Makes projects on a small table: params.yaml, the table in data/raw, and the graph of dvc.yaml from prepare on, without code
+    among the dependencies, plus stages of one's own. Nothing has run in them."""
+
+    def make(**more) -> Path:
         folder = tmp_path_factory.mktemp("fresh") / "project"
         shutil.copytree(trained_folder / "data" / "raw", folder / "data" / "raw")
         shutil.copy(trained_folder / "params.yaml", folder)
-        write_graph(folder)
+        (folder / ".hae").mkdir()
+        shutil.copy(database, folder / ".hae")
+        write_graph(folder, **more)
         return folder
 
     return make

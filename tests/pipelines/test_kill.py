@@ -1,0 +1,71 @@
+"""Retraining that is ended in the middle: no trainer outlives it, and the next one finishes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+SECONDS = 10  # that a trainer may outlive its flow
+
+
+def trainers(folder) -> list[psutil.Process]:
+    """Processes that train in a project."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "pipelines.stages.train" in process.cmdline() and process.cwd() == str(folder):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until(holds, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return holds()
+
+
+def train_for(project, epochs: int) -> None:
+    yaml = YAML()
+    content = yaml.load((project / "params.yaml").read_text())
+    for section in content["train"].values():
+        section["max_epochs"] = epochs
+    yaml.dump(content, project / "params.yaml")
+
+
+def start(project, out) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "pipelines.cli", "retrain"], cwd=project, stdin=subprocess.DEVNULL,
+                            stdout=out, stderr=subprocess.STDOUT, env=os.environ | {"PREFECT_HOME": str(project / ".hae" / "prefect")})
+
+
+@pytest.mark.parametrize("how", [
+    signal.SIGKILL,
+    pytest.param(signal.SIGINT, marks=pytest.mark.acceptance),
+    pytest.param(signal.SIGTERM, marks=pytest.mark.acceptance),
+])
+@pytest.mark.timeout(600)
+def test_no_trainer_outlives_the_flow_and_the_next_one_finishes(how, new_project):
+    project = new_project()
+    train_for(project, epochs=1_000_000)
+    with open(project.parent / "out", "w") as out:
+        flow = start(project, out)
+        assert wait_until(lambda: len(trainers(project)) == 2, 200), (project.parent / "out").read_text()
+        history = project / "results" / "boosted" / "history.csv"
+        assert wait_until(history.exists, 120), (project.parent / "out").read_text()
+        flow.send_signal(how)
+        assert wait_until(lambda: not trainers(project), SECONDS)
+        flow.wait(60)
+        assert flow.returncode != 0
+        train_for(project, epochs=3)
+        again = start(project, out)
+        assert again.wait(400) == 0, (project.parent / "out").read_text()
+    assert not trainers(project)
+    assert "champion: version" in (project.parent / "out").read_text()
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(project) in " ".join(p.info["cmdline"] or [])]
