@@ -96,7 +96,7 @@ def make_pairs(
     if weights is not None:
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != (len(X),) or not (np.isfinite(weights) & (weights > 0)).all():
-            raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above 0, one a row")
+            raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above zero, one a row")
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)

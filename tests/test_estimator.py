@@ -1,0 +1,394 @@
+"""The estimator: scikit-learn's own checks, what each parameter does, and one line for what can't be used."""
+
+import json
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from generators import curve, gaussian, torus
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from hae import HierarchicalAutoencoder
+from hae.errors import BadInput
+from hae.frames import split_rows
+from hae.scoring import score_frames
+
+QUICK = {"n_cvs": 2, "hidden": (8,), "n_seeds": 2, "max_epochs": 3, "device": "cpu"}
+LINEAR = {**QUICK, "hidden": (), "activation": "identity", "n_seeds": 1, "patience": None, "learning_rate": 0.05, "max_epochs": 60}
+GOOD = {**QUICK, "hidden": (24,), "n_seeds": 1, "patience": None, "learning_rate": 0.02, "batch_size": 128, "max_epochs": 60}
+
+
+def quick(**more) -> HierarchicalAutoencoder:
+    return HierarchicalAutoencoder(**{**QUICK, **more})
+
+
+@pytest.fixture(scope="module")
+def X():
+    return gaussian([5.0, 2.5, 1.2, 0.6], n=500, mean=2.0)[0]
+
+
+@pytest.fixture(scope="module")
+def model(X):
+    return quick().fit(X)
+
+
+def failing(estimator) -> dict[str, str]:
+    return {
+        "check_sample_weight_equivalence_on_dense_data": "batches are drawn at random: a weight of two is a row given twice in the loss "
+        "(tested in test_training), not in the order of the batches"
+    }
+
+
+@parametrize_with_checks([HierarchicalAutoencoder(n_cvs=1, hidden=(4,), n_seeds=1, max_epochs=2, device="cpu")], expected_failed_checks=failing)
+@pytest.mark.filterwarnings("ignore")
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)
+
+
+def test_a_clone_has_the_parameters_and_nothing_learned(model):
+    copy = clone(model)
+    assert copy.get_params() == model.get_params()
+    with pytest.raises(NotFittedError):
+        copy.transform(np.zeros((2, 4)))
+
+
+def test_it_stands_in_a_pipeline_before_a_regression(X):
+    pipeline = make_pipeline(StandardScaler(), quick(), LinearRegression()).fit(X, X[:, 0])
+    assert pipeline.predict(X).shape == (500,)
+
+
+def test_grid_search_finds_that_two_cvs_explain_more_than_one(X):
+    search = GridSearchCV(HierarchicalAutoencoder(**{**LINEAR, "max_epochs": 20}), {"n_cvs": [1, 2]}, cv=2).fit(X)
+    assert search.best_params_ == {"n_cvs": 2}
+
+
+def test_a_data_frame_goes_in_and_its_names_are_kept_without_a_warning(X):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = quick().fit(frame)
+        cvs = model.set_output(transform="pandas").transform(frame)
+    assert list(model.feature_names_in_) == list("abcd")
+    assert list(cvs.columns) == list(model.get_feature_names_out()) == ["hierarchicalautoencoder0", "hierarchicalautoencoder1"]
+    assert quick().set_output(transform="pandas").fit_transform(frame).index.equals(frame.index)
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.transform(frame[list("dcba")])
+
+
+def test_transform_is_the_encoder_and_inverse_transform_the_decoder(model, X):
+    cvs = model.transform(X)
+    network = model.network_
+    for level in (1, 2):
+        expected = network(torch.from_numpy(X).float())[1][level - 1].numpy()
+        np.testing.assert_allclose(model.reconstruct(X, level=level), expected, atol=1e-4)
+        np.testing.assert_allclose(model.inverse_transform(cvs, level=level), model.reconstruct(X, level=level), atol=1e-5)
+    np.testing.assert_array_equal(model.reconstruct(X), model.reconstruct(X, level=2))
+    assert model.transform(X.astype(np.float32)).dtype == np.float32
+    np.testing.assert_allclose(model.transform(X.astype(np.float32)), cvs, atol=1e-4)
+
+
+@pytest.mark.parametrize("level", [0, 3, -1, 1.5, True, "last"])
+def test_a_level_that_is_not_there_is_named(model, X, level):
+    with pytest.raises(BadInput, match=r"level: .* is not allowed; 1 to 2, or None for the last"):
+        model.reconstruct(X, level=level)
+
+
+def test_score_is_the_fve_written_out(model, X):
+    new = gaussian([5.0, 2.5, 1.2, 0.6], n=300, seed=3, mean=2.0)[0]
+    mean = X[model.split_ == "train"].mean(0)
+    expected = 1 - ((new - model.reconstruct(new)) ** 2).sum() / ((new - mean) ** 2).sum()
+    assert model.score(new) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_explained_variance_is_that_of_the_test_rows(model, X):
+    test = X[model.split_ == "test"]
+    assert len(test) > 20
+    np.testing.assert_allclose(model.explained_variance_ratio_.sum(), model.score(test), atol=1e-6)
+    np.testing.assert_allclose(model.explained_variance_ratio_, score_frames(model.network_, test).gains, atol=1e-6)
+
+
+def test_a_linear_one_is_pca(X):
+    model = HierarchicalAutoencoder(**LINEAR).fit(X, split=np.full(len(X), "train"))
+    np.testing.assert_allclose(model.explained_variance_ratio_, np.array([5, 2.5]) / 9.3, atol=2e-3)
+
+
+def test_the_same_seed_gives_the_same_model_and_another_one_another(X):
+    one, same, other = (quick(random_state=seed).fit(X) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.transform(X), same.transform(X))
+    assert np.abs(one.transform(X) - other.transform(X)).max() > 1e-3
+    assert one.history_.drop(columns="seconds").equals(same.history_.drop(columns="seconds"))
+
+
+def test_more_seeds_keep_the_first_members_and_never_a_worse_model(X):
+    few, many = quick(n_seeds=1).fit(X), quick(n_seeds=3).fit(X)
+    assert many.validation_loss_ <= few.validation_loss_ + 1e-9
+    assert min(np.abs(member(torch.from_numpy(X).float())[1].numpy()[0] - few.reconstruct(X, 1)).max() for member in many.members_) < 1e-3
+
+
+def test_history_has_a_row_a_member_and_epoch(model):
+    assert list(model.history_.columns) == [
+        "member", "epoch", "seconds", "learning_rate", "train_error_1", "train_error_2", "validation_error_1", "validation_error_2",
+    ]
+    assert len(model.history_) == 6 and model.history_["seconds"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"n_cvs": 0}, 'n_cvs: 0 is not allowed; a whole number of 1 or more, or "auto"'),
+        ({"n_cvs": 5}, "n_cvs: 5 is not allowed; 1 to the number of features, here n_features = 4"),
+        ({"n_cvs": 2.0}, 'n_cvs: 2.0 is not allowed; a whole number of 1 or more, or "auto"'),
+        ({"max_cvs": 0}, "max_cvs: 0 is not allowed; a whole number of 1 or more"),
+        ({"variant": "colective"}, "variant: 'colective' is not allowed; one of collective, boosted"),
+        ({"variant": "plain"}, "variant: 'plain' is not allowed; one of collective, boosted"),
+        ({"hidden": 8}, "hidden: 8 is not allowed; a list of widths of 1 or more"),
+        ({"hidden": (8, 0)}, "hidden: (8, 0) is not allowed; a list of widths of 1 or more"),
+        ({"activation": "sine"}, "activation: 'sine' is not allowed; one of tanh, silu, gelu, relu, identity"),
+        ({"cv": "round"}, "cv: 'round' is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
+        ({"cv": ["linear"]}, "cv: ['linear'] is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
+        ({"cv": None}, "cv: None is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
+        ({"scale": "local"}, "scale: 'local' is not allowed; one of global, feature, none"),
+        ({"n_seeds": 0}, "n_seeds: 0 is not allowed; a whole number of 1 or more"),
+        ({"batch_size": -1}, "batch_size: -1 is not allowed; a whole number of 1 or more"),
+        ({"max_epochs": 0}, "max_epochs: 0 is not allowed; a whole number of 1 or more"),
+        ({"patience": 0}, "patience: 0 is not allowed; a whole number of 1 or more, or None"),
+        ({"learning_rate": 0}, "learning_rate: 0 is not allowed; a number above 0"),
+        ({"learning_rate": np.inf}, "learning_rate: inf is not allowed; a number above 0"),
+        ({"level_weights": 1.0}, "level_weights: 1.0 is not allowed; 2 numbers above 0, or None"),
+        ({"level_weights": [1, 0]}, "level_weights: [1, 0] is not allowed; 2 numbers above 0, or None"),
+        ({"lag": -1}, "lag: -1 is not allowed; a whole number of 0 or more"),
+        ({"missing": "drop"}, "missing: 'drop' is not allowed; one of error, mask"),
+        ({"augment": 3}, "augment: 3 is not allowed; a function, or None"),
+        ({"network": "conv"}, "network: 'conv' is not allowed; a function, or None"),
+        ({"block_frames": 0}, "block_frames: 0 is not allowed; a whole number of 1 or more"),
+        ({"shares": (0.5, 0.5, 0.5)}, "shares: [0.5, 0.5, 0.5] is not allowed: train, validation and test, each 0 or more, with the sum 1"),
+        ({"random_state": -1}, "random_state: -1 is not allowed; a whole number of 0 or more, None, or a RandomState"),
+        ({"feature_weights": [1, 2]}, "feature_weights: shape (2,) or its values are not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
+        ({"feature_weights": -np.eye(4)}, "feature_weights: shape (4, 4) or its values are not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
+        ({"feature_weights": "a"}, "feature_weights: 'a' is not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
+        ({"device": "gpu"}, "device: 'gpu' is not a device; allowed: auto, cpu, cuda, cuda:0, ..."),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
+    with pytest.raises(BadInput) as error:
+        quick(**wrong).fit(X)
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"groups": ["a"]}, "groups: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"groups": ["a"] * 500, "frame": [0]}, "frame: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"split": ["train"]}, "split: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"split": ["tran"] * 500}, "split: ['tran'] are not all sides; allowed: train, validation, test, gap"),
+        ({"split": ["test"] * 500}, "split: no training rows; allowed: shares, block_frames and gap_frames that leave some"),
+        ({"target": np.ones(3)}, "target: 3 rows, but X has 500; allowed: as many"),
+        ({"target": np.full(500, np.nan)}, 'target: missing or infinite values are not allowed; finite numbers, or missing="mask"'),
+        ({"sample_weight": np.zeros(500)}, "sample_weight: allowed are 500 finite numbers above zero, one a row"),
+    ],
+)
+def test_rows_that_do_not_fit_are_named_in_a_line(X, wrong, line):
+    with pytest.raises(BadInput) as error:
+        quick().fit(X, **wrong)
+    assert str(error.value) == line
+
+
+def test_small_data_are_not_held_out_and_a_word_says_so():
+    x = gaussian([2.0, 1.0, 0.5], n=40)[0]
+    with pytest.warns(UserWarning, match="too few rows to hold some out .*all rows train, no early stop"):
+        model = quick(max_epochs=5, patience=1).fit(x)
+    assert set(model.split_) == {"train"} and model.history_["epoch"].max() == 5
+    np.testing.assert_allclose(model.explained_variance_ratio_, model.train_fve_ - [0, model.train_fve_[0]])
+
+
+def test_a_constant_column_is_kept_and_explains_nothing(X):
+    with_constant = np.column_stack([X, np.full(500, 0.1)])
+    model = quick(scale="feature").fit(with_constant)
+    assert np.isfinite(model.transform(with_constant)).all()
+    np.testing.assert_allclose(model.reconstruct(with_constant)[:, 4], 0.1, atol=1)
+
+
+def test_blocks_of_trajectories_are_held_out_as_the_pipeline_does(X):
+    names = np.repeat(["a", "b", "c", "d", "e"], 100)
+    model = quick(block_frames=20, gap_frames=2).fit(X, groups=names)
+    expected = split_rows(names, np.tile(np.arange(100), 5), block_frames=20, gap_frames=2, shares=(0.7, 0.15, 0.15))
+    np.testing.assert_array_equal(model.split_, expected)
+
+
+def slow_process(n: int = 2000) -> np.ndarray:
+    """(n, 3): a slow coordinate of small size and two fast large ones."""
+    rng, z = np.random.default_rng(0), np.zeros((n, 3))
+    for i in range(1, n):
+        z[i] = np.array([0.99, 0.2, 0.1]) * z[i - 1] + rng.normal(size=3)
+    return z / z.std(0) * [1.0, 3.0, 3.0]
+
+
+def test_a_lag_finds_what_lasts_and_not_what_is_large():
+    x = slow_process()
+    settings = {**LINEAR, "n_cvs": 1, "scale": "none", "max_epochs": 30}
+    fits = {lag: HierarchicalAutoencoder(**settings, lag=lag).fit(x) for lag in (0, 20)}
+    share = {lag: abs(np.corrcoef(model.transform(x)[:, 0], x[:, 0])[0, 1]) for lag, model in fits.items()}
+    assert share[20] > 0.95 > 0.5 > share[0]
+
+
+def test_a_lag_is_scored_on_the_later_row_of_the_same_trajectory():
+    x = slow_process(600)
+    model = HierarchicalAutoencoder(**{**LINEAR, "max_epochs": 3}, lag=5).fit(x)
+    names = np.repeat(["a", "b", "c"], 200)
+    now = np.concatenate([np.arange(195) + 200 * i for i in range(3)])
+    expected = score_frames(model.network_, x[now], x[now + 5]).fve[-1]
+    assert model.score(x, groups=names) == pytest.approx(expected, abs=1e-6)
+    now = np.arange(595)
+    assert model.score(x) == pytest.approx(score_frames(model.network_, x[now], x[now + 5]).fve[-1], abs=1e-6)
+
+
+def test_another_target_is_what_is_reconstructed(X):
+    y = X[:, :2] * [10, 0.1] + 5
+    model = HierarchicalAutoencoder(**LINEAR, scale="feature").fit(X, target=y)
+    assert model.reconstruct(X).shape == (500, 2)
+    assert model.score(X, target=y) > 0.99
+    one = HierarchicalAutoencoder(**{**LINEAR, "n_cvs": 1}).fit(X, target=y[:, 0])
+    assert one.score(X, target=y[:, 0]) > 0.99
+    with pytest.raises(BadInput, match="target: 4 columns; allowed: 2, as in fit"):
+        model.score(X)
+
+
+def test_level_weights_move_error_between_levels():
+    x = torus(1500)
+    fve = {w: HierarchicalAutoencoder(**{**GOOD, "max_epochs": 15}, level_weights=w).fit(x).train_fve_ for w in ((1, 100), (100, 1))}
+    assert fve[100, 1][0] > fve[1, 100][0] and fve[1, 100][1] > fve[100, 1][1]
+
+
+@pytest.mark.parametrize("shape", ["vector", "matrix"])
+def test_feature_weights_choose_what_the_first_cv_follows(X, shape):
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0] if shape == "matrix" else np.eye(4)
+    W = rotation @ np.diag([0.01, 0.01, 0.01, 100.0]) @ rotation.T
+    model = HierarchicalAutoencoder(**{**LINEAR, "n_cvs": 1}, feature_weights=W if shape == "matrix" else np.diag(W)).fit(X)
+    assert abs(np.corrcoef(model.transform(X)[:, 0], X @ rotation[:, 3])[0, 1]) > 0.99
+    assert model.score(X) > 0.95
+
+
+def test_sample_weights_move_the_mean_and_the_metric(X):
+    heavy = np.where(X[:, 0] > 2, 10.0, 1.0)
+    model = quick(n_seeds=1).fit(X, sample_weight=heavy)
+    rows = model.split_ == "train"
+    np.testing.assert_allclose(model.network_.input_mean, np.average(X[rows], axis=0, weights=heavy[rows]), rtol=1e-5)
+
+
+def test_missing_values_are_refused_or_masked(X):
+    holes = X.copy()
+    holes[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        quick().fit(holes)
+    model = HierarchicalAutoencoder(**LINEAR, missing="mask").fit(holes)
+    assert np.isfinite(model.transform(holes)).all() and np.isfinite(model.score(holes))
+    full = HierarchicalAutoencoder(**LINEAR).fit(X)
+    assert model.score(X) > full.score(X) - 0.1
+    with pytest.raises(ValueError, match="infinity"):
+        model.transform(np.where(np.isnan(holes), np.inf, holes))
+
+
+def test_scholzs_missing_value_error_can_tell_models_apart():
+    """Scholz (2012): leave out known values, and ask how well a model fills them in."""
+    x, rng = curve(1200), np.random.default_rng(0)
+    hidden = np.zeros(x.shape, dtype=bool)
+    hidden[np.arange(len(x)), rng.integers(0, 3, len(x))] = rng.random(len(x)) < 0.3
+    holes = np.where(hidden, np.nan, x)
+
+    def error(**settings):
+        model = HierarchicalAutoencoder(**{**GOOD, "n_cvs": 1, **settings}, missing="mask").fit(holes)
+        return np.mean((model.reconstruct(holes)[hidden] - x[hidden]) ** 2)
+
+    nonlinear, linear = error(), error(hidden=(), activation="identity")
+    assert nonlinear < 0.7 * linear
+
+
+def turned(x, generator):
+    """Rows of points in the plane, each turned by its own angle."""
+    angle = (torch.rand(len(x), 1, generator=generator) * 2 * torch.pi).to(x)
+    return torch.cat([x[:, :1] * angle.cos() - x[:, 1:] * angle.sin(), x[:, :1] * angle.sin() + x[:, 1:] * angle.cos()], dim=1)
+
+
+def test_an_augmentation_teaches_cvs_what_does_not_matter():
+    rng = np.random.default_rng(0)
+    radius, angle = rng.uniform(1, 3, 1500), rng.uniform(-np.pi, np.pi, 1500)
+    x, aligned = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), np.stack([radius, 0 * radius], axis=1)
+    one_sided = np.abs(angle) < 1  # seen in training from one side alone
+
+    def moved(augment):
+        model = HierarchicalAutoencoder(**{**GOOD, "n_cvs": 1}, augment=augment).fit(x[one_sided], target=aligned[one_sided])
+        return np.abs(model.transform(x[~one_sided])[:, 0] - model.transform(aligned[~one_sided])[:, 0]).mean()
+
+    assert moved(turned) < 0.5 * moved(None)
+
+
+def test_kinds_of_cvs_may_be_mixed():
+    model = HierarchicalAutoencoder(**{**QUICK, "n_cvs": 3}, cv=["circular", "tanh", "linear"]).fit(torus(400))
+    cvs = model.transform(torus(400))
+    assert (np.abs(cvs[:, 0]) <= np.pi).all() and cvs[:, 0].min() < -1 and cvs[:, 0].max() > 1
+    assert (np.abs(cvs[:, 1]) < 1).all()
+    np.testing.assert_allclose(model.inverse_transform(cvs), model.reconstruct(torus(400)), atol=1e-5)
+
+
+def test_members_are_in_one_frame_of_reference(X):
+    model = HierarchicalAutoencoder(**{**LINEAR, "n_seeds": 4}, variant="boosted").fit(X)
+    cvs = [member.encode(torch.from_numpy(X).float())[:, 0].numpy() for member in model.members_]
+    for other in cvs[1:]:
+        assert np.corrcoef(cvs[0], other)[0, 1] > 0.99  # the same sign
+
+
+def test_linear_cvs_come_with_mean_zero_and_deviation_one(model, X):
+    cvs = model.transform(X[model.split_ == "train"])
+    np.testing.assert_allclose(cvs.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(cvs.std(0), 1, atol=1e-5)
+
+
+def test_what_was_saved_is_what_is_loaded(tmp_path, X, monkeypatch):
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    settings = {"cv": ["linear", "circular"], "level_weights": [1, 2], "feature_weights": [1, 2, 3, 4.0], "hidden": [np.int64(6)]}
+    model = quick(**settings).fit(frame)
+    model.save(tmp_path)
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, None)
+    back = HierarchicalAutoencoder.load(tmp_path)
+    np.testing.assert_array_equal(back.transform(frame), model.transform(frame))
+    assert back.score(frame) == model.score(frame)
+    assert list(back.feature_names_in_) == list("abcd") and back.cv == ["linear", "circular"] and back.hidden == (6,)
+    np.testing.assert_array_equal(back.explained_variance_ratio_, model.explained_variance_ratio_)
+    for one, other in zip(model.members_, back.members_, strict=True):
+        assert torch.equal(one.encode(torch.from_numpy(X).float()), other.encode(torch.from_numpy(X).float()))
+    assert json.loads((tmp_path / "model.json").read_text())["params"]["n_cvs"] == 2
+
+
+def test_a_loaded_model_can_be_trained_again(tmp_path, X):
+    quick().fit(X).save(tmp_path)
+    back = HierarchicalAutoencoder.load(tmp_path)
+    np.testing.assert_array_equal(clone(back).fit(X).transform(X), back.transform(X))
+
+
+def test_before_fit_nothing_is_saved(tmp_path):
+    with pytest.raises(NotFittedError):
+        quick().save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_cvs_of_another_shape_are_refused(model):
+    with pytest.raises(BadInput, match=r"cvs: shape \(5, 3\) is not allowed; \(N, 2\)"):
+        model.inverse_transform(np.zeros((5, 3)))
+
+
+def test_a_network_with_other_cvs_than_said_is_refused(X):
+    from hae.network import HierarchicalNetwork
+
+    with pytest.raises(BadInput, match=r"network: has the CVs \('linear',\); allowed with these n_cvs and cv: \('linear', 'linear'\)"):
+        quick(network=lambda n, m: HierarchicalNetwork.mlp(n, ["linear"])).fit(X)
