@@ -61,6 +61,36 @@ def _project() -> Path:
 
 
 @hae.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
+@click.option("--data", multiple=True, required=True, type=click.Path(path_type=Path), metavar="FILE...",
+              help="Trajectories, or tables: .csv, .parquet, .npy, .npz, COLVAR.")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
+@click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
+@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language.")
+@click.option("--columns", metavar="NAME,...", help="Of tables, as features.  [default: all that suit]")
+@click.option("--labels", metavar="NAME,...", help="Columns or torsions to look at beside the CVs, never trained on.")
+@click.option("--group", metavar="COLUMN", help="That names the trajectory of a row.")
+@click.option("--series", is_flag=True, help="Every table is one trajectory, its rows in time order.")
+@click.option("--id", metavar="COLUMN", help="That names a row.")
+@click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
+@click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data.")
+def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
+         group: str | None, **choices) -> None:
+    """Make a project in DIR for data of one's own: look at them, say what was found, write params.yaml and dvc.yaml."""
+    from pipelines.init import Choices
+    from pipelines.init import init as write
+
+    if series and group:
+        raise click.UsageError("--series: not allowed beside --group")
+    columns, labels = (tuple(name.strip() for name in text.split(",")) if text else () for text in (columns, labels))
+    group = "<file>" if series else group
+    for line in write(folder, Choices(data=data + more, columns=columns, labels=labels, group=group, **choices)):
+        click.echo(line)
+
+
+@hae.command()
 @click.option("--promote/--no-promote", default=True, help="Whether the champion may change.  [default: promote]")
 def retrain(promote: bool) -> None:
     """Do the main job: run what is stale, record it, decide on a champion."""

@@ -17,7 +17,7 @@ from hae.trajectories import check_atoms, load_structure, read_trajectories
 from pipelines import params
 from pipelines.stages import run_stage
 
-__all__ = ["find_files", "from_tables", "from_trajectories", "main", "prepare", "split"]
+__all__ = ["find_files", "from_tables", "from_trajectories", "main", "prepare", "split", "without_ending"]
 
 
 def prepare() -> None:
@@ -53,13 +53,18 @@ def find_files(patterns: Sequence[str]) -> dict[str, Path]:
         if not found:
             raise BadInput(f"prepare.trajectories: {pattern} matches no file; allowed: files that are there")
         for path in found:
-            name = path.relative_to(base).with_suffix("").as_posix()
+            name = without_ending(path.relative_to(base))
             if files.setdefault(name, path) != path:
                 raise BadInput(
                     f"prepare.trajectories: {files[name]} and {path} would both be named '{name}'; "
                     "allowed: a name each, or a pattern such as runs/*/md.xtc, whose folders become part of the name"
                 )
     return files
+
+
+def without_ending(path: Path) -> str:
+    """The name of a trajectory in this file; a number at the end, as in COLVAR.0, is no ending."""
+    return path.as_posix() if path.suffix[1:].isdigit() else path.with_suffix("").as_posix()
 
 
 def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
