@@ -22,7 +22,7 @@ __all__ = ["Records", "complete", "initialise", "live", "record"]
 
 BATCH = 1000  # metrics in one call: the most that MLflow takes
 INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
-HISTORY, WEIGHTS, WHOLE = "history", "weights", "recorded"  # tags of a run, written when their part is in
+BEGUN, HISTORY, WEIGHTS, WHOLE = "begun", "history", "weights", "recorded"  # tags of a run, written when their part is in
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ class _Writer:
         if run is not None and not _continues(run, history):
             client.delete_run(run.info.run_id)  # a training that was killed left it
             run = None
-        if run is None:
-            ended = min(file.stat().st_mtime for file in (self.project / "models" / name).iterdir())
-            run = self.begin(started=ended - history.seconds)
+        ended = min(file.stat().st_mtime for file in (self.project / "models" / name).iterdir())
+        run = self.begin(run, started=ended - history.seconds)
         run_id = run.info.run_id
         run = self.copy(run, history)
         self.send(run_id, history.of_model(run.info.start_time))
@@ -134,24 +133,27 @@ class _Writer:
         client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
         return client.get_run(run_id)
 
-    def begin(self, started: float):
-        """A new run with all that is known before the stage starts: tags, params, data set, code."""
+    def begin(self, run, started: float):
+        """The run, made if there is none, with all that is known before the stage starts: tags, params, data set, code."""
         client, name = self.store.client, contents.folder(self.stage)
-        tags = {
-            "key": self.facts.key,
-            "stage": self.stage,
-            "variant": name if self.stage != "baseline" else "",
-            "retraining": self.retraining,
-            "git_commit": self.code.commit or "none",
-            "uncommitted_code": "yes" if self.code.patch else "",
-            "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
-            "params_hash": self.facts.params_hash,
-            "mlflow.source.name": self.facts.command,
-            "mlflow.source.type": "PROJECT",
-            "mlflow.source.git.commit": self.code.commit,
-        }
-        tags = {key: value for key, value in tags.items() if value}
-        run = client.create_run(self.store.experiment, start_time=int(started * 1000), run_name=name, tags=tags)
+        if run is None:
+            tags = {
+                "key": self.facts.key,
+                "stage": self.stage,
+                "variant": name if self.stage != "baseline" else "",
+                "retraining": self.retraining,
+                "git_commit": self.code.commit or "none",
+                "uncommitted_code": "yes" if self.code.patch else "",
+                "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
+                "params_hash": self.facts.params_hash,
+                "mlflow.source.name": self.facts.command,
+                "mlflow.source.type": "PROJECT",
+                "mlflow.source.git.commit": self.code.commit,
+            }
+            tags = {key: value for key, value in tags.items() if value}
+            run = client.create_run(self.store.experiment, start_time=int(started * 1000), run_name=name, tags=tags)
+        if BEGUN in run.data.tags:
+            return run
         run_id = run.info.run_id
         client.log_batch(run_id, params=contents.flat_params(self.facts.params))
         if self.code.patch:
@@ -160,6 +162,7 @@ class _Writer:
             if (self.project / file).exists():
                 client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
         client.log_inputs(run_id, datasets=[contents.dataset(self.project, self.facts)])
+        client.set_tag(run_id, BEGUN, "yes")
         return client.get_run(run_id)
 
     def copy(self, run, history: History):
@@ -275,14 +278,16 @@ class _Copier:
             if any(WEIGHTS in run.data.tags for run in _runs(store, self.facts)):
                 return  # trained again to the same key: `record` will say whether it is the same model
             self.writer = _Writer(store, *self.arguments, contents.code(self.project))
-            self.run = _find(store, self.facts, weights="")
+        client, history = self.writer.store.client, History.read(self.path)
+        if self.run is None:
+            self.run = _find(self.writer.store, self.facts, weights="")
             if self.run is not None:
-                store.client.update_run(self.run.info.run_id, status="RUNNING")
-        history = History.read(self.path)
+                client.update_run(self.run.info.run_id, status="RUNNING")
         if self.run is not None and not _continues(self.run, history):
-            self.writer.store.client.delete_run(self.run.info.run_id)
+            client.delete_run(self.run.info.run_id)
             self.run = None
-        self.run = self.writer.copy(self.run or self.writer.begin(self.began), history)
+        self.run = self.writer.begin(self.run, self.began)
+        self.run = self.writer.copy(self.run, history)
 
 
 def _runs(store: Store, facts: StageFacts) -> list:
