@@ -60,7 +60,7 @@ def load_table(path: str | os.PathLike) -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     with open(path, newline="", encoding="utf-8-sig") as lines:
-        names = next(csv.reader(lines), [])
+        names = next(csv.reader(lines, skipinitialspace=True), [])
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise BadInput(f"{path}: columns are not separated by commas in line 1 ('{names[0][:40]}'); allowed: commas")
     _check_names(path, names)

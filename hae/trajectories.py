@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import struct
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from hae.errors import BadInput
@@ -82,6 +83,9 @@ def _pieces(path: Path, topology) -> Iterator:
         try:
             with _quiet():
                 piece = next(pieces, None)
+        except ImportError as error:  # of a format that mdtraj leaves to another package
+            package = getattr(error.__context__, "name", None) or "another package"
+            raise BadInput(f"{path}: reading {path.suffix} needs the Python package {package}; allowed: pip install {package}") from None
         except Exception as error:  # mdtraj's readers raise whatever they meet
             raise BadInput(f"{path}: can't be read after frame {first} ({_line(error)}); allowed: a whole trajectory") from None
         if piece is None:
@@ -127,14 +131,15 @@ def _check_dcd(path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what mdtraj's C readers print on stdout."""
+    """Without what mdtraj's C readers print on stdout, and what it prints on stderr where a package is missing."""
     sys.stdout.flush()
     flush = ctypes.CDLL(None).fflush
     flush(None)
     kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
     try:
-        yield
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         flush(None)
         os.dup2(kept, 1)

@@ -88,7 +88,7 @@ def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
     return [
-        f"Report   {project / 'results' / 'table.csv'}, {project / 'results' / 'fve.svg'}",
+        f"Report   {project / 'results' / 'report.html'}",
         f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} prefect server start"

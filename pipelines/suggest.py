@@ -84,9 +84,9 @@ def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
     worth = known.independent * float(np.mean(sides == "test"))
     words = "enough for verdicts"
     if worth < OK_N_EFF:
-        words = "rough intervals" if worth >= ROUGH_N_EFF else "too few for intervals and verdicts, so expect figures without them"
+        words = "rough intervals" if worth >= ROUGH_N_EFF else "perhaps too few for intervals and verdicts"
     number = int(np.sum(sides == "test"))
-    said.append(f"test side: {number} frames, worth about {worth:.0f} independent ones: {words} ({OK_N_EFF} are asked for)")
+    said.append(f"test side: {number} frames, worth {worth:.0f} independent ones or more: {words} ({OK_N_EFF} are asked for)")
     return tried, said
 
 

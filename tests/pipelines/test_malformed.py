@@ -81,7 +81,7 @@ def nan(xyz):
 
 
 COLVAR = "#! FIELDS time a b"
-LESS_ATOMS = "\n".join(line for line in PDB.read_text().splitlines() if not line.startswith(("ATOM     22", "CONECT"))) + "\n"
+LESS_ATOMS = "\n".join(line for line in PDB.read_text().splitlines() if line[:4] in ("ATOM", "HETA") and line[6:11].strip() != "22") + "\nEND\n"
 VALUES = np.random.default_rng(0).normal(size=(ROWS, 3))
 
 MALFORMED = {
@@ -171,7 +171,7 @@ def prepared(tmp_path, monkeypatch, files, topology=None):
 
 
 def test_what_looks_odd_but_is_right_gives_the_right_numbers(tmp_path, monkeypatch):
-    """Integer columns, a unicode header, a byte order mark, spaces, quotes, Windows line ends, numbers as 1e3, big row counts of zeros."""
+    """Integer columns, a unicode header, a byte order mark, spaces, quotes, Windows line ends, numbers as 1e3."""
     lines = ["\ufeffφ , \"ψ, in rad\",n", *(f" {i / 7:.12f}, {i}e1 ,\"{i}\"" for i in range(1, ROWS + 1))]
     path = tmp_path / "odd.csv"
     path.write_bytes("\r\n".join(lines).encode())
@@ -181,7 +181,7 @@ def test_what_looks_odd_but_is_right_gives_the_right_numbers(tmp_path, monkeypat
     assert np.allclose(frames.values, np.stack([i / 7, 10 * i, i], axis=1), rtol=1e-12)
 
 
-@pytest.mark.parametrize("ending", ["dcd", "xtc", "trr", "nc", "h5", "pdb"])
+@pytest.mark.parametrize("ending", ["dcd", "xtc", "trr", "nc", "pdb"])
 def test_every_kind_of_trajectory_gives_the_same_frames(tmp_path, monkeypatch, ending):
     files, topology = molecule(ending)(tmp_path)
     frames = prepared(tmp_path, monkeypatch, files, topology)
