@@ -53,12 +53,12 @@ def start(project, out) -> subprocess.Popen:
 @pytest.mark.timeout(600)
 def test_no_trainer_outlives_the_flow_and_the_next_one_finishes(how, new_project):
     project = new_project()
-    train_for(project, epochs=1_000_000)
+    train_for(project, epochs=20_000)
     with open(project.parent / "out", "w") as out:
         flow = start(project, out)
         assert wait_until(lambda: len(trainers(project)) == 2, 200), (project.parent / "out").read_text()
         history = project / "results" / "boosted" / "history.csv"
-        assert wait_until(history.exists, 120), (project.parent / "out").read_text()
+        assert wait_until(history.exists, 100), (project.parent / "out").read_text()
         flow.send_signal(how)
         assert wait_until(lambda: not trainers(project), SECONDS)
         flow.wait(60)
