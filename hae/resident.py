@@ -60,7 +60,6 @@ class ResidentStep:
     def _step(self) -> None:
         rows = self.order.index_select(1, self.step_of_epoch).squeeze(1)
         self.rate.copy_(self.rates.index_select(0, self.step_of_training).squeeze(0))
-        self.optimiser.zero_grad(set_to_none=True)
         self.total += self.errors_of(self.data.take(rows))
         self.optimiser.step()
         self.step_of_epoch += 1
@@ -89,7 +88,6 @@ class ResidentStep:
                 for name, tensor in self.optimiser.state[parameter].items():
                     tensor.copy_(state[parameter][name]) if parameter in state else tensor.zero_()
         self._rewind(0)
-        self.optimiser.zero_grad(set_to_none=True)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
             self._step()

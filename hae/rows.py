@@ -22,9 +22,12 @@ class Rows:
 
     def take(self, rows: Tensor) -> "Rows":
         """Rows by number, (M, B) -> fields (M, B, ...)."""
-        pick = lambda field: None if field is None else field[rows]  # noqa: E731
-        inputs = self.inputs[rows]
-        targets = inputs if self.targets is self.inputs else self.targets[rows]
+
+        def pick(field):  # index_select takes a third of the time of indexing
+            return None if field is None else field.index_select(0, rows.flatten()).view(*rows.shape, *field.shape[1:])
+
+        inputs = pick(self.inputs)
+        targets = inputs if self.targets is self.inputs else pick(self.targets)
         return Rows(inputs, targets, pick(self.weights), pick(self.observed))
 
     def chunks(self, size: int):

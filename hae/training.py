@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from hae.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hae.errors import BadInput
-from hae.layers import fused
+from hae.gradients import Gradients
 from hae.objective import Objective
 from hae.resident import ResidentStep
 from hae.rows import Rows
@@ -118,10 +118,18 @@ class _Run:
         self.start = {name: value.clone() for name, value in network.state_dict().items()}
         self.rates = _one_cycle(settings, self.steps)
         device = data.inputs.device
+        fast = Gradients.support(network)
+        self.gradients = Gradients(network, self.objective, len(self.seeds), self.batch_size) if fast else None
         # The default networks on a GPU: their steps are so short that launching them would take longer than running them.
         on_gpu = device.type == "cuda" and augment is None and getattr(network, "spec", None) is not None
         rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
-        self.optimiser = torch.optim.Adam(self.parameters, lr=rate, weight_decay=settings.weight_decay, fused=True, capturable=on_gpu)
+        self.optimiser = torch.optim.Adam(
+            [self.gradients.flat] if fast else self.parameters,
+            lr=rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+            capturable=on_gpu,
+        )
         shape = len(seeds), self.steps, self.batch_size
         self.resident = (
             ResidentStep(data, shape, self.rates, rate, self.optimiser, self.backward, network.n_levels, capture=True) if on_gpu else None
@@ -186,7 +194,7 @@ class _Run:
         noise = None if self.augment is None else _generator(self.seeds[0], -1 - self.epoch)
         total: Tensor | float = 0.0
         self.network.train()
-        with fused(self.network), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
             if self.resident is not None:
                 total = self.resident.epoch(order, self.epoch * self.steps)
@@ -219,13 +227,15 @@ class _Run:
         """One step of Adam on the sum of the members' losses, which share no parameter; gives E_k of the batch, (M, n)."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.optimiser.zero_grad(set_to_none=True)
         errors = self.backward(batch)
         self.optimiser.step()
         return errors
 
     def backward(self, batch: Rows) -> Tensor:
-        """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n)."""
+        """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n). The second half is the reference."""
+        if self.gradients is not None:
+            return self.gradients(batch)
+        self.optimiser.zero_grad(set_to_none=True)
         errors = self.objective.level_errors(self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed)
         self.objective.loss(errors).sum().backward()
         return errors.detach()
