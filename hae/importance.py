@@ -164,6 +164,8 @@ def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, 
     for k in range(n):
         bounds = info_gain.value[k], info_gain.low[k], info_gain.high[k]
         verdicts.append(cv_verdict(*bounds, eps, _copied(measured.cvs, k, sampling) if bounds[2] < eps else None))
+    short = info.value > fve.value  # where the refitted decoder of a level is the worse one, the trained one is not to blame
+    parted = (np.abs(gain.value - info_gain.value) > PARTED) & (short | np.append(False, short[:-1]))
     rows = []
     for k in range(n):
         order, margins = "", {}
@@ -185,7 +187,7 @@ def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, 
                 info=float(info.value[k]),
                 train_fve=float(measured.train_fve[k]),
                 **margins,
-                converged=bool(abs(gain.value[k] - info_gain.value[k]) <= PARTED),
+                converged=bool(not parted[k]),
             )
         )
     numbers = {f"{x:g}": leading(info_gain.low, x) if enough.all() else None for x in sorted({*GRID, eps})}

@@ -165,7 +165,11 @@ class ImportanceReport:
             parts.append(f"{join([cv.name for cv in dead])} {_are(dead)} dead")
         parts += [f"{cv.name} is a {cv.verdict}" for cv in self.cvs if cv.verdict.startswith("copy")]
         parts += pair_words([cv.name for cv in self.cvs], orders, said)
-        parts += [f"the decoder of level {cv.cv} is not converged" for cv in self.cvs if not cv.converged]
+        stopped_short = [str(cv.cv) for cv in self.cvs if not cv.converged]
+        if len(stopped_short) == 1:
+            parts.append(f"the decoder of level {stopped_short[0]} is not converged")
+        elif stopped_short:
+            parts.append(f"the decoders of levels {join(stopped_short)} are not converged")
         words = "; ".join([*parts, first])
         return words + (f" (rough: {self.n_eff:.0f} independent frames)" if self.status == "rough" else "")
 
