@@ -69,8 +69,8 @@ def init(folder: Path, choices: Choices) -> list[str]:
     if any(tables) and not all(tables):
         raise BadInput(f"{data[tables.index(False)]}: not a table, as {data[tables.index(True)].name} is; "
                        "allowed: tables alone, or trajectories with --topology")
-    homes = _homes(folder, data + topology)
-    files = {without_ending(Path(home.name)): path for home, path in list(homes.items())[: len(data)]}
+    homes = _homes(folder, list(dict.fromkeys(data + topology)))
+    files = _named(list(homes)[: len(data)], homes)
     look = _look_at_tables if all(tables) else _look_at_molecules
     section, frames, recipe, said = look(choices, files)
     known = suggest.memory(frames)
@@ -85,7 +85,7 @@ def init(folder: Path, choices: Choices) -> list[str]:
         **section,
         **suggest.training_for(int(len(frames) * split.shares[0])),
         "patterns": _patterns(folder, list(homes)[: len(data)], [path.suffix for path in topology]),
-        "topology": str(list(homes)[-1].relative_to(folder)) if topology else None,
+        "topology": next((str(home.relative_to(folder)) for home, path in homes.items() if path in topology), None),
         "data": _dependencies(folder, list(homes)),
         "split": split,
         "n_cvs": min(3, len(recipe.columns)),
@@ -104,16 +104,26 @@ def init(folder: Path, choices: Choices) -> list[str]:
 
 def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
     """Where each file will be in the project -> where it is. What lies in the project stays there."""
-    count = Counter(without_ending(Path(path.name)) for path in files)
+    count = Counter(path.name for path in files)
     homes: dict[Path, Path] = {}
     for path in files:
-        own = path.name if count[without_ending(Path(path.name))] == 1 else f"{path.parent.name}-{path.name}"  # a/md.xtc and b/md.xtc
+        own = path.name if count[path.name] == 1 else f"{path.parent.name}-{path.name}"  # a/md.xtc and b/md.xtc
         home = path if folder in path.parents else folder / "data" / "raw" / own
-        name = without_ending(Path(home.name))
-        if name in map(without_ending, map(Path, (other.name for other in homes))) or (home != path and home.exists()):
-            raise BadInput(f"{path}: there would be two files named '{name}' in the project; allowed: names of their own")
+        if home in homes or (home != path and home.exists()):
+            raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: names of their own")
         homes[home] = path
     return homes
+
+
+def _named(homes: Sequence[Path], paths: dict[Path, Path]) -> dict[str, Path]:
+    """Name of each trajectory or table, as prepare will name it -> where it is now."""
+    files: dict[str, Path] = {}
+    for home in homes:
+        name = without_ending(Path(home.name))
+        if name in files:
+            raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: names of their own")
+        files[name] = paths[home]
+    return files
 
 
 def _look_at_tables(choices: Choices, files: dict[str, Path]) -> tuple[dict, Frames, Recipe, list[str]]:

@@ -132,7 +132,7 @@ def _about(evidence: Evidence) -> dict:
     total = sum(evidence.counts.values())
     where = f" in {evidence.trajectories} trajector{'ies' if evidence.trajectories > 1 else 'y'}" if evidence.trajectories else ""
     return {
-        "data": f"{total:,} frames{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[evidence.recipe.kind]})",
+        "data": f"{total:,} {'rows' if evidence.recipe.kind == 'columns' and not where else 'frames'}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[evidence.recipe.kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",
         "weights": evidence.frames.weights is not None,
@@ -150,6 +150,7 @@ def _captions(evidence: Evidence) -> dict[str, str]:
     molecules = evidence.recipe.kind == "coordinates"
     return {
         "energy": energy,
+        "heading": "Free energy" if unit[1] else "Where the data are",
         "labels": f"{labels[0]} and {labels[1]}" if len(labels) > 1 else f"{labels[0]}" if labels else "",
         "many_labels": len(labels) > 1,
         "gains": {"coordinates": "atom", "torsions": "torsion"}.get(evidence.recipe.kind, "feature"),
