@@ -47,7 +47,9 @@ def train(variant: str) -> None:
 
 def write_history(path: Path):
     """A function that appends rows to a CSV file as they come, so that others can follow a training. The first rows replace an old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path.with_name(".writable")) as probe:  # said before the training, not after
+        probe.touch()
+    path.with_name(".writable").unlink()
     begun = False
 
     def append(rows: list[dict]) -> None:
