@@ -76,7 +76,10 @@ def test_missing_entries_are_read_as_the_mean(X):
 @pytest.fixture(scope="module")
 def trained():
     """Rows of a torus with noise, and what training of anything on them takes."""
-    rows = {side: torus(600, seed) + 0.1 * np.random.default_rng(seed).normal(size=(600, 4)) for seed, side in enumerate(("train", "validation"))}
+    rows = {
+        side: torus(600, seed) + 0.1 * np.random.default_rng(seed).normal(size=(600, 4))
+        for seed, side in enumerate(("train", "validation"))
+    }
     pairs = {side: make_pairs(X, None, None, np.full(600, side))[side] for side, X in rows.items()}
     standard = Standard.of(pairs["train"], "global")
     data, validation = (pairs[side].rows(standard, torch.device("cpu")) for side in ("train", "validation"))
@@ -88,7 +91,14 @@ def test_the_plain_autoencoder_of_k_nodes_is_the_ceiling_of_level_k(trained):
     settings = Settings(batch_size=64, max_epochs=60, learning_rate=0.01)
     told = []
     plain = plain_autoencoders(
-        data, validation, standard, ["circular"] * 2, hidden=(16,), activation="tanh", settings=settings, seeds=(0, 1),
+        data,
+        validation,
+        standard,
+        ["circular"] * 2,
+        hidden=(16,),
+        activation="tanh",
+        settings=settings,
+        seeds=(0, 1),
         on_epoch=lambda k, rows: told.append(k),
     )
     fve = [score_frames(network, rows["validation"]).fve for network in plain]

@@ -16,7 +16,16 @@ from hae.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
 from hae.errors import BadInput
 from hae.storage import load_networks
 
-SETTINGS = dict(n_cvs=2, hidden=(8,), n_seeds=3, batch_size=32, max_epochs=25, patience=6, learning_rate=0.02, device="cpu")
+SETTINGS = {
+    "n_cvs": 2,
+    "hidden": (8,),
+    "n_seeds": 3,
+    "batch_size": 32,
+    "max_epochs": 25,
+    "patience": 6,
+    "learning_rate": 0.02,
+    "device": "cpu",
+}
 
 
 class Killed(Exception):
@@ -83,7 +92,9 @@ def test_no_code_of_a_checkpoint_is_run(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "c.pt"
     save_checkpoint(path, {"epoch": 1})
-    monkeypatch.setattr(torch, "save", lambda state, file: (file.write(b"half"), (_ for _ in ()).throw(OSError(28, "No space left on device"))))
+    monkeypatch.setattr(
+        torch, "save", lambda state, file: (file.write(b"half"), (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    )
     with pytest.raises(BadInput, match=r"c\.pt: can't be written \(No space left on device\)"):
         save_checkpoint(path, {"epoch": 2})
     assert load_checkpoint(path) == {"epoch": 1}
@@ -106,7 +117,9 @@ def test_a_killed_training_goes_on_bit_by_bit(tmp_path, variant, epoch):
     assert not list(tmp_path.iterdir())  # done: no checkpoint is left
 
 
-@pytest.mark.parametrize("change", [{"learning_rate": 0.01}, {"random_state": 1}, {"level_weights": [1, 2]}, {"feature_weights": [1, 2, 3]}])
+@pytest.mark.parametrize(
+    "change", [{"learning_rate": 0.01}, {"random_state": 1}, {"level_weights": [1, 2]}, {"feature_weights": [1, 2, 3]}]
+)
 def test_a_checkpoint_of_other_parameters_is_not_used(tmp_path, change):
     X, told = curve(400), []
     with pytest.raises(Killed):
@@ -121,8 +134,8 @@ def test_a_checkpoint_of_other_data_or_other_functions_is_not_used(tmp_path):
         HierarchicalAutoencoder(**SETTINGS).fit(X, checkpoints=tmp_path, on_epoch=killed_in(9))
     other = X.copy()
     other[7, 1] += 1e-3
-    weighted = dict(sample_weight=np.linspace(1, 2, 400))
-    noisy = dict(augment=lambda x, generator: x + 0.1 * torch.randn(x.shape, generator=generator))
+    weighted = {"sample_weight": np.linspace(1, 2, 400)}
+    noisy = {"augment": lambda x, generator: x + 0.1 * torch.randn(x.shape, generator=generator)}
     for settings, rows, more in (({}, other, {}), ({}, X, weighted), (noisy, X, {})):
         told = []
         HierarchicalAutoencoder(**SETTINGS, **settings).fit(rows, checkpoints=tmp_path, on_epoch=told.append, **more)

@@ -46,13 +46,13 @@ def test_what_is_not_there_is_said_in_a_line(device, line):
 
 def test_the_environment_is_named_where_it_was_wrong(monkeypatch):
     monkeypatch.setenv("HAE_DEVICE", "cuda")
-    with pytest.raises(BadInput, match="^HAE_DEVICE: 'cuda' is asked for, but torch sees 0 CUDA devices"):
+    with pytest.raises(BadInput, match=r"^HAE_DEVICE: 'cuda' is asked for, but torch sees 0 CUDA devices"):
         resolve_device()
 
 
 def test_a_gpu_beyond_the_last_is_refused(two_gpus):
     assert resolve_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(BadInput, match="'cuda:2' is asked for, but torch sees 2 CUDA devices; allowed here: cpu, cuda"):
+    with pytest.raises(BadInput, match=r"'cuda:2' is asked for, but torch sees 2 CUDA devices; allowed here: cpu, cuda"):
         resolve_device("cuda:2")
 
 

@@ -25,6 +25,7 @@ from hae.scoring import score_frames
 QUICK = {"n_cvs": 2, "hidden": (8,), "n_seeds": 2, "max_epochs": 3, "device": "cpu"}
 LINEAR = {**QUICK, "hidden": (), "activation": "identity", "n_seeds": 1, "patience": None, "learning_rate": 0.05, "max_epochs": 60}
 GOOD = {**QUICK, "hidden": (24,), "n_seeds": 1, "patience": None, "learning_rate": 0.02, "batch_size": 128, "max_epochs": 60}
+METRIC = "4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
 
 
 def quick(**more) -> HierarchicalAutoencoder:
@@ -48,7 +49,9 @@ def failing(estimator) -> dict[str, str]:
     }
 
 
-@parametrize_with_checks([HierarchicalAutoencoder(n_cvs=1, hidden=(4,), n_seeds=1, max_epochs=2, device="cpu")], expected_failed_checks=failing)
+@parametrize_with_checks(
+    [HierarchicalAutoencoder(n_cvs=1, hidden=(4,), n_seeds=1, max_epochs=2, device="cpu")], expected_failed_checks=failing
+)
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
@@ -136,7 +139,14 @@ def test_more_seeds_keep_the_first_members_and_never_a_worse_model(X):
 
 def test_history_has_a_row_a_member_and_epoch(model):
     assert list(model.history_.columns) == [
-        "member", "epoch", "seconds", "learning_rate", "train_error_1", "train_error_2", "validation_error_1", "validation_error_2",
+        "member",
+        "epoch",
+        "seconds",
+        "learning_rate",
+        "train_error_1",
+        "train_error_2",
+        "validation_error_1",
+        "validation_error_2",
     ]
     assert len(model.history_) == 6 and model.history_["seconds"].is_monotonic_increasing
 
@@ -172,12 +182,12 @@ def test_history_has_a_row_a_member_and_epoch(model):
         ({"block_frames": 0}, "block_frames: 0 is not allowed; a whole number of 1 or more"),
         ({"shares": (0.5, 0.5, 0.5)}, "shares: [0.5, 0.5, 0.5] is not allowed: train, validation and test, each 0 or more, with the sum 1"),
         ({"random_state": -1}, "random_state: -1 is not allowed; a whole number of 0 or more, None, or a RandomState"),
-        ({"feature_weights": [1, 2]}, "feature_weights: shape (2,) or its values are not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
-        ({"feature_weights": -np.eye(4)}, "feature_weights: shape (4, 4) or its values are not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
-        ({"feature_weights": "a"}, "feature_weights: 'a' is not allowed; 4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"),
+        ({"feature_weights": [1, 2]}, f"feature_weights: shape (2,) or its values are not allowed; {METRIC}"),
+        ({"feature_weights": -np.eye(4)}, f"feature_weights: shape (4, 4) or its values are not allowed; {METRIC}"),
+        ({"feature_weights": "a"}, f"feature_weights: 'a' is not allowed; {METRIC}"),
         ({"device": "gpu"}, "device: 'gpu' is not a device; allowed: auto, cpu, cuda, cuda:0, ..."),
     ],
-)  # fmt: skip
+)
 def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
     with pytest.raises(BadInput) as error:
         quick(**wrong).fit(X)

@@ -131,7 +131,9 @@ def test_networks_of_ones_own_are_drawn_from_the_seeds_and_leave_the_random_numb
 
 def test_a_killed_training_of_ones_own_networks_goes_on(data, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr("hae.training.CHECKPOINT_SECONDS", 0)
-    run = partial(train_members, own, data, held_out, Objective(), Settings(batch_size=32, max_epochs=6), SEEDS, checkpoint=tmp_path / "c.pt")
+    run = partial(
+        train_members, own, data, held_out, Objective(), Settings(batch_size=32, max_epochs=6), SEEDS, checkpoint=tmp_path / "c.pt"
+    )
 
     def killed(rows):
         if rows[-1]["member"] == 1 and rows[-1]["epoch"] == 4:

@@ -21,7 +21,9 @@ def rows():
 
 def separate(masked: MaskedMLP, adjacency: torch.Tensor) -> SeparateDecoders:
     """One perceptron a row of the adjacency, with the weights of the masked ones."""
-    factory = MLPFactory(masked.layers[-1].weight.shape[-1], tuple(layer.weight.shape[-1] for layer in masked.layers[:-1]), masked.activation)
+    factory = MLPFactory(
+        masked.layers[-1].weight.shape[-1], tuple(layer.weight.shape[-1] for layer in masked.layers[:-1]), masked.activation
+    )
     plain = SeparateDecoders(factory, adjacency).double()
     with torch.no_grad():
         for row, decoder in enumerate(plain.decoders):

@@ -33,7 +33,9 @@ def written_out(network, X, target, weights=None, root=None) -> np.ndarray:
         r = np.nan_to_num(residual / scale)
         return np.einsum("i,id,de,ie->", weights, r, W, r)
 
-    return np.array([1 - total(target - q) / total(target - mean) for q in levels_of(network, np.where(np.isnan(X), network.input_mean, X))])
+    return np.array(
+        [1 - total(target - q) / total(target - mean) for q in levels_of(network, np.where(np.isnan(X), network.input_mean, X))]
+    )
 
 
 @pytest.mark.parametrize("root", [False, True])

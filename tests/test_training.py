@@ -98,7 +98,7 @@ def test_a_loss_that_is_not_finite_stops_that_member_alone(data, held_out, capfd
 
 
 def test_no_finite_loss_at_all_is_said_in_a_line(data, held_out):
-    with pytest.raises(BadInput, match="no member kept a finite loss .*try a learning_rate below 1e\\+200 or look for huge values"):
+    with pytest.raises(BadInput, match=r"no member kept a finite loss .*try a learning_rate below 1e\+200 or look for huge values"):
         train(stack(), data, held_out, Objective(), Settings(max_epochs=3, learning_rate=1e200), SEEDS)
 
 

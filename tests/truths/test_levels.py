@@ -48,7 +48,7 @@ def test_f9_the_best_collective_level_is_the_conditional_mean(cells):
     assert error[1] < error[0] < y.var(0).mean()
 
 
-@pytest.mark.parametrize("rename", [lambda a, b: (a, b + 3 * a), lambda a, b: (-a**3, np.exp(b) * (2 + a))])
+@pytest.mark.parametrize("rename", [lambda a, b: (a, b + 3 * a), lambda a, b: (-(a**3), np.exp(b) * (2 + a))])
 def test_f9_the_best_collective_levels_do_not_change_under_a_bijection_of_the_first_k_cvs(cells, rename):
     cvs, y = cells
     renamed = np.stack(rename(*cvs.T), axis=1)

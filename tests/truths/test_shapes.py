@@ -14,7 +14,16 @@ SEEDS = range(4)
 
 def fitted_fve(make, variant, cv, seed, rows=3000, **options) -> np.ndarray:
     """FVE of both levels on rows that training has not seen."""
-    settings = dict(n_cvs=2, hidden=(32, 32), n_seeds=1, max_epochs=120, patience=None, learning_rate=1e-2, batch_size=256, device="cpu")
+    settings = {
+        "n_cvs": 2,
+        "hidden": (32, 32),
+        "n_seeds": 1,
+        "max_epochs": 120,
+        "patience": None,
+        "learning_rate": 1e-2,
+        "batch_size": 256,
+        "device": "cpu",
+    }
     model = HierarchicalAutoencoder(variant=variant, cv=cv, random_state=seed, **{**settings, **options}).fit(make(rows, 0))
     return score_frames(model.network_, make(2000, 1)).fve
 
