@@ -78,14 +78,21 @@ def which(evidence: Evidence) -> str:
     low, high = sorted((sign * row.low, sign * row.high)) if not math.isnan(row.low) else (math.nan, math.nan)
     said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
     if math.isnan(low):
-        return f"{said}. There are too few independent frames to say how sure that is: choose by what you need, or add data."
-    if low > TIE:
-        return (f"{said}: the factors behind these data act together, and levels that add up can't follow. "
-                "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
-    if high < TIE:
-        return (f"{said}, so adding up loses little or nothing. Choose boosted: each of its CVs has a meaning of its own, "
-                "while collective CV2 may be mixed with CV1.")
-    return f"{said}: whether adding up is enough is undecided on these data. Choose boosted to read the CVs, collective to compress."
+        words = ". There are too few independent frames to say how sure that is: choose by what you need, or add data."
+    elif low > TIE:
+        words = (": the factors behind these data act together, and levels that add up can't follow. "
+                 "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
+    elif high < TIE:
+        words = (", so adding up loses little or nothing. "
+                 "Choose boosted: each of its CVs has a meaning of its own, while collective CV2 may be mixed with CV1.")
+    else:
+        words = (": whether adding up is enough is undecided on these data. "
+                 "Choose boosted to read the CVs one by one, collective to compress.")
+    unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]
+    if unready:
+        have = "have" if len(unready) > 1 else "has"
+        words += f" But {' and '.join(unready)} {have} decoders that are not converged: train longer first."
+    return said + words
 
 
 def _signed(difference: float, low: float, high: float) -> str:
@@ -131,8 +138,10 @@ def _about(evidence: Evidence) -> dict:
     features = len(evidence.test.features)
     total = sum(evidence.counts.values())
     where = f" in {evidence.trajectories} trajector{'ies' if evidence.trajectories > 1 else 'y'}" if evidence.trajectories else ""
+    kind = evidence.recipe.kind
+    thing = "rows" if kind == "columns" and not where else "frames"
     return {
-        "data": f"{total:,} {'rows' if evidence.recipe.kind == 'columns' and not where else 'frames'}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[evidence.recipe.kind]})",
+        "data": f"{total:,} {thing}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",
         "weights": evidence.frames.weights is not None,

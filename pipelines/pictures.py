@@ -30,9 +30,11 @@ class Picture:
 
 def pictures(evidence: Evidence) -> list[Picture]:
     """All figures, in the order of the page."""
+    rows = comparisons(evidence)
     made = [
         Picture("fve", "fve", "", _drawn(lambda axis: plots.fve_by_level(evidence.reports, axis))),
-        Picture("fve", "differences", "", _drawn(lambda axis: plots.differences(comparisons(evidence), axis), height=3.6)),
+        Picture("fve", "differences", "", _drawn(lambda axis: plots.differences(rows, axis),
+                                                 height=max(3.6, 1.3 + 0.12 * sum(len(found) + 1 for found in rows.values())))),
     ]
     for variant in evidence.variants:
         made += _maps(evidence, variant)
