@@ -3,7 +3,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := run
-.PHONY: run test acceptance lint clean
+.PHONY: run test acceptance lint site clean
 
 run: $(INSTALLED)
 	@$(BIN)/hae retrain
@@ -16,6 +16,10 @@ acceptance: $(INSTALLED)
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+site: $(INSTALLED)  ## the documentation, in site/
+	@$(BIN)/sphinx-build -q -W --keep-going docs site
 
 clean:  ## what was made by training stays: data, models, results, .hae
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
@@ -28,5 +32,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	if [ -z "$$python" ]; then echo "hae needs Python 3.11 or newer with venv; none is on PATH (PYTHON=/path/to/python make ...)" >&2; exit 1; fi; \
 	[ -x $(BIN)/python ] || $$python -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,md,dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
 	@touch $@
