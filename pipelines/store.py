@@ -27,6 +27,7 @@ PATIENCE = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
 
@@ -101,7 +102,8 @@ def _first_use(client: MlflowClient, project: Path, name: str, own: bool):
     with FileLock(settings.home(project) / "mlflow.lock"):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            client.create_experiment(name, artifact_location=settings.artifact_root(project) if own else None)
+            place = settings.artifact_root(project) if own else None
+            client.create_experiment(name, artifact_location=place, tags={"mlflow.experimentKind": "custom_model_development"})
             experiment = client.get_experiment_by_name(name)
     return experiment
 
