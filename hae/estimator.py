@@ -249,7 +249,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.explained_variance_ratio_ = score(held_out).gains
         self.train_fve_ = score("train").fve
         self.validation_fve_ = score("validation").fve if "validation" in pairs else self.train_fve_
-        self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=self.level_weights))
+        weights = None if self.level_weights is None else self.level_weights[: len(self.validation_fve_)]
+        self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=weights))
         return self
 
     @property

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from generators import curve, gaussian, torus
+from scipy.stats import spearmanr
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression
@@ -357,6 +358,18 @@ def test_members_are_in_one_frame_of_reference(X):
         assert np.corrcoef(cvs[0], other)[0, 1] > 0.99  # the same sign
 
 
+@pytest.mark.parametrize("variant", ["collective", "boosted"])
+def test_seeds_that_agree_in_the_first_level_agree_in_the_first_cv(variant):
+    x = curve(800)
+    model = HierarchicalAutoencoder(**{**GOOD, "n_seeds": 4}, variant=variant).fit(x)
+    s = torch.from_numpy(x).float()
+    cvs = [member.encode(s)[:, 0].numpy() for member in model.members_]
+    levels = [member(s)[1][0].numpy() for member in model.members_]
+    for cv, level in zip(cvs[1:], levels[1:]):
+        assert 1 - ((level - levels[0]) ** 2).mean() / levels[0].var(0).mean() > 0.99
+        assert spearmanr(cv, cvs[0]).statistic > 0.99
+
+
 def test_linear_cvs_come_with_mean_zero_and_deviation_one(model, X):
     cvs = model.transform(X[model.split_ == "train"])
     np.testing.assert_allclose(cvs.mean(0), 0, atol=1e-5)
@@ -402,3 +415,11 @@ def test_a_network_with_other_cvs_than_said_is_refused(X):
 
     with pytest.raises(BadInput, match=r"network: has the CVs \('linear',\); allowed with these n_cvs and cv: \('linear', 'linear'\)"):
         quick(network=lambda n, m: HierarchicalNetwork.mlp(n, ["linear"])).fit(X)
+
+
+def test_as_many_cvs_as_are_alive_are_kept_of_a_curve():
+    names = np.repeat([f"run{i}" for i in range(10)], 300)
+    settings = {**GOOD, "n_cvs": "auto", "max_cvs": 3, "n_seeds": 2, "level_weights": [2, 1, 1], "block_frames": 20, "gap_frames": 0}
+    model = HierarchicalAutoencoder(**settings, shares=(0.6, 0.25, 0.15)).fit(curve(3000), groups=names)
+    assert model.network_.n_cvs == 1 and model.transform(curve(10)).shape == (10, 1)
+    assert len(model.explained_variance_ratio_) == 1 and model.score(curve(500, 1)) > 0.98

@@ -8,6 +8,7 @@ import torch
 from generators import small
 
 from hae import HierarchicalAutoencoder
+from hae.canonical import canonicalise
 from hae.errors import BadInput
 from hae.network import DECODERS, VARIANTS, Decoder, HierarchicalNetwork, MaskedMLP, MLPFactory, SeparateDecoders
 
@@ -175,3 +176,16 @@ def test_a_third_variant_is_one_class_and_one_entry(monkeypatch):
     last = model.network_.double().decode(cvs)[2]
     cvs[:, 0] += 1
     assert torch.equal(model.network_.decode(cvs)[2], last)
+
+
+@pytest.mark.parametrize("variant", ["collective", "boosted"])
+@pytest.mark.parametrize("cv", [CV, ("circular", "linear", "circular")])
+def test_the_first_levels_are_those_of_the_network_cut_to_its_first_cvs(rows, variant, cv):
+    network = small(variant, cv)
+    canonicalise(network, rows.numpy())
+    cvs, levels = network(rows)
+    for n in (1, 2, 3):
+        cut = network.first(n)
+        assert cut.n_cvs == n and cut.variant == variant
+        torch.testing.assert_close(cut(rows)[0], cvs[:, :n], rtol=0, atol=1e-12)
+        torch.testing.assert_close(cut(rows)[1], levels[:n], rtol=0, atol=1e-12)

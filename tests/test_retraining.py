@@ -76,8 +76,8 @@ def test_cv_1_of_two_seeds_that_agree_in_q_1_is_one_cv(peptide, variant):
     found = np.array(agreements(peptide, variant))
     agree = found[:, 0] > 0.99
     print(f"{variant}: {agree.sum()} of {len(found)} pairs agree in q_1; least Spearman among them {found[agree, 1].min(initial=1):.4f}")
-    assert agree.any()
     assert (found[agree, 1] > 0.99).all()
+    assert (found[:, 1] > 0.5).all()  # the others are not the same CV, but none is turned round
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
