@@ -64,11 +64,13 @@ def comparisons(evidence: Evidence) -> dict:
 
 
 def groups(evidence: Evidence) -> dict[str, str] | None:
-    """Feature -> what it belongs to: the atom of a coordinate, the torsion of a sine or cosine; None: features stand alone."""
+    """Feature -> what it belongs to: the atom of a coordinate, the angle of a sine and cosine; None: features stand alone."""
     if evidence.recipe.kind == "coordinates":
         return {name: name.rpartition("_")[0] for name in evidence.recipe.names}
-    if evidence.recipe.kind == "torsions":
-        return {name: re.sub(r"^(sin|cos)\((.*)\)$", r"\2", name) for name in evidence.recipe.names}
+    if evidence.recipe.kind == "torsions" or evidence.recipe.periods:
+        circular = dict(evidence.recipe.periods) or None
+        found = {name: re.sub(r"^(sin|cos)\((.*)\)$", r"\2", name) for name in evidence.recipe.names}
+        return {name: base if circular is None or base in circular else name for name, base in found.items()}
     return None
 
 

@@ -13,7 +13,7 @@ from hae.intervals import OK_N_EFF, ROUGH_N_EFF, Sampling
 
 __all__ = ["Memory", "Split", "memory", "split_for", "training_for"]
 
-ENOUGH_BLOCKS = 50  # in all, so that the test side has the 20 that verdicts need
+ENOUGH_BLOCKS = 70  # in all, so that the test side has the 20 that verdicts need
 LONGEST = 200_000  # frames looked at
 
 
@@ -67,9 +67,9 @@ def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
     else:
         gap = math.ceil(known.time) if known.time > 1.5 else 0
         block = max(n // 100, 8 * gap, 5)
-        if n // block < ENOUGH_BLOCKS:
+        if n // block < ENOUGH_BLOCKS:  # more of the data into gaps, and gaps cut short only where nothing else helps
             block = max(n // ENOUGH_BLOCKS, 5)
-            gap = min(gap, block // 8)
+            gap = min(gap, block // 4)
         shares = (0.45, 0.15, 0.4) if known.independent < 4000 else (0.7, 0.15, 0.15)
         split = Split(block, gap, shares)
         said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} forgets in about {known.time:.0f})")

@@ -96,7 +96,7 @@ def test_blocks_and_gaps_follow_the_memory_of_the_data(tmp_path, time):
     path = series(tmp_path, 20_000, time)
     said = "\n".join(init(tmp_path / "project", Choices((path,), group="<file>")))
     split = section(tmp_path / "project").split
-    assert 0.6 * time < split.gap_frames < 1.7 * time and split.block_frames >= 8 * split.gap_frames
+    assert 0.6 * time < split.gap_frames < 1.7 * time and split.block_frames >= 4 * split.gap_frames and 20_000 // split.block_frames >= 70
     assert f"{split.gap_frames} frames cut" in said
 
 
