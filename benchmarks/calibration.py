@@ -75,23 +75,19 @@ def train_stack(cell: Cell, variant: str, data, seed: int) -> list[HierarchicalN
     return [network.member(m).double().requires_grad_(False) for m in range(members)]
 
 
-def plant(fault: str, cvs: CVs, kinds: tuple[str, ...], k: int, walk_new, rng) -> CVs:
-    """CVs with a fault: CV_k and CV_{k+1} (k from 0) exchanged, CV_k replaced by noise, or by a function of CV_{k-1}."""
-    sides = [cvs.train.copy(), cvs.test.copy()]
-    for side, noise in zip(sides, walk_new(kinds[k]), strict=True):
+def plant(fault: str, cvs: CVs, replacement, k: int) -> CVs:
+    """The first two CVs with a fault: exchanged, or CV k (from 0) replaced by noise, or by a function of the CV before it."""
+    kinds, sides = list(cvs.kinds[:2]), [cvs.train[:, :2].copy(), cvs.test[:, :2].copy()]
+    for side, noise in zip(sides, replacement(kinds[k]), strict=True):
         if fault == "swapped":
-            side[:, [k, k + 1]] = side[:, [k + 1, k]]
+            side[:, [0, 1]] = side[:, [1, 0]]
         elif fault == "noise":
             side[:, k] = noise
         elif kinds[k] == "circular":
             side[:, k] = np.angle(np.exp(1j * (1.0 - side[:, k - 1])))
         else:
-            spread = cvs.train[:, k - 1].std()
-            side[:, k] = np.sinh(side[:, k - 1] / spread)
-    order = list(kinds)
-    if fault == "swapped":
-        order[k], order[k + 1] = order[k + 1], order[k]
-    return CVs(*sides, tuple(order))
+            side[:, k] = np.sinh(side[:, k - 1] / cvs.train[:, k - 1].std())
+    return CVs(*sides, tuple(reversed(kinds) if fault == "swapped" else kinds))
 
 
 def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, train_fve, at) -> list[dict]:
@@ -197,25 +193,13 @@ def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) 
             train, test, many = [walk.angle() if kind == "circular" else walk.normal() for walk in walks]
             return train, np.concatenate([test, many])
 
-        for fault in FAULTS:
+        for fault in FAULTS:  # one a network, at the first two CVs: their gains are known, and large
             chosen = [m for m in range(count) if FAULTS[(m + first) % 3] == fault]
-            # the pair or the CV with the largest of the gains that are known: the first two CVs
-            at = [0 if fault == "swapped" else 1] * len(chosen)
-            faulty = [plant(fault, cvs[m], cell.cv, k, walk_new, rng) for m, k in zip(chosen, at, strict=True)]
-            if len({c.kinds for c in faulty}) == 1:
-                rows += judge(
-                    name,
-                    cell,
-                    correlated,
-                    variant,
-                    first,
-                    fault,
-                    faulty,
-                    [data[m] for m in chosen],
-                    [scores[m] for m in chosen],
-                    [train_fve[m] for m in chosen],
-                    at,
-                )
+            k = 0 if fault == "swapped" else 1
+            faulty = [plant(fault, cvs[m], walk_new, k) for m in chosen]
+            first_two = [FrameErrors(scores[m].e[:2], scores[m].v) for m in chosen]
+            at, own = [k] * len(chosen), [data[m] for m in chosen]
+            rows += judge(name, cell, correlated, variant, first, fault, faulty, own, first_two, [train_fve[m] for m in chosen], at)
     return pd.DataFrame(rows).assign(training_seconds=round(training, 3))
 
 

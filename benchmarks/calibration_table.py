@@ -50,8 +50,10 @@ def _rates(rows: pd.DataFrame):
     moot = np.array([level in CELLS[cell].equal for cell, level in zip(plain.cell, plain.level, strict=True)])
     equal = plain[(plain.what == "order") & moot]
     yield "equal or near-equal eigenvalues called ordered", int((equal.word == "ordered").sum()), len(equal), "most 0"
-    unordered = (orders.truth < EPS) | (orders.trained < EPS)
-    yield "false ordered: said at a true margin below 0.01", int(((orders.word == "ordered") & unordered).sum()), int(unordered.sum()), ""
+    said, flat = orders.word == "ordered", orders.trained < EPS
+    yield "false ordered: said at a true innovation margin below 0.01", int((said & flat).sum()), int(flat.sum()), "most 0.05"
+    small = (orders.truth < -EPS) & (orders.truth > -0.1)
+    yield "said ordered where an exchange would truly gain 0.01 to 0.1", int((said & small).sum()), int(small.sum()), ""
     for variant in VARIANTS:
         n = plain[(plain.what == "n") & (plain.variant == variant)]
         kinds = "all kinds of data" if variant == "collective" else "additive data"

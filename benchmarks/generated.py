@@ -59,7 +59,7 @@ class Cell:
     n: int
     additive: bool = True
     equal: tuple[int, ...] = ()
-    steps: int = 1000
+    steps: int = 800
     linear: bool = False
 
 
@@ -100,7 +100,7 @@ CELLS = {
     "linear": Cell(_linear((2, 1.2, 0.6, 0.1, 0.1, 0.1)), ("linear",) * 4, 3),
     "torus": Cell(_torus, ("circular",) * 3, 2),
     "noisy curve": Cell(_noisy_curve, ("linear",) * 2, 1),
-    "product": Cell(_product, ("circular", "linear", "linear"), 2, additive=False, steps=4000),
+    "product": Cell(_product, ("circular", "linear", "linear"), 2, additive=False, steps=3200),
     "noise": Cell(_linear((1, 1, 1, 1)), ("linear",) * 3, 3, equal=(1, 2), linear=True),
     "near-equal": Cell(_linear((1, np.sqrt(0.97), 0.55, 0.2)), ("linear",) * 3, 3, equal=(1,), linear=True),
     "rare state": Cell(_rare_state, ("linear",) * 3, 3),
