@@ -19,6 +19,7 @@ from hae.files import written_whole
 __all__ = ["SIDES", "Frames", "concatenate", "split_rows"]
 
 SIDES = ("train", "validation", "test")
+ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Frames:
             metadata={"hae": json.dumps(about)},
         )
         with written_whole(path) as partial:
-            pq.write_table(table, partial)
+            pq.write_table(table, partial, row_group_size=ROWS_TOGETHER)
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> Frames:

@@ -1,11 +1,21 @@
 """Rows as training takes them: standardised tensors on the device."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Rows"]
+__all__ = ["Rows", "epoch_generator", "epoch_seed"]
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    return (int(seed) * 1_000_003 + epoch) % 2**63
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """Random numbers of one epoch, from seed and epoch alone: a resumed training needs no saved state to go on as it would have."""
+    return torch.Generator().manual_seed(epoch_seed(seed, epoch))
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,18 @@ class Rows:
         targets = inputs if self.targets is self.inputs else pick(self.targets)
         return Rows(inputs, targets, pick(self.weights), pick(self.observed))
 
-    def chunks(self, size: int):
+    def order(self, seeds: Sequence[int], epoch: int, batch_size: int) -> Tensor:
+        """Row numbers of the batches of an epoch, (M, steps, B): what is left is less than a batch, and another part each time."""
+        steps = len(self) // batch_size
+        orders = [torch.randperm(len(self), generator=epoch_generator(seed, epoch))[: steps * batch_size] for seed in seeds]
+        return torch.stack(orders).view(len(seeds), steps, batch_size).to(self.inputs.device)
+
+    def batches(self, seeds: Sequence[int], epoch: int, batch_size: int) -> Iterator["Rows"]:
+        """The batches of an epoch, fields (M, B, ...); a member's order depends on its seed and the epoch alone."""
+        for rows in self.order(seeds, epoch, batch_size).unbind(1):
+            yield self.take(rows)
+
+    def chunks(self, size: int) -> Iterator["Rows"]:
+        """All rows in order, fields (1, size, ...)."""
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self)), device=self.inputs.device)[None])

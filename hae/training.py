@@ -16,7 +16,7 @@ from hae.errors import BadInput
 from hae.gradients import Gradients
 from hae.objective import Objective
 from hae.resident import ResidentStep
-from hae.rows import Rows
+from hae.rows import Rows, epoch_generator, epoch_seed
 
 __all__ = ["History", "Settings", "train"]
 
@@ -121,7 +121,7 @@ class _Run:
         fast = Gradients.support(network)
         self.gradients = Gradients(network, self.objective, len(self.seeds), self.batch_size) if fast else None
         # The default networks on a GPU: their steps are so short that launching them would take longer than running them.
-        on_gpu = device.type == "cuda" and augment is None and getattr(network, "spec", None) is not None
+        on_gpu = device.type == "cuda" and isinstance(data, Rows) and augment is None and getattr(network, "spec", None) is not None
         rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
         self.optimiser = torch.optim.Adam(
             [self.gradients.flat] if fast else self.parameters,
@@ -181,27 +181,18 @@ class _Run:
     def train_epoch(self) -> list[dict]:
         start = time.perf_counter()
         device = self.data.inputs.device
-        order = (
-            torch.stack(
-                [
-                    torch.randperm(len(self.data), generator=_generator(seed, self.epoch))[: self.steps * self.batch_size]
-                    for seed in self.seeds
-                ]
-            )
-            .view(len(self.seeds), self.steps, self.batch_size)
-            .to(device)
-        )
-        noise = None if self.augment is None else _generator(self.seeds[0], -1 - self.epoch)
+        noise = None if self.augment is None else epoch_generator(self.seeds[0], -1 - self.epoch)
         total: Tensor | float = 0.0
         self.network.train()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
+            torch.manual_seed(epoch_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
             if self.resident is not None:
+                order = self.data.order(self.seeds, self.epoch, self.batch_size)
                 total = self.resident.epoch(order, self.epoch * self.steps)
-            for step in range(self.steps if self.resident is None else 0):
-                batch = self.data.take(order[:, step])
-                rate = self.rates[self.epoch * self.steps + step]
-                total = total + self.step(batch if self.augment is None else self.augment(batch, noise), rate)
+            else:
+                batches = self.data.batches(self.seeds, self.epoch, self.batch_size)
+                for step, batch in enumerate(batches, self.epoch * self.steps):
+                    total = total + self.step(batch if self.augment is None else self.augment(batch, noise), self.rates[step])
         trained = (total / self.steps).double().cpu()
         errors = trained if self.validation is None else self.errors(self.validation).cpu()
         rate = self.rates[min(self.epoch * self.steps + self.steps - 1, len(self.rates) - 1)]
@@ -315,15 +306,6 @@ class _Run:
         self.best = [best.to(tensor.device) for best, tensor in zip(state["best"], self.kept)]
         for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
             setattr(self, name, state[name])
-
-
-def _generator(seed: int, epoch: int) -> torch.Generator:
-    """Random numbers of one epoch, from seed and epoch alone: a resumed training needs no saved state to go on as it would have."""
-    return torch.Generator().manual_seed(_seed(seed, epoch))
-
-
-def _seed(seed: int, epoch: int) -> int:
-    return (int(seed) * 1_000_003 + epoch) % 2**63
 
 
 def _one_cycle(settings: Settings, steps: int) -> list[float]:

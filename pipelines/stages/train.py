@@ -11,6 +11,7 @@ from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import written_whole
 from hae.frames import Frames
+from hae.streaming import fit_stored, memory_limit, rows_bytes
 from pipelines import params, settings
 from pipelines.stages import run_stage
 
@@ -20,29 +21,40 @@ __all__ = ["main", "train", "write_history", "write_json"]
 def train(variant: str) -> None:
     """data/prepared/frames.parquet -> models/VARIANT, results/VARIANT/{history.csv, training.json}."""
     section = params.load().variant(variant)
-    frames = Frames.read("data/prepared/frames.parquet")
+    path = Path("data/prepared/frames.parquet")
     set_threads()
+    model = HierarchicalAutoencoder(variant=variant, verbose=True, **section.arguments())
+    keep = {"checkpoints": settings.home() / "checkpoints", "on_epoch": write_history(Path("results", variant, "history.csv"))}
+    size, limit = rows_bytes(path), memory_limit()
+    if size > limit:
+        print(f"train: rows of {size / 1e6:,.0f} MB stay in a file, {limit / 1e6:,.0f} MB of memory for them (HAE_MEMORY_LIMIT)")
+        fit_stored(model, path, settings.home() / "rows" / variant, **keep)
+    else:
+        _fit(model, path, section, variant, keep)
+    model.save(Path("models", variant))
+    metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
+    metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
+    metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
+    write_json(Path("results", variant, "training.json"), metrics | {"device": str(resolve_device("auto"))})
+
+
+def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep: dict) -> None:
+    """Fit a model to rows that are all in memory."""
+    frames = Frames.read(path)
     rows = np.isin(frames.split, ("train", "validation"))  # test blocks serve evaluation alone
     frames = frames.select(rows)
     if section.n_cvs != "auto" and section.n_cvs > frames.n_features:
         raise BadInput(
             f"params.yaml: train.{variant}.n_cvs: {section.n_cvs} is not allowed; 1 to the number of features, here {frames.n_features}"
         )
-    model = HierarchicalAutoencoder(variant=variant, verbose=True, **section.arguments())
     model.fit(
         frames.values,
         groups=frames.trajectory,
         frame=frames.frame,
         split=frames.split,
         sample_weight=frames.weights,
-        checkpoints=settings.home() / "checkpoints",
-        on_epoch=write_history(Path("results", variant, "history.csv")),
+        **keep,
     )
-    model.save(Path("models", variant))
-    metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
-    metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
-    metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
-    write_json(Path("results", variant, "training.json"), metrics | {"device": str(resolve_device("auto"))})
 
 
 def write_history(path: Path):
