@@ -93,16 +93,16 @@ class Recipe:
             )
         if kind == "distances":
             if pairs is None:
-                found = list(combinations(_chosen(topology, full, atoms), 2))
+                found = [(i, j) for i, j in combinations(_chosen(topology, full, atoms), 2)]
             else:
-                found = [tuple(_index(full, name) for name in pair) for pair in pairs]
+                found = [(_index(full, a), _index(full, b)) for a, b in pairs]
             if not found or any(len(set(pair)) != 2 for pair in found):
                 raise BadInput("pairs: allowed are pairs of two different atoms, at least one")
             used = sorted({i for pair in found for i in pair})
-            short = dict(zip(used, _short([full[i] for i in used]), strict=True))
+            own = dict(zip(used, _short([full[i] for i in used]), strict=True))
             return cls(
                 kind,
-                names=tuple(f"d({short[i]}-{short[j]})" for i, j in found),
+                names=tuple(f"d({own[i]}-{own[j]})" for i, j in found),
                 units=("nm",) * len(found),
                 labels=marks,
                 pairs=tuple((full[i], full[j]) for i, j in found),
@@ -252,7 +252,7 @@ def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, st
     """Name -> four atoms. A name that is in several residues becomes one torsion for each, as "phi(ALA2)"."""
     import mdtraj
 
-    found = {}
+    found: dict[str, tuple] = {}
     for name, atoms in (wanted if isinstance(wanted, Mapping) else dict.fromkeys(wanted)).items():
         if atoms is not None:
             if len(atoms) != 4:

@@ -19,12 +19,14 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from hae.report import Comparison, ImportanceReport
 
-__all__ = ["COLOURS", "differences", "figure", "fve_by_level", "gains", "level_colours", "svg", "training_curves", "variant_colours"]
+__all__ = [
+    "COLOURS", "differences", "figure", "fve_by_level", "gains", "grid", "level_colours", "svg", "training_curves", "variant_colours",
+]
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; levels, which are ordered, go along viridis.
 COLOURS = {"collective": "#0072B2", "boosted": "#D55E00", "plain autoencoder": "#555555", "PCA": "#009E73"}
 FURTHER = ("#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLE = {
+STYLE: dict[str, object] = {
     "font.size": 10,
     "axes.titlesize": 10,
     "axes.labelsize": 10,
@@ -37,11 +39,16 @@ STYLE = {
 }
 
 
-def figure(width: float = 4.8, height: float = 3.6, rows: int = 1, columns: int = 1) -> tuple[Figure, Axes | np.ndarray]:
-    """A figure of this size in inches with one axis, or an array (rows, columns) of them."""
-    plt.rcParams.update(STYLE)
-    made, axes = plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
-    return made, axes[0, 0] if rows == columns == 1 else axes
+def figure(width: float = 4.8, height: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure of this size in inches with one axis."""
+    made, axes = grid(width, height, 1, 1)
+    return made, axes[0, 0]
+
+
+def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
+    """A figure of this size in inches with axes (rows, columns)."""
+    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
 
 
 def svg(made: Figure) -> str:
@@ -162,7 +169,7 @@ def gains(table: pd.DataFrame, axis: Axes, top: int = 15) -> None:
 
 def _legend(axis: Axes, handles: Sequence | None = None, names: Sequence[str] | None = None) -> None:
     """Above the axis, where no data can be."""
-    if handles is None:
+    if handles is None or names is None:
         handles, names = axis.get_legend_handles_labels()
     axis.figure.legend(handles, names, frameon=False, loc="outside upper center", ncols=min(len(names), 4), columnspacing=1.2)
 
@@ -176,7 +183,7 @@ def _arms(value, low, high) -> np.ndarray | None:
 
 def _fve_limits(axis: Axes) -> tuple[float, float]:
     """From 0, or from below where something is worse than the mean, to 1."""
-    lowest = min((line.get_ydata().min() for line in axis.get_lines() if len(line.get_ydata())), default=0.0)
+    lowest = min((np.min(data) for data in (np.asarray(line.get_ydata()) for line in axis.get_lines()) if data.size), default=0.0)
     return (0.0 if lowest >= 0 else max(math.floor(lowest * 10) / 10, -1.0)), 1.02
 
 

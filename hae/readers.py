@@ -102,17 +102,19 @@ def _of_array(path: Path, array: np.ndarray, names: np.ndarray | None = None) ->
         return pd.DataFrame(array)
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise BadInput(f"{path}: an array of shape {array.shape} and type {array.dtype}; allowed: numbers (rows, columns)")
-    if names is None:
-        names = [f"x{j}" for j in range(array.shape[1])]
-    if np.ndim(names) != 1 or len(names) != array.shape[1]:
-        raise BadInput(f"{path}: {np.size(names)} names for {array.shape[1]} columns; allowed: one name a column")
-    _check_names(path, list(map(str, names)))
-    return pd.DataFrame(array, columns=[str(name).strip() for name in names])
+    columns = [f"x{j}" for j in range(array.shape[1])] if names is None else [str(name).strip() for name in names.ravel()]
+    if len(columns) != array.shape[1]:
+        raise BadInput(f"{path}: {len(columns)} names for {array.shape[1]} columns; allowed: one name a column")
+    _check_names(path, columns)
+    return pd.DataFrame(array, columns=columns)
 
 
 def _read_colvar(path: Path) -> pd.DataFrame:
     """PLUMED's lines of numbers under `#! FIELDS time phi ...`; `#! SET min_phi -pi` and max_phi say that phi is periodic."""
-    names, rows, numbers, settings = [], [], [], {}
+    names: list[str] = []
+    rows: list[list[str]] = []
+    numbers: list[int] = []
+    settings: dict[str, str] = {}
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             words = line.split()
@@ -141,9 +143,9 @@ def _read_colvar(path: Path) -> pd.DataFrame:
                        "allowed: time that grows, so that no frame counts twice")
     periods = {}
     for name in names:
-        ends = [_pi(settings.get(f"{end}_{name}", "")) for end in ("min", "max")]
-        if None not in ends and ends[1] > ends[0]:
-            periods[name] = ends[1] - ends[0]
+        low, high = (_pi(settings.get(f"{end}_{name}", "")) for end in ("min", "max"))
+        if low is not None and high is not None and high > low:
+            periods[name] = high - low
     table.attrs.update(periods=periods, units={name: "rad" for name, period in periods.items() if np.isclose(period, 2 * np.pi)})
     return table
 

@@ -123,7 +123,7 @@ def _features(values: np.ndarray, columns: Sequence[str], periods: dict[str, flo
     """Values (N, D') and their names, with the sine and cosine of each column that has a period."""
     if not any(periods.get(column) for column in columns):
         return values, tuple(columns)
-    made = {}
+    made: dict[str, np.ndarray] = {}
     for column, value in zip(columns, values.T, strict=True):
         if periods.get(column):
             angle = 2 * np.pi * value / periods[column]

@@ -84,10 +84,13 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
 
     if series and group:
         raise click.UsageError("--series: not allowed beside --group")
-    columns, labels = (tuple(name.strip() for name in text.split(",")) if text else () for text in (columns, labels))
     group = "<file>" if series else group
-    for line in write(folder, Choices(data=data + more, columns=columns, labels=labels, group=group, **choices)):
+    for line in write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices)):
         click.echo(line)
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
 
 
 @hae.command()

@@ -190,7 +190,7 @@ def _look_at_molecules(choices: Choices, files: dict[str, Path]) -> tuple[dict, 
         if atoms != "heavy" and features != "torsions":
             said.append(f"atoms: the {carbons} alpha carbons, as there are {heavy} heavy atoms (--atoms heavy takes them all)")
     labels = choices.labels or tuple(name for name in ("phi", "psi") if _few(structure, name))
-    section = {
+    section: dict[str, object] = {
         "features": features, "atoms": atoms, "columns": None, "labels": labels, "group": None, "id": None, "weights": None, "bias": None,
         "periods": {},
     }
@@ -231,14 +231,15 @@ def _few(structure, torsion: str) -> bool:
     try:
         return len(Recipe.for_molecule(getattr(structure, "topology", structure), "distances", atoms="all", pairs=[_two_atoms(structure)],
                                        labels=[torsion]).labels) <= FEW_LABELS
-    except BadInput:
+    except (BadInput, ValueError):  # no such torsion, or one atom alone
         return False
 
 
 def _two_atoms(structure) -> tuple[str, str]:
     from hae.molecules import atom_names
 
-    return tuple(atom_names(getattr(structure, "topology", structure))[:2])
+    first, second = atom_names(getattr(structure, "topology", structure))[:2]
+    return first, second
 
 
 def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:

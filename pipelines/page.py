@@ -78,7 +78,8 @@ def which(evidence: Evidence) -> str:
     low, high = sorted((sign * row.low, sign * row.high)) if not math.isnan(row.low) else (math.nan, math.nan)
     said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
     if math.isnan(low):
-        words = ". There are too few independent frames to say how sure that is: choose by what you need, or add data."
+        words = (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by one "
+                 "and collective where they may act together.")
     elif low > TIE:
         words = (": the factors behind these data act together, and levels that add up can't follow. "
                  "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
@@ -145,10 +146,11 @@ def _about(evidence: Evidence) -> dict:
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",
         "weights": evidence.frames.weights is not None,
+        "intervals": any(report.status != "not enough data" for report in evidence.reports.values()),
     }
 
 
-def _captions(evidence: Evidence) -> dict[str, str]:
+def _captions(evidence: Evidence) -> dict[str, str | bool]:
     unit = unit_of_energy(evidence)
     energy = {
         "kJ/mol": f"at {evidence.temperature or 0:g} K, where kT is {BOLTZMANN * (evidence.temperature or 0):.2f} kJ/mol",
@@ -207,7 +209,7 @@ def _inline(svg: str, name: str, words: str) -> str:
     """An SVG element whose ids are its own in the page, which scales with its column and has a name."""
     svg = re.sub(r'(\bid="|xlink:href="#|\bhref="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * 4 / 3
+    width = float(re.findall(r'width="([\d.]+)pt"', svg)[0]) * 4 / 3
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
     return svg.replace("<svg", f'<svg role="img" aria-label="{words}" style="max-width:{np.ceil(width):.0f}px"', 1)
 

@@ -131,36 +131,44 @@ def _rebuilt(evidence: Evidence, variant: VariantEvidence) -> str:
     """Levels from top to bottom: three molecules along CV1, or the three features with the largest gains."""
     n = len(variant.kinds)
     levels = list(range(1, n + 1)) if n <= SHOWN_LEVELS else [*range(1, SHOWN_LEVELS), n]
-    test = evidence.test
-    if evidence.recipe.kind == "coordinates":
-        bonds = maps.skeleton(np.array(evidence.recipe.reference))
-        order = np.argsort(variant.test_cvs[:, 0], kind="stable")
-        rows = [int(order[int(place * (len(order) - 1))]) for place in PLACES]
-        made, axes = plots.figure(4.8, 1.35 * len(levels) + 0.3, len(levels), len(rows))
-        for axes_row, level in zip(axes, levels, strict=True):
-            for axis, row in zip(axes_row, rows, strict=True):
-                shape = (-1, 3)
-                maps.sticks(test.values[row].reshape(shape), variant.levels[level - 1, row].reshape(shape), bonds, axis, level, n)
-        titles = [f"CV1 {'low' if place < 0.3 else 'high' if place > 0.7 else 'middle'}" for place in PLACES]
-    else:
-        best = np.argsort(-np.sum(variant.importance.feature_gains, axis=0), kind="stable")[: len(PLACES)]
-        made, axes = plots.figure(4.8, 1.5 * len(levels) + 0.4, len(levels), len(best))
-        for axes_row, level in zip(axes.reshape(len(levels), len(best)) if len(levels) * len(best) > 1 else [[axes]], levels, strict=True):
-            for axis, j in zip(axes_row, best, strict=True):
-                true = Variable(test.values[:, j], test.features[j], test.units[j])
-                maps.pair_of_reconstruction(true, variant.levels[level - 1, :, j], axis, test.weights)
-                axis.tick_params(labelsize=8)
-                axis.locator_params(nbins=3)
-                if level != levels[-1]:
-                    axis.set_xticklabels([])
-        titles = [_cut(test.features[j] + (f" ({test.units[j]})" if test.units[j] else "")) for j in best]
-    grid = np.asarray(axes, dtype=object).reshape(len(levels), -1)
-    for axis, title in zip(grid[0], titles, strict=True):
+    molecules = evidence.recipe.kind == "coordinates"
+    columns = len(PLACES) if molecules else min(len(PLACES), len(evidence.test.features))
+    made, axes = plots.grid(4.8, 1.4 * len(levels) + 0.4, len(levels), columns)
+    titles = (_draw_molecules if molecules else _draw_features)(evidence, variant, levels, axes)
+    for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
-    for axis, level in zip(grid[:, 0], levels, strict=True):
-        axis.text(-0.32 if evidence.recipe.kind != "coordinates" else -0.05, 0.5, f"level {level}", transform=axis.transAxes, rotation=90,
-                  ha="right", va="center", fontsize=9)
+    for axis, level in zip(axes[:, 0], levels, strict=True):
+        axis.text(-0.05 if molecules else -0.32, 0.5, f"level {level}", transform=axis.transAxes, rotation=90, ha="right", va="center",
+                  fontsize=9)
     return plots.svg(made)
+
+
+def _draw_molecules(evidence: Evidence, variant: VariantEvidence, levels: list[int], axes: np.ndarray) -> list[str]:
+    """A frame a column; the columns' titles."""
+    bonds = maps.skeleton(np.array(evidence.recipe.reference))
+    order = np.argsort(variant.test_cvs[:, 0], kind="stable")
+    for column, place in zip(axes.T, PLACES, strict=True):
+        row = int(order[int(place * (len(order) - 1))])
+        for axis, level in zip(column, levels, strict=True):
+            true, rebuilt = (values[row].reshape(-1, 3) for values in (evidence.test.values, variant.levels[level - 1]))
+            maps.sticks(true, rebuilt, bonds, axis, level, len(variant.kinds))
+    return ["CV1 low", "CV1 middle", "CV1 high"]
+
+
+def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[int], axes: np.ndarray) -> list[str]:
+    """A feature a column; the columns' titles."""
+    test, titles = evidence.test, []
+    best = np.argsort(-np.sum(variant.importance.feature_gains, axis=0), kind="stable")[: axes.shape[1]]
+    for column, j in zip(axes.T, best, strict=True):
+        true = Variable(test.values[:, j], test.features[j], test.units[j])
+        for axis, level in zip(column, levels, strict=True):
+            maps.pair_of_reconstruction(true, variant.levels[level - 1, :, j], axis, test.weights)
+            axis.tick_params(labelsize=8)
+            axis.locator_params(nbins=3)
+            if level != levels[-1]:
+                axis.set_xticklabels([])
+        titles.append(_cut(true.label))
+    return titles
 
 
 def _cut(text: str, limit: int = 16) -> str:

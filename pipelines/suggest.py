@@ -52,7 +52,7 @@ def memory(frames: Frames) -> Memory:
             series |= {f"{name} (sine)": np.sin(2 * np.pi * label / period), f"{name} (cosine)": np.cos(2 * np.pi * label / period)}
     sampling = Sampling.of(len(values), frames.trajectory[rows], frames.frame[rows])
     independent = dict(zip(series, sampling.n_eff(np.stack(list(series.values()))).tolist(), strict=True))
-    slowest = min(independent, key=independent.get)
+    slowest = min(independent, key=lambda name: independent[name])
     time = len(values) / max(independent[slowest], 1.0)
     return Memory(time, len(frames) / time, slowest)
 

@@ -86,7 +86,9 @@ def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]
 
 def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> tuple[Frames, Recipe, np.ndarray | None]:
     """Frames and recipe of tables, and the id of each row, or None. settings: the section prepare; temperature: for a bias."""
-    parts, ids, columns, periods = [], [], settings.columns, settings.periods
+    parts: list[Frames] = []
+    ids: list[np.ndarray] = []
+    columns, periods = settings.columns, settings.periods
     home: dict[str, Path] = {}
     for name, path in files.items():
         table = load_table(path)
@@ -116,7 +118,7 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
         if settings.id is not None:
             ids.append(table[settings.id].astype(str).to_numpy())
     frames = concatenate(parts)
-    if settings.bias is not None:
+    if settings.bias is not None and frames.weights is not None:
         frames = replace(frames, weights=frames.weights / frames.weights.mean())
     recipe = Recipe.for_table(frames, {name: period for name, period in periods.items() if name in columns})
     return frames, recipe, np.concatenate(ids) if ids else None
