@@ -274,10 +274,11 @@ def test_another_target_is_what_is_reconstructed(X):
         model.score(X)
 
 
-def test_level_weights_move_error_between_levels():
-    x = torus(1500)
-    fve = {w: HierarchicalAutoencoder(**{**GOOD, "max_epochs": 15}, level_weights=w).fit(x).train_fve_ for w in ((1, 100), (100, 1))}
-    assert fve[100, 1][0] > fve[1, 100][0] and fve[1, 100][1] > fve[100, 1][1]
+def test_level_weights_are_what_is_trained_on_and_chosen_by(X):
+    equal, weighted = quick(n_seeds=1).fit(X), quick(n_seeds=1, level_weights=[1, 9]).fit(X)
+    assert np.abs(equal.transform(X) - weighted.transform(X)).max() > 1e-3
+    for model, weights in ((equal, [1, 1]), (weighted, [1, 9])):
+        assert model.validation_loss_ == pytest.approx(np.average(1 - model.validation_fve_, weights=weights))
 
 
 @pytest.mark.parametrize("shape", ["vector", "matrix"])
