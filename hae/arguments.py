@@ -117,11 +117,11 @@ def metric_root(feature_weights, n_features: int) -> np.ndarray | None:
 def augmentation(augment, standard: Standard):
     """The user's function of raw inputs, around the standardised batches of training: (M, B, D) -> (M, B, D)."""
 
-    def changed(batch: Rows, generator: torch.Generator) -> Rows:
+    def changed(batch: Rows, generators: list[torch.Generator]) -> Rows:
         mean, scale = (torch.as_tensor(value).to(batch.inputs) for value in (standard.input_mean, standard.input_scale))
-        raw = batch.inputs.flatten(0, 1) * scale + mean
-        inputs = (augment(raw, generator) - mean) / scale
-        return dataclasses.replace(batch, inputs=inputs.view_as(batch.inputs))
+        raw = batch.inputs * scale + mean
+        new = torch.stack([augment(rows, generator) for rows, generator in zip(raw, generators, strict=True)])
+        return dataclasses.replace(batch, inputs=(new - mean) / scale)
 
     return changed
 

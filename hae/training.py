@@ -59,7 +59,7 @@ def train(
     settings: Settings,
     seeds: Sequence[int],
     *,
-    augment: Callable[[Rows, torch.Generator], Rows] | None = None,
+    augment: Callable[[Rows, list[torch.Generator]], Rows] | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
     on_epoch: Callable[[list[dict]], None] | None = None,
@@ -69,7 +69,7 @@ def train(
     Args:
         network: ``network.standardised_levels(x)`` takes (M, B, D) and gives (M, n, B, D'); its parameters have the axis M in front.
         seeds: one a member: the order of its batches depends on nothing else, so a member trains in a stack as it would alone.
-        augment: changes a batch before every step, given a generator that depends on seeds and step alone.
+        augment: changes a batch before every step, given a generator for each member that depends on its seed and the step alone.
         checkpoint: a file; training resumes from it where it exists and removes it at the end.
         progress: title of a progress bar, None for none. on_epoch: called with the rows of every new epoch.
 
@@ -181,7 +181,7 @@ class _Run:
     def train_epoch(self) -> list[dict]:
         start = time.perf_counter()
         device = self.data.inputs.device
-        noise = None if self.augment is None else epoch_generator(self.seeds[0], -1 - self.epoch)
+        noise = [epoch_generator(seed, -1 - self.epoch) for seed in self.seeds]
         total: Tensor | float = 0.0
         self.network.train()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

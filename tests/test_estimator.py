@@ -1,5 +1,6 @@
 """The estimator: scikit-learn's own checks, what each parameter does, and one line for what can't be used."""
 
+import doctest
 import json
 import pickle
 import warnings
@@ -18,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import hae.estimator
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.frames import split_rows
@@ -342,6 +344,22 @@ def test_an_augmentation_teaches_cvs_what_does_not_matter():
         return np.abs(model.transform(x[~one_sided])[:, 0] - model.transform(aligned[~one_sided])[:, 0]).mean()
 
     assert moved(turned) < 0.5 * moved(None)
+
+
+def test_each_member_has_augmentations_of_its_own_that_repeat(X):
+    def noisy(x, generator):
+        return x + torch.randn(x.shape, generator=generator)
+
+    one, again, three = (quick(n_seeds=n, augment=noisy).fit(X) for n in (1, 1, 3))
+    np.testing.assert_array_equal(one.transform(X), again.transform(X))
+    alone = one.reconstruct(X, 1)
+    nearest = min(np.abs(member(torch.from_numpy(X).float())[1].numpy()[0] - alone).max() for member in three.members_)
+    assert nearest < 1e-3  # however many there are
+
+
+def test_the_example_of_the_docstring_runs():
+    found = doctest.testmod(hae.estimator)
+    assert found.attempted > 4 and found.failed == 0
 
 
 def test_kinds_of_cvs_may_be_mixed():

@@ -180,8 +180,8 @@ def test_augmentation_changes_inputs_alone_and_repeats():
     for _ in range(2):
         network, drawn = Recorder(1, 1), []
 
-        def shift(batch, generator, drawn=drawn):
-            drawn.append(float(torch.rand((), generator=generator)))
+        def shift(batch, generators, drawn=drawn):
+            drawn.append(float(torch.rand((), generator=generators[0])))
             return Rows(batch.inputs + 1000, batch.targets, batch.weights, batch.observed)
 
         history = train(network, rows, None, Objective(), Settings(batch_size=32, max_epochs=2, learning_rate=1e-12), (3,), augment=shift)
