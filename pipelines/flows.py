@@ -32,12 +32,16 @@ CHATTER = ("Generating lock file", "Updating lock file", "To track the changes",
 ANNOUNCED = ("Running stage ", "> ")
 
 
-@task(cache_policy=NO_CACHE, task_run_name="{name}", retries=1, retry_delay_seconds=5,
-      retry_condition_fn=lambda task, run, state: state.name == "Killed")
+# A second try only where something killed the first one.
+OPTIONS = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_seconds": 5,
+           "retry_condition_fn": lambda task, run, state: state.name == "Killed"}
+
+
+@task(task_run_name="{name}", **OPTIONS)
 def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> State:
     """Run one stage, or fetch its result from DVC's cache. Its output is this task's log.
 
-    Ends as Failed with the stage's own last line, and is tried once more only when something killed the stage.
+    Ends as Failed with the stage's own last line, or as Killed.
     """
     log, said = get_run_logger(), []
 
@@ -63,7 +67,7 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     return Failed(message=f"{name}: {own[-1] if own else f'DVC ended with {code}'}")
 
 
-@task(cache_policy=NO_CACHE, task_run_name="record")
+@task(task_run_name="record", **OPTIONS)
 def record(project: Path, retraining_name: str) -> "State | recording.Records":
     """Copy what the stages wrote to MLflow: runs and versions."""
     try:
@@ -72,7 +76,7 @@ def record(project: Path, retraining_name: str) -> "State | recording.Records":
         return Failed(message=f"record: {error}")
 
 
-@task(cache_policy=NO_CACHE, task_run_name="promote")
+@task(task_run_name="promote", **OPTIONS)
 def promote(project: Path, decide: bool) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
     facts = retraining.facts(project, versioning.read_graph(project))

@@ -46,7 +46,8 @@ def place(project: Path) -> str:
 def has_gpu() -> bool:
     """Whether stages work on a GPU here, told without torch: HAE_DEVICE, else whether NVIDIA's driver is loaded."""
     device = os.environ.get("HAE_DEVICE", "auto")
-    return device.startswith("cuda") or (device == "auto" and Path("/proc/driver/nvidia").exists())
+    driver = any(Path(path).exists() for path in ("/proc/driver/nvidia", "/dev/nvidiactl"))
+    return device.startswith("cuda") or (device == "auto" and driver)
 
 
 def prepare_environment(project: Path | None = None) -> None:
