@@ -73,9 +73,9 @@ def _different_targets(champion: dict, candidate: dict) -> str:
         return f"another target: {len(changed)} features differ, such as {changed[0][0]}"
     if candidate["kind"] != "columns":
         for part in ("atoms", "pairs", "torsions"):
-            if candidate[part] != champion[part]:
+            if candidate.get(part) != champion.get(part):
                 return f"another target: other {part}"
-        if not np.allclose(candidate["reference"], champion["reference"], atol=1e-5):
+        if not np.allclose(candidate.get("reference", ()), champion.get("reference", ()), atol=1e-5):
             return "another target: aligned to another reference"
     return ""
 

@@ -63,11 +63,10 @@ def promote(project: Path, facts: Mapping[str, StageFacts]) -> Outcome:
             return known
         champion = _champion(store, project, today)
         decision = gates.decide(_candidate(store, project, today), champion, today.margins)
-        registry.decided(store, today.row.version, today.decision, decision.reason)
+        registry.nominate(store, today.row.version)
         if decision.promote:
             registry.crown(store, today.row.version)
-        else:
-            registry.nominate(store, today.row.version)
+        registry.decided(store, today.row.version, today.decision, decision.reason)  # last: a call that died before decides again
         return _outcome(store, today, "promoted" if decision.promote else "held", decision.reason)
 
 

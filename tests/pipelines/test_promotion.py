@@ -56,11 +56,26 @@ def test_the_better_variant_on_validation_is_the_candidate_and_the_first_champio
         row.reason for name, row in again.versions.items() if name != better)
 
 
-def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(trained):
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Takes every model as it is: the check in a fresh process has tests of its own, and takes seconds each time."""
+    monkeypatch.setattr(packaging, "check", lambda uri, tracking_uri: "")
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(trained, unchecked, monkeypatch):
     good = trained.params()["train"]["collective"]["max_epochs"]
     key = trained.facts("collective")["train@collective"].key
-    weak = retrain(trained, max_epochs=16)
-    assert weak.action == "promoted" and aliases(trained) == {"champion": "1"}
+    weak = learn(trained, max_epochs=16)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "crown", interrupted)  # the call dies between decision and crown
+        promote(trained.folder, weak)
+    assert not settled(trained.folder, weak)
+    assert promote(trained.folder, weak).action == "promoted" and aliases(trained) == {"champion": "1"}
+    assert settled(trained.folder, weak) and promote(trained.folder, weak).action == "nothing new"
 
     facts = learn(trained, max_epochs=good)  # the way up; at first its evidence can't be read
     frames = trained.folder / contents.FRAMES
@@ -153,7 +168,7 @@ def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained)
     np.testing.assert_allclose([beside.fve, beside.candidate_fve], expected, atol=1e-12)
 
 
-def test_another_target_is_held_for_a_person(trained):
+def test_another_target_is_held_for_a_person(trained, unchecked):
     learn(trained)
     registry.crown(opened(trained.folder), "1")
     trained.change("prepare", columns=["a", "b", "c"])
@@ -199,7 +214,7 @@ def test_the_registered_model_says_what_it_takes_gives_and_needs(recorded):
 
 
 @pytest.mark.acceptance
-def test_twenty_retrainings_with_other_seeds_move_the_champion_at_most_once(trained):
+def test_twenty_retrainings_with_other_seeds_move_the_champion_at_most_once(trained, unchecked):
     champions = [retrain(trained, random_state=seed).champion for seed in range(20)]
     assert sum(a != b for a, b in pairwise(champions)) <= 1
 
