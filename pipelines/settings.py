@@ -1,6 +1,7 @@
 """Where things are, and the environment of the tools, set before any of them is imported."""
 
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -40,7 +41,7 @@ def artifact_root(project: Path | None = None) -> str:
 
 def place(project: Path) -> str:
     """A name for this checkout on this machine, in characters that Prefect takes."""
-    return " ".join([socket.gethostname(), *project.parts[1:]])
+    return re.sub(r"[^\w .-]", "_", " ".join([socket.gethostname(), *project.parts[1:]]))
 
 
 def has_gpu() -> bool:

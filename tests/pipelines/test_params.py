@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, old, new, place, allowed
 def test_shares_sum_to_one(tmp_path):
     text = re.sub(r"(shares:.*\n\s*- )[\d.]+", r"\g<1>0.9", TEXT)
     (tmp_path / "params.yaml").write_text(text)
-    with pytest.raises(BadInput, match="prepare.split.shares: .* sum to .*; allowed: a sum of 1"):
+    with pytest.raises(BadInput, match=r"prepare.split.shares: .* sum to .*; allowed: a sum of 1"):
         params.load(tmp_path / "params.yaml")
 
 

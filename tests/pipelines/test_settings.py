@@ -23,7 +23,7 @@ def test_the_project_is_the_nearest_folder_upwards(folder):
 
 
 def test_no_project_is_said_in_a_line(tmp_path):
-    with pytest.raises(BadInput, match="allowed: a folder with params.yaml and dvc.yaml"):
+    with pytest.raises(BadInput, match=r"allowed: a folder with params\.yaml and dvc\.yaml"):
         settings.project(tmp_path)
 
 
