@@ -76,9 +76,9 @@ class Mlcolvar:
     Raises RuntimeError where its environment can't be made.
     """
 
-    def __init__(self, x: torch.Tensor, hidden, n: int, batch: int, file: Path):
+    def __init__(self, x: torch.Tensor, hidden, n: int, batch: int, file: Path, held_out: torch.Tensor | None = None):
         python = os.environ.get("HAE_MLCOLVAR_PYTHON") or self.install()
-        torch.save(x.cpu().clone(), file)
+        torch.save([x.cpu().clone(), held_out], file)
         command = [python, str(WORKER), str(file), ",".join(map(str, (x.shape[1], *hidden, n))), str(batch)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         ready = self.process.stdout.readline().split()
@@ -98,12 +98,12 @@ class Mlcolvar:
             (ENVIRONMENT / "complete").touch()
         return str(python)
 
-    def epoch(self) -> tuple[float, float]:
-        """Trains an epoch: CPU seconds and wall seconds."""
+    def epoch(self) -> tuple[float, float, float]:
+        """Trains an epoch: CPU seconds, wall seconds, and FVE of the held-out rows after it (NaN where there are none)."""
         self.process.stdin.write("epoch\n")
         self.process.stdin.flush()
-        cpu, wall = self.process.stdout.readline().split()
-        return float(cpu), float(wall)
+        cpu, wall, fve = map(float, self.process.stdout.readline().split())
+        return cpu, wall, fve
 
     def close(self) -> None:
         self.process.stdin.close()
