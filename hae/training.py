@@ -298,11 +298,15 @@ class _Run:
         }
 
     def restore(self, state: dict) -> None:
-        self.network.load_state_dict(state["network"])
-        rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.optimiser.load_state_dict(state["optimiser"])
-        for group, rate in zip(self.optimiser.param_groups, rates):
-            group["lr"] = rate  # on a GPU the tensor that the steps there write to
+        options = [{name: value for name, value in group.items() if name != "params"} for group in self.optimiser.param_groups]
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (KeyError, RuntimeError, ValueError):  # written by another version: only a saving of time
+            self.network.load_state_dict(self.start)
+            return
+        for group, own in zip(self.optimiser.param_groups, options):
+            group.update(own)  # those of the device here; on a GPU also the tensor of the rate that the steps there write to
         self.best = [best.to(tensor.device) for best, tensor in zip(state["best"], self.kept)]
         for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
             setattr(self, name, state[name])

@@ -143,6 +143,18 @@ def test_a_checkpoint_of_other_data_or_other_functions_is_not_used(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1  # it waits for its own training
 
 
+def test_a_checkpoint_of_another_version_costs_time_alone(tmp_path):
+    X = curve(400)
+    with pytest.raises(Killed):
+        HierarchicalAutoencoder(**SETTINGS).fit(X, checkpoints=tmp_path, on_epoch=killed_in(9))
+    (checkpoint,) = tmp_path.iterdir()
+    state = load_checkpoint(checkpoint)
+    for change in ("optimiser", "network"):
+        other = {**state, change: dict(list(state[change].items())[1:])}
+        save_checkpoint(checkpoint, other)
+        assert same(HierarchicalAutoencoder(**SETTINGS).fit(X, checkpoints=tmp_path), HierarchicalAutoencoder(**SETTINGS).fit(X))
+
+
 def test_a_damaged_checkpoint_costs_time_alone(tmp_path):
     X = curve(400)
     with pytest.raises(Killed):
