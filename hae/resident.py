@@ -74,7 +74,9 @@ class ResidentStep:
         """Warm up on a side stream, put back all that this changed, and capture one step."""
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         before = [p.detach().clone() for p in parameters]
-        state = {p: {name: value.clone() for name, value in self.optimiser.state[p].items()} for p in parameters if p in self.optimiser.state}
+        state = {
+            p: {name: value.clone() for name, value in self.optimiser.state[p].items()} for p in parameters if p in self.optimiser.state
+        }
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
