@@ -32,7 +32,7 @@ def best_levels(variant, cvs, target) -> np.ndarray:
     torch.manual_seed(0)
     network = HierarchicalNetwork(nn.Identity(), DECODERS, variant, ["linear"] * cvs.shape[1])
     network.decoder.outputs.reset(torch.Generator().manual_seed(1))
-    return minimise(network.double(), cvs, target, rounds=4).numpy()
+    return minimise(network.double(), cvs, target, rounds=2).numpy()
 
 
 def errors(levels, y) -> np.ndarray:
@@ -71,8 +71,8 @@ def test_f10_at_a_stationary_point_residuals_have_no_mean_and_collective_ones_ar
         return np.abs((s - levels).mean(1)).max(), np.abs((levels * (s - levels)).mean((1, 2))).max()
 
     before = residuals(network.standardised_levels(torch.from_numpy(s)).detach().numpy())
-    after = residuals(minimise(network, s, rounds=15).numpy())
-    assert before[0] > 0.1 and after[0] < 1e-5
+    after = residuals(minimise(network, s, rounds=5).numpy())
+    assert before[0] > 0.1 and after[0] < 1e-4
     assert before[1] > 0.01
     if variant == "collective":
-        assert after[1] < 1e-5
+        assert after[1] < 1e-4
