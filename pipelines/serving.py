@@ -37,8 +37,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_free(port)}/api"  # Prefect reads it once, at its first import
     schedule = _schedule(cron)
     os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
-    with _named(named) if named else _server(project, port):
-        from prefect.exceptions import TerminationSignal
+    with suppress(KeyboardInterrupt), _named(named) if named else _server(project, port):
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
@@ -60,9 +59,8 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         say(f"Page: {page}/deployments/deployment/{identifier}")
         if watch:
             threading.Thread(target=_watch, args=(project, identifier, watch), name="watch", daemon=True).start()
-        with suppress(KeyboardInterrupt, TerminationSignal):
-            asyncio.run(runner.start())
-        say("Ended; the schedule stays and goes on with the next hae serve.")
+        asyncio.run(runner.start())
+    say("Ended; the schedule stays and goes on with the next hae serve.")
 
 
 def _schedule(cron: str):
