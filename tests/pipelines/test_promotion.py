@@ -132,9 +132,9 @@ def test_signs_follow_the_champion(trained):
     learn(trained)
     store, values = opened(trained.folder), trained.frames().values
     registry.crown(store, "1")
-    for seed in (1, 2, 3):
+    for seed in (1, 2):
         learn(trained, random_state=seed)
-    first, *others = (packaging.load(store, str(number)) for number in range(1, 5))
+    first, *others = (packaging.load(store, str(number)) for number in range(1, 4))
     words = []
     for other in others:
         cvs = other.program(values)[0]
@@ -214,6 +214,7 @@ def test_the_registered_model_says_what_it_takes_gives_and_needs(recorded):
 
 
 @pytest.mark.acceptance
+@pytest.mark.timeout(3600)
 def test_twenty_retrainings_with_other_seeds_move_the_champion_at_most_once(trained, unchecked):
     champions = [retrain(trained, random_state=seed).champion for seed in range(20)]
     assert sum(a != b for a, b in pairwise(champions)) <= 1
