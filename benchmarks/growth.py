@@ -63,13 +63,16 @@ def draw(found: dict[tuple[str, str], np.ndarray]) -> None:
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(SWEEPS), figsize=(9, 2.6), sharey=True, layout="constrained")
+    figure, axes = plt.subplots(1, len(SWEEPS), figsize=(9.5, 2.8), sharey=True, layout="constrained")
     for (variant, name), seconds in found.items():
         axis = axes[list(SWEEPS).index(name)]
         axis.loglog(SWEEPS[name], seconds / seconds[0], "o-", label=variant)
         axis.loglog(SWEEPS[name], np.array(SWEEPS[name]) / SWEEPS[name][0], color="silver", lw=0.8)
         axis.set_xlabel(name)
-    axes[0].set_ylabel("cost of an epoch, smallest = 1")
+        axis.set_xticks(SWEEPS[name], [f"{size:,}" for size in SWEEPS[name]], fontsize="small")
+        axis.set_yticks((1, 2, 4, 8), (1, 2, 4, 8))
+        axis.minorticks_off()
+    axes[0].set_ylabel("cost, smallest = 1")
     axes[0].legend()
     figure.savefig(DOCS.with_name("benchmarks-growth.svg"))
 

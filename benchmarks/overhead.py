@@ -48,7 +48,9 @@ def parts(spans: dict[str, tuple[float, float]], total: float) -> list[tuple[str
         return [("whole (nothing stale: Prefect is not started)", total)]
     busy, reached = 0.0, min(first for first, _ in spans.values())
     begin = reached
-    for first, last in sorted(spans.values()):
+    for name, (first, last) in sorted(spans.items(), key=lambda item: item[1][1]):
+        if first == last:  # a task that says nothing but that it has ended: since the one before it
+            spans[name] = first, last = reached, last
         busy += max(0.0, last - max(first, reached))
         reached = max(reached, last)
     rows = [("before the first stage says something (imports, Prefect, look at the graph)", begin)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.sections import arguments, publish, table
 
-ROUNDS = 5
+ROUNDS = 3
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "mlflow", "prefect", "dvc")
 

@@ -146,7 +146,7 @@ def draw(turns: dict[str, np.ndarray]) -> None:
         axis.plot([low, high], [i, i], color="black")
     axis.set_yticks(range(len(names)), list(reversed(names)))
     axis.axvline(1, color="black", lw=0.5)
-    axis.set_xlabel(f"cost of an epoch, {to} = 1")
+    axis.set_xlabel("cost of an epoch against that of " + to.split(" ")[0].rstrip(","))
     figure.savefig(DOCS.with_name("benchmarks-training.svg"))
 
 

@@ -286,7 +286,7 @@ def fit_stored(
         for member in model.members_[1:]:
             match(member, sample, encode(model.network_, sample), kinds)
         model.history_, model.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
-        model.n_features_in_, model.feature_names_in_ = len(features), np.asarray(features, dtype=object)
+        model.n_features_in_ = len(features)
         model.metric_root_ = model._training_rows = model._held_out_rows = model._importance = None
         model.train_fve_ = explained(model.network_, train)
         model.validation_fve_ = explained(model.network_, validation) if validation else model.train_fve_

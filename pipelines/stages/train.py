@@ -27,7 +27,7 @@ def train(variant: str) -> None:
     keep = {"checkpoints": settings.home() / "checkpoints", "on_epoch": write_history(Path("results", variant, "history.csv"))}
     size, limit = rows_bytes(path), memory_limit()
     if size > limit:
-        print(f"train: rows of {size / 1e6:,.0f} MB stay in a file, {limit / 1e6:,.0f} MB of memory for them (HAE_MEMORY_LIMIT)")
+        print(f"train: rows of {size / 1e6:,.1f} MB stay in a file, {limit / 1e6:,.1f} MB of memory for them (HAE_MEMORY_LIMIT)")
         fit_stored(model, path, settings.home() / "rows" / variant, **keep)
     else:
         _fit(model, path, section, variant, keep)

@@ -1,0 +1,26 @@
+"""The stage train: rows that may not be in memory stay in a file, and the stage says so."""
+
+import json
+
+import pytest
+
+from hae import HierarchicalAutoencoder
+from pipelines.stages.train import train
+
+
+def metrics(folder) -> dict:
+    return json.loads((folder / "results/collective/training.json").read_text())
+
+
+def test_a_small_limit_leaves_rows_in_a_file_and_the_figures_as_they_are(trained, monkeypatch, capsys):
+    before = metrics(trained.folder)
+    monkeypatch.setenv("HAE_MEMORY_LIMIT", "10K")
+    train("collective")
+    assert "train: rows of 0.0 MB stay in a file, 0.0 MB of memory for them (HAE_MEMORY_LIMIT)" in capsys.readouterr().out
+    after = metrics(trained.folder)
+    assert after.keys() == before.keys()
+    assert after["validation_fve_2"] == pytest.approx(before["validation_fve_2"], abs=0.02)  # another order of batches
+    model = HierarchicalAutoencoder.load(trained.folder / "models/collective")
+    table = trained.frames()
+    assert model.transform(table.values[:5].astype("float32")).shape == (5, 2)
+    assert not list((trained.folder / ".hae/rows/collective").iterdir())
