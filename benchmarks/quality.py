@@ -60,6 +60,7 @@ class Curve:
     seconds: list[float] = field(default_factory=list)
     fve: list[float] = field(default_factory=list)
     kept: float = float("nan")
+    epochs: int | None = None  # where not every epoch was looked at
 
     def until(self, fve: float) -> float:
         """Seconds until it is never lower again; inf where that is not reached."""
@@ -70,7 +71,7 @@ class Curve:
 def ours(sides: Sides, section, variant: str, epochs: int) -> Curve:
     network = HierarchicalNetwork.mlp(sides.train.inputs.shape[1], ["linear"] * section.n_cvs, variant, section.hidden, members=1)
     network.reset(0, 0)
-    curve, paused = Curve(), 0.0
+    curve, paused = Curve(epochs=epochs), 0.0
     start = time.process_time()
 
     def look(rows):
@@ -139,7 +140,7 @@ def section_of(curves: dict[str, Curve], long: dict[str, Curve], n: int) -> str:
     rows = []
     for name, curve in curves.items():
         kept = curve.kept if np.isfinite(curve.kept) else curve.fve[-1]
-        row = [name, len(curve.fve), f"{curve.seconds[-1]:.1f}", f"{kept:.4f}"]
+        row = [name, curve.epochs or len(curve.fve), f"{curve.seconds[-1]:.1f}", f"{kept:.4f}"]
         if long:
             aim = long[name].kept if name in long else float("nan")
             within = min(curve.until(aim - NEAR), long[name].until(aim - NEAR)) if name in long else float("nan")
