@@ -48,7 +48,7 @@ def flat_params(sections: Mapping) -> list:
     """Params of a section train.VARIANT or baseline under their own names, others with their section's in front."""
     from mlflow.entities import Param
 
-    flat = {}
+    flat: dict[str, object] = {}
     for section, values in sections.items():
         prefix = "" if section.startswith(("train.", "baseline")) else f"{section}."
         flat |= {f"{prefix}{name}": value for name, value in values.items()} if isinstance(values, Mapping) else {section: values}

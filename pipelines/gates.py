@@ -109,6 +109,7 @@ def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]
                f"(allowed: {margins.worse:g} below)")
     changes = variant != champion.variant and margins.variant is not None
     wanted = margins.variant if changes else margins.better
+    assert wanted is not None  # `changes` only where there is such a margin
     lows = _or_nan(champion.low, champion.fve)
     if not below and not any(_above(difference, wanted, low) for difference, low in zip(differences, lows, strict=True)):
         yield (f"no level is {'surely ' if max(differences, default=0.0) >= wanted else ''}above {who} by {wanted:g}"

@@ -90,8 +90,8 @@ def packages() -> dict[str, str]:
 
 def receipt(facts: StageFacts, code: Code, *, training: Mapping, now: datetime | None = None, **more) -> dict:
     """What made a model, for receipt.json. training: what results/<variant>/training.json says (device)."""
-    section = next(iter(facts.params.values()), {}) if facts.params else {}
-    section = section if isinstance(section, Mapping) else {}
+    first = next(iter(facts.params.values()), None) if facts.params else None
+    section: Mapping = first if isinstance(first, Mapping) else {}
     return {
         "key": facts.key,
         "command": facts.command,

@@ -99,7 +99,9 @@ class Learning(Section):
 class Variant(Learning):
     """A section under train; its name is the variant's."""
 
-    n_cvs: Count | Literal["auto"] = Field(description="an integer of 1 or more, or auto (the surely alive ones of max_cvs)")
+    n_cvs: Count | Literal["auto"] = Field(  # type: ignore[assignment]  # wider than elsewhere on purpose
+        description="an integer of 1 or more, or auto (the surely alive ones of max_cvs)"
+    )
     max_cvs: Count = 6
     level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
 
@@ -220,7 +222,8 @@ def _line(error: ValidationError) -> str:
 
 def _find(location: tuple) -> tuple[str, list[str], str]:
     """Place as people write it, keys allowed there, and the description of the last field on the way."""
-    place, model, siblings = "", Params, list(Params.model_fields)
+    model: type[Section] | None = Params
+    place, siblings = "", list(Params.model_fields)
     allowed = f"the sections {', '.join(siblings)}"
     for part in location:
         if model is not None and part in model.model_fields:

@@ -57,13 +57,14 @@ def status(project: Path) -> RegistryStatus:
         all_rows = rows(store)
         by_alias = {alias: row for row in all_rows for alias in row.aliases}
         note = "" if all_rows else "no version yet; what an earlier database knew (versions, rejections) is not known here"
-        named = (by_alias.get(alias) for alias in (CHAMPION, CANDIDATE, PREVIOUS))
-        return RegistryStatus(store.name, store.uri, *named, tuple(all_rows), tuple(history(store)), note)
+        crowned, nominee, former = by_alias.get(CHAMPION), by_alias.get(CANDIDATE), by_alias.get(PREVIOUS)
+        return RegistryStatus(store.name, store.uri, crowned, nominee, former, tuple(all_rows), tuple(history(store)), note)
 
 
 def versions(store: Store) -> list:
     """All versions, newest first."""
-    found, token = [], None
+    found: list = []
+    token = None
     while True:
         page = store.client.search_model_versions(f"name = '{store.name}'", max_results=1000, page_token=token)
         found += page
@@ -134,7 +135,9 @@ def crown(store: Store, version: str) -> None:
         client.set_registered_model_alias(store.name, CHAMPION, version)
     if aliases.get(CANDIDATE) == version:
         client.delete_registered_model_alias(store.name, CANDIDATE)
-    if find(store, version).rejected:
+    row = find(store, version)
+    assert row is not None  # the registry gives aliases only to versions that exist
+    if row.rejected:
         client.delete_model_version_tag(store.name, version, REJECTED)
 
 

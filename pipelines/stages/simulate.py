@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
         context.Process(target=_walk, args=(i, settings, frames, partial, done, os.getpid()), name=f"walker-{i}")
         for i in range(settings.walkers)
     ]
-    running = []
+    running: list[BaseProcess] = []
     bar = tqdm(
         total=settings.walkers * settings.nanoseconds,
         desc=f"simulate: {settings.walkers} walkers at {settings.temperature:g} K",
@@ -106,10 +107,11 @@ def run_walkers(settings, folder: Path, threads: int) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _reason(partial: Path, process: multiprocessing.Process) -> str:
+def _reason(partial: Path, process: BaseProcess) -> str:
     words = partial / f"{process.name}.error"
     if words.exists():
         return words.read_text().split("\n")[0].split(". ")[0]
+    assert process.exitcode is not None  # it has ended
     return f"killed by signal {-process.exitcode}" if process.exitcode < 0 else f"exit code {process.exitcode}"
 
 

@@ -81,7 +81,8 @@ def nan(xyz):
 
 
 COLVAR = "#! FIELDS time a b"
-LESS_ATOMS = "\n".join(line for line in PDB.read_text().splitlines() if line[:4] in ("ATOM", "HETA") and line[6:11].strip() != "22") + "\nEND\n"
+ATOMS = [line for line in PDB.read_text().splitlines() if line[:4] in ("ATOM", "HETA")]
+LESS_ATOMS = "\n".join(line for line in ATOMS if line[6:11].strip() != "22") + "\nEND\n"
 VALUES = np.random.default_rng(0).normal(size=(ROWS, 3))
 
 MALFORMED = {
