@@ -24,6 +24,10 @@ class Bottleneck(nn.Module):
     T is lower block-triangular, so no CV is given a part of a later one.
     """
 
+    T: Tensor
+    T_inverse: Tensor
+    t: Tensor
+
     def __init__(self, kinds: Sequence[str]):
         super().__init__()
         kinds = tuple(kinds)

@@ -1,5 +1,7 @@
 """The gradient of the loss of the default networks, written out: no graph, buffers made once, features first."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,7 @@ class Gradients:
                 p.grad = gradient.view_as(p)
         self.network, self.objective = network, objective
         self.gradient = self.flat.grad
+        assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)  # see `support`
         self.encoder = _Perceptrons(network.encoder, members, batch_size)
         self.decoders = _Perceptrons(network.decoder.outputs, members, batch_size)
         self.linear = all(kind == "linear" for kind in network.bottleneck.kinds)
@@ -57,7 +60,7 @@ class Gradients:
         outputs = self.decoders.forward(coordinates)
         plain = batch.weights is None and batch.observed is None and self.objective.root is None
         errors, slope = self._plain_slope(outputs, batch) if plain else self._slope(outputs, batch)
-        slope = self.decoders.backward(slope, with_input=True)
+        slope = cast(Tensor, self.decoders.backward(slope, with_input=True))
         if not self.linear:
             (slope,) = torch.autograd.grad(self.curved, self.pre, slope)
         self.encoder.backward(slope)
@@ -105,9 +108,9 @@ class _Perceptrons:
         self.mlp, self.activation = mlp, mlp.activation
         self.levels = 1 if mlp.mask is None else len(mlp.mask)
         self.weights = [layer.weight.detach().view(members * self.levels, *layer.weight.shape[-2:]) for layer in mlp.layers]
-        self.gradients = [layer.weight.grad.view_as(weight) for layer, weight in zip(mlp.layers, self.weights)]
+        self.gradients = [cast(Tensor, layer.weight.grad).view_as(weight) for layer, weight in zip(mlp.layers, self.weights)]
         self.biases = [layer.bias.detach().view(len(w), -1, 1) for layer, w in zip(mlp.layers, self.weights)]
-        self.bias_gradients = [layer.bias.grad.view_as(bias) for layer, bias in zip(mlp.layers, self.biases)]
+        self.bias_gradients = [cast(Tensor, layer.bias.grad).view_as(bias) for layer, bias in zip(mlp.layers, self.biases)]
         self.n_outputs = self.weights[-1].shape[-1]
         n_inputs, width = self.weights[0].shape[1:]
         like = self.weights[0]

@@ -64,6 +64,9 @@ class MaskedMLP(nn.Module):
     perceptron that sees all, and no axis L. Linear output. Training takes a faster way to the same numbers, see `hae.gradients`.
     """
 
+    layers: Sequence[StackedLinear]
+    mask: Tensor | None
+
     def __init__(
         self,
         n_inputs: int,
@@ -77,7 +80,8 @@ class MaskedMLP(nn.Module):
         self.members, self.activation = members, activation
         stack = members if adjacency is None else (*members, len(adjacency))
         widths = [n_inputs, *hidden, n_outputs]
-        self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in pairwise(widths))
+        # For a type checker a ModuleList forgets what it holds.
+        self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in pairwise(widths))  # type: ignore[assignment]
         dtype = self.layers[0].weight.dtype
         self.register_buffer("mask", None if adjacency is None else adjacency.to(dtype).unsqueeze(-1), persistent=False)
 
@@ -89,8 +93,7 @@ class MaskedMLP(nn.Module):
 
     def reset(self, generator: torch.Generator, member: tuple[int, ...] = ()) -> None:
         for i, layer in enumerate(self.layers):
-            seen = self.mask is not None and i == 0
-            layer.reset(generator, member, self.mask.sum((-2, -1)) if seen else layer.weight.shape[-2])
+            layer.reset(generator, member, layer.weight.shape[-2] if self.mask is None or i > 0 else self.mask.sum((-2, -1)))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +13,9 @@ from hae.network import HierarchicalNetwork
 from hae.objective import Objective
 from hae.rows import Rows
 from hae.training import History, Settings, train
+
+if TYPE_CHECKING:
+    from hae.streaming import StoredRows
 
 __all__ = ["Members", "train_members"]
 
@@ -39,8 +43,8 @@ class _Single(nn.Module):
 
 def train_members(
     build: Callable[[int | None], HierarchicalNetwork],
-    data: Rows,
-    validation: Rows | None,
+    data: "Rows | StoredRows",
+    validation: "Rows | StoredRows | None",
     objective: Objective,
     settings: Settings,
     seeds: Sequence[int],

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from itertools import accumulate
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +93,12 @@ class HierarchicalNetwork(nn.Module):
     members has their axis in front of each shape. Inputs are standardised and levels restored by buffers that `scale_by` sets.
     """
 
+    spec: dict[str, Any] | None
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -142,6 +149,7 @@ class HierarchicalNetwork(nn.Module):
 
     def member(self, i: int) -> "HierarchicalNetwork":
         """Network i of a stack, by itself."""
+        assert self.spec is not None
         single = HierarchicalNetwork.mlp(**self.spec).to(self.input_mean)
         stacked = {name for name, _ in self.named_parameters()}
         state = {name: value[i] if name in stacked else value for name, value in self.state_dict().items()}
@@ -151,6 +159,7 @@ class HierarchicalNetwork(nn.Module):
 
     def first(self, n: int) -> "HierarchicalNetwork":
         """The default network of the first n CVs of this one: its levels are the first n of these, unchanged."""
+        assert self.spec is not None
         cv = self.spec["cv"][:n]
         cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.input_mean)
         cut.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
@@ -170,7 +179,7 @@ class HierarchicalNetwork(nn.Module):
     def reset(self, seed: int, member: int | None = None) -> "HierarchicalNetwork":
         """Xavier start of a default network (of one of its members) from a seed; the same on every device and for any stack."""
         generator = torch.Generator().manual_seed(seed)
-        for part in (self.encoder, self.decoder.outputs):
+        for part in cast(tuple[MaskedMLP, ...], (self.encoder, self.decoder.outputs)):
             part.reset(generator, () if member is None else (member,))
         return self
 

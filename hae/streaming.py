@@ -75,13 +75,13 @@ class Moments:
 
     def standard(self, scale: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and scale, (D,): as `hae.objective.standardisation`."""
-        variance = self.squares / self.total
-        variance[variance <= (1e-12 * np.abs(self.mean)) ** 2] = 0
+        mean, variance = np.asarray(self.mean), np.asarray(self.squares / self.total)
+        variance[variance <= (1e-12 * np.abs(mean)) ** 2] = 0
         if scale == "none":
-            return self.mean, np.ones_like(self.mean)
+            return mean, np.ones_like(mean)
         if scale == "global":
-            return self.mean, np.full_like(self.mean, np.sqrt(variance.mean()) or 1)
-        return self.mean, np.where(variance > 0, np.sqrt(variance), 1)
+            return mean, np.full_like(mean, np.sqrt(variance.mean()) or 1)
+        return mean, np.where(variance > 0, np.sqrt(variance), 1)
 
 
 class StoredRows:
@@ -141,7 +141,8 @@ class StoredRows:
         room = max(self.pool_rows // batch_size, 1) * batch_size
         size = -(-room // CHUNKS)
         starts = torch.randperm(-(-self.length // size), generator=epoch_generator(0, epoch)).mul(size).tolist()
-        pools, free = [[]], room
+        pools: list[list[tuple[int, int]]] = [[]]
+        free = room
         for start in starts:
             end = min(start + size, self.length)
             while start < end:
@@ -217,6 +218,7 @@ def store(parquet: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, Store
                 data = rows[side == name].tobytes()
                 digest.update(data)
                 out.write(data)
+    assert offset is not None  # a file without rows fits into any memory
     moments.mean = moments.mean + offset
     stored = {side: StoredRows(path, offset, weighted, pool_bytes) for side, path in paths.items() if path.stat().st_size}
     return stored, moments, tuple(about["features"]), digest.hexdigest()
@@ -255,10 +257,9 @@ def fit_stored(
             raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {len(features)}")
         standard = Standard(*moments.standard(model.scale) * 2)
         mean_weight = moments.total / len(stored["train"])
-        train, validation = (
-            rows and rows.standardise(standard.input_mean, standard.input_scale, mean_weight, device)
-            for rows in (stored["train"], stored.get("validation"))
-        )
+        how = standard.input_mean, standard.input_scale, mean_weight, device
+        train = stored["train"].standardise(*how)
+        validation = stored["validation"].standardise(*how) if "validation" in stored else None
         seeds = member_seeds(model.random_state, model.n_seeds)
         key = hashlib.sha256(json.dumps([digest, seeds, model.get_params(), torch.__version__], default=str).encode()).hexdigest()[:32]
 

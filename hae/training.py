@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from hae.gradients import Gradients
 from hae.objective import Objective
 from hae.resident import ResidentStep
 from hae.rows import Rows, epoch_generator, epoch_seed
+
+if TYPE_CHECKING:
+    from hae.streaming import StoredRows
 
 __all__ = ["History", "Settings", "train"]
 
@@ -53,8 +57,8 @@ class History:
 
 def train(
     network: nn.Module,
-    data: Rows,
-    validation: Rows | None,
+    data: "Rows | StoredRows",
+    validation: "Rows | StoredRows | None",
     objective: Objective,
     settings: Settings,
     seeds: Sequence[int],
@@ -124,7 +128,7 @@ class _Run:
         on_gpu = device.type == "cuda" and isinstance(data, Rows) and augment is None and getattr(network, "spec", None) is not None
         rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
         self.optimiser = torch.optim.Adam(
-            [self.gradients.flat] if fast else self.parameters,
+            self.parameters if self.gradients is None else [self.gradients.flat],
             lr=rate,
             weight_decay=settings.weight_decay,
             fused=True,
@@ -235,13 +239,14 @@ class _Run:
     def errors(self, rows: Rows) -> Tensor:
         """E_k of every member over all rows, (M, n)."""
         self.network.eval()
-        total, count = 0.0, 0
+        total: Tensor | float = 0.0
+        count = 0
         for part in rows.chunks(EVALUATION_ROWS):
             size = part.inputs.shape[1]
             levels = self.network.standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
             total = total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
             count += size
-        return total / count
+        return cast(Tensor, total / count)
 
     def _keep_best(self, trained: Tensor, errors: Tensor) -> None:
         """Keep the weights of members that are better than before, and end those that stopped improving or are not finite."""
@@ -324,7 +329,7 @@ def _one_cycle(settings: Settings, steps: int) -> list[float]:
     )
     rates = []
     for _ in range(total):
-        rates.append(schedule.get_last_lr()[0])
+        rates.append(float(schedule.get_last_lr()[0]))
         optimiser.step()
         if len(rates) < total:
             schedule.step()
