@@ -119,6 +119,7 @@ def rollback(project: Path) -> Outcome:
         _must_load(store, back[-1])
         version = registry.take_back(store, "taken back by hand")
         row = registry.find(store, version)
+        assert row is not None  # the champion of a moment ago
         reason = f"version {now.version} ({now.variant}) is rejected and does not come back by itself"
         return Outcome("rolled back", row.version, row.variant, reason, row.version, {})
 
@@ -133,7 +134,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
         raise BadInput(f"{store.name}: no version of {' and '.join(missing)} as they stand on disk; allowed: record first (hae retrain)")
     rows = {variant: known[name] for variant, name in weights.items()}
     scores = _validation(project, list(rows))
-    better = max(scores, key=scores.get)
+    better = max(scores, key=scores.__getitem__)
     champion = registry.champion(store)
     margins = Margins(**settings.promote.model_dump())
     evidence = (project / contents.FRAMES, project / "results" / better / "metrics.json")
@@ -156,7 +157,7 @@ def _validation(project: Path, variants: list[str]) -> dict[str, float]:
 
 def _levels(content: Mapping, name: str) -> tuple[float, ...]:
     """Values of name_1, name_2, ... as far as they go."""
-    found = []
+    found: list[float] = []
     while f"{name}_{len(found) + 1}" in content:
         value = content[f"{name}_{len(found) + 1}"]
         found.append(float("nan") if value is None else float(value))

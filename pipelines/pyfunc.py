@@ -12,7 +12,7 @@ import torch
 ROWS = 65536  # at a time: the program computes the levels too, and they are large
 
 
-class CVs(mlflow.pyfunc.PythonModel):
+class CVs(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]  # mlflow loads pyfunc lazily
     def load_context(self, context):
         with open(context.artifacts["about"], encoding="utf-8") as file:
             self.features = json.load(file)["features"]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
 from pipelines import contents, lineage, params, registry
@@ -17,6 +18,11 @@ from pipelines.contents import FRAMES, RECIPE
 from pipelines.history import History
 from pipelines.lineage import Code, StageFacts
 from pipelines.store import Store, opened, plainly
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from pipelines.packaging import Loaded
 
 __all__ = ["Records", "complete", "initialise", "live", "record"]
 
@@ -209,12 +215,11 @@ class _Writer:
         if known is not None and known.tags.get(WEIGHTS) == weights:
             return known
         self.forget_unregistered(run_id)
-        champion = registry.champion(self.store)
-        if champion is not None:
-            try:
-                champion = packaging.load(self.store, champion.version)
-            except BadInput:  # a champion whose files are gone must not stop the next model
-                champion = None
+        crowned = registry.champion(self.store)
+        champion: Loaded | None = None
+        if crowned is not None:
+            with suppress(BadInput):  # a champion whose files are gone must not stop the next model
+                champion = packaging.load(self.store, crowned.version)
         prepare = params.load(self.project / "params.yaml").prepare
         split = prepare.split.model_dump(mode="json") | {"group": prepare.group, "id": prepare.id}
         about = {"variant": variant, "key": self.facts.key, "split": split}
@@ -256,7 +261,9 @@ class _Copier:
     """Copies a history to its run while the training writes it; belongs to one thread."""
 
     def __init__(self, project: Path, stage: str, facts: StageFacts, retraining: str):
-        self.began, self.run, self.writer = time.time(), None, None
+        self.began = time.time()
+        self.run: Run | None = None
+        self.writer: _Writer | None = None  # there before the run
         self.project, self.arguments = project, (project, stage, facts, retraining)
         self.stage, self.facts, self.path = stage, facts, project / "results" / contents.folder(stage) / "history.csv"
 
@@ -267,6 +274,7 @@ class _Copier:
             with suppress(Exception):
                 self.copy()
         if self.run is not None and not contents.weights(self.project, self.stage):  # it ended without a model
+            assert self.writer is not None  # it made the run
             with suppress(Exception):
                 self.writer.store.client.set_terminated(self.run.info.run_id, "FAILED")
 

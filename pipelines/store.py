@@ -137,7 +137,8 @@ def _is_outside(error: BaseException) -> bool:
 
 
 def _line(uri: str, error: BaseException) -> str:
-    chain, text = error, ""
+    chain: BaseException | None = error
+    text = ""
     while chain is not None:
         text += f" {chain}"
         chain = chain.__cause__ or chain.__context__

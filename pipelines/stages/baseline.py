@@ -25,6 +25,7 @@ def baseline() -> None:
     device = resolve_device()
     n = min(section.n_cvs, frames.n_features)
     kinds = (section.cv,) * n if isinstance(section.cv, str) else section.cv[:n]
+    assert frames.split is not None  # prepare gives every row a side
     pairs = make_pairs(frames.values, frames.trajectory, frames.frame, frames.split, weights=frames.weights)
     standard = Standard.of(pairs["train"], section.scale)
     networks = {"pca": principal_components(pairs["train"].inputs, n, section.scale, pairs["train"].weights).float()}

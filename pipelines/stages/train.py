@@ -41,6 +41,7 @@ def train(variant: str) -> None:
 def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep: dict) -> None:
     """Fit a model to rows that are all in memory."""
     frames = Frames.read(path)
+    assert frames.split is not None  # prepare gives every row a side
     rows = np.isin(frames.split, ("train", "validation"))  # test blocks serve evaluation alone
     frames = frames.select(rows)
     if section.n_cvs != "auto" and section.n_cvs > frames.n_features:
