@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectNotFound
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed, State
 
@@ -33,8 +33,8 @@ ANNOUNCED = ("Running stage ", "> ")
 
 
 # A second try only where something killed the first one.
-OPTIONS = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_seconds": 5,
-           "retry_condition_fn": lambda task, run, state: state.name == "Killed"}
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_seconds": 5,
+                           "retry_condition_fn": lambda task, run, state: state.name == "Killed"}
 
 
 @task(task_run_name="{name}", **OPTIONS)
@@ -135,9 +135,14 @@ def _begin(project: Path, look: retraining.Look) -> None:
 
 def _waves(project: Path, graph: versioning.Graph) -> Iterator[list[str]]:
     """Run the stale stages; gives the names of each wave after it. Raises BadInput with the line of the first that failed."""
-    before = []
+    before: list[PrefectFuture] = []
     for wave in graph.waves():
-        before = [run_stage.submit(project, name, graph.stages[name].gpu, flow_run.name, wait_for=before) for name in wave]
+        before = [
+            run_stage.submit(  # type: ignore[call-overload]  # Prefect's overloads know wait_for only beside return_state
+                project, name, graph.stages[name].gpu, flow_run.name, wait_for=before
+            )
+            for name in wave
+        ]
         wait(before)
         yield wave
         for future in before:

@@ -96,8 +96,7 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int
         start_new_session=True, env=os.environ | {"HAE_PARENT": identity()},
     )
     _running.add(child)
-    # However the child ends, its group ends with it: a trainer may outlive the DVC that started it.
-    threading.Thread(target=lambda: (child.wait(), _stop(child)), daemon=True).start()
+    threading.Thread(target=_follow, args=(child,), daemon=True).start()
     try:
         for line in _lines(child.stdout):
             say(line)
@@ -105,6 +104,12 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int
     finally:
         _stop(child)
         _running.discard(child)
+
+
+def _follow(child: subprocess.Popen) -> None:
+    """However the child ends, its group ends with it: a trainer may outlive the DVC that started it."""
+    child.wait()
+    _stop(child)
 
 
 def _stop(child: subprocess.Popen) -> None:

@@ -52,8 +52,9 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         )
         # One at a time by the runner itself: a limit kept by the server stays taken when a run is killed.
         runner = Runner(name="hae", pause_on_shutdown=False, limit=1)
-        runner.handle_sigterm = lambda *_: signal.raise_signal(signal.SIGINT)  # its own leaves work undone and warns
-        identifier = runner.add_deployment(deployment)
+        # Its own handler leaves work undone and warns.
+        runner.handle_sigterm = lambda *_: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
+        identifier = runner.add_deployment(deployment)  # type: ignore[arg-type]  # no coroutine outside a loop
         page = os.environ["PREFECT_API_URL"].removesuffix("/api")
         say(f"Serving {project}, at '{cron}'" + (f" and when its data change (looking every {watch} s)" if watch else ""))
         say(f"Page: {page}/deployments/deployment/{identifier}")
