@@ -7,11 +7,15 @@ __all__ = ["BadInput", "HierarchicalAutoencoder", "HierarchicalNetwork"]
 def __getattr__(name: str):
     # torch takes seconds to import, so it is left to the first use: `hae --help` must not wait for it.
     if name == "HierarchicalAutoencoder":
-        from hae.estimator import HierarchicalAutoencoder as found
-    elif name == "HierarchicalNetwork":
-        from hae.network import HierarchicalNetwork as found
-    elif name == "BadInput":
-        from hae.errors import BadInput as found
-    else:
-        raise AttributeError(f"module 'hae' has no attribute {name!r}")
-    return found
+        from hae.estimator import HierarchicalAutoencoder
+
+        return HierarchicalAutoencoder
+    if name == "HierarchicalNetwork":
+        from hae.network import HierarchicalNetwork
+
+        return HierarchicalNetwork
+    if name == "BadInput":
+        from hae.errors import BadInput
+
+        return BadInput
+    raise AttributeError(f"module 'hae' has no attribute {name!r}")

@@ -60,7 +60,7 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
         f"one of {', '.join(WIDTHS)}, or a list of {n} of these",
     )
     require("patience", lambda value: value is None or is_whole(value, 1), "a whole number of 1 or more, or None")
-    require("learning_rate", lambda value: isinstance(value, numbers.Real) and 0 < value < np.inf, "a number above 0")
+    require("learning_rate", lambda value: isinstance(value, numbers.Real) and 0 < value < np.inf, "a number above 0")  # type: ignore[operator]
     require(
         "level_weights",
         lambda weights: weights is None or (len(weights) == n and bool(np.isfinite(weights).all()) and min(weights) > 0),
@@ -84,7 +84,7 @@ def member_seeds(random_state, n: int) -> list[int]:
 
 
 def is_whole(value, low: int = 0) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= low
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= low
 
 
 def a_row_each(name: str, values, n: int) -> np.ndarray | None:

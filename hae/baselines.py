@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from hae.layers import MaskedMLP
 from hae.members import train_members
 from hae.network import HierarchicalNetwork
 from hae.objective import Objective, standardisation
@@ -45,6 +46,7 @@ def principal_components(
     axes = vectors[:, ::-1][:, :n]
     network = HierarchicalNetwork.mlp(x.shape[1], ["linear"] * n, "boosted", (), "identity", y.shape[1]).double()
     network.scale_by(mean, spread, out_mean, out_spread)
+    assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)
     with torch.no_grad():
         network.encoder.layers[0].weight.copy_(torch.from_numpy(map_to @ axes))
         decoder = network.decoder.outputs.layers[0].weight.zero_()  # (n, n, D'): decoder k reads CV_k alone

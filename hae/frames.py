@@ -69,7 +69,7 @@ class Frames:
         if isinstance(rows, str):
             if self.split is None:
                 raise ValueError("these frames have not been split yet")
-            rows = self.split == rows
+            rows = np.asarray(self.split == rows)
         return replace(
             self,
             values=self.values[rows],
@@ -177,13 +177,13 @@ def split_rows(
     trajectory, frame, ids: (N,); values: (N, D); shares: of train, validation and test, 0 or more, with the sum 1.
     Raises BadInput for numbers that can't be.
     """
-    shares = np.asarray(shares, dtype=float)
-    if shares.shape != (3,) or not np.all(shares >= 0) or abs(shares.sum() - 1) > 1e-6:
-        raise BadInput(f"shares: {shares.tolist()} is not allowed: train, validation and test, each 0 or more, with the sum 1")
+    of_sides = np.asarray(shares, dtype=float)
+    if of_sides.shape != (3,) or not np.all(of_sides >= 0) or abs(of_sides.sum() - 1) > 1e-6:
+        raise BadInput(f"shares: {of_sides.tolist()} is not allowed: train, validation and test, each 0 or more, with the sum 1")
     if gap_frames < 0 or block_frames < 1 + 2 * gap_frames:
         raise BadInput(f"block_frames: {block_frames} is not allowed with gap_frames: {gap_frames}: more than 2 gap_frames")
     trajectory, frame = np.asarray(trajectory).astype(str), np.asarray(frame)
-    edges = np.cumsum(shares)[:2]
+    edges = np.cumsum(of_sides)[:2]
 
     def side(key: bytes) -> str:
         number = int.from_bytes(hashlib.sha256(salt.encode() + b"\0" + key).digest()[:8], "big") / 2**64

@@ -109,7 +109,9 @@ def evaluate(
     report = reports[0]
     if report.n is not None:
         report = replace(
-            report, n=vote([r.n for r in reports]), n_by_eps={key: vote([r.n_by_eps[key] for r in reports]) for key in report.n_by_eps}
+            report,
+            n=vote([r.n for r in reports]),  # type: ignore[misc]
+            n_by_eps={key: vote([r.n_by_eps[key] for r in reports]) for key in report.n_by_eps},  # type: ignore[misc]
         )
     against = [
         row
@@ -190,7 +192,7 @@ def assess(measured: Measured, sampling: Sampling, n_blocks: int | None = None, 
                 converged=bool(not parted[k]),
             )
         )
-    numbers = {f"{x:g}": leading(info_gain.low, x) if enough.all() else None for x in sorted({*GRID, eps})}
+    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if enough.all() else None for x in sorted({*GRID, eps})}
     return ImportanceReport(
         variant, eps, max(statuses, key=STATUSES.index), len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers
     )
@@ -213,7 +215,7 @@ def feature_gains(
     """(n, D'): what each feature contributes to the gain of each CV; over features it adds up to the gain."""
     target = X if target is None else target
     w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
-    start, total = 0, 0.0
+    start, total = 0, np.zeros((network.n_levels + 1, target.shape[1]))
 
     def squares(net, s):
         nonlocal start, total

@@ -102,15 +102,15 @@ def make_pairs(
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
-    keys = [] if groups is None else list(zip(groups.tolist(), frame.tolist()))
+    keys = [] if groups is None or frame is None else list(zip(groups.tolist(), frame.tolist()))
     place = {key: row for row, key in enumerate(keys) if key[0] != ""}
     later = np.array([place.get((name, number + lag), -1) for name, number in keys] or [-1] * len(X))
     later[(later >= 0) & (split != split[later])] = -1
     now = {side: np.flatnonzero((later >= 0) & (split == side)) for side in SIDES}
-    pairs = {side: replace(pairs.take(rows), targets=pairs.targets[later[rows]]) for side, rows in now.items()}
-    if not len(pairs["train"]):
+    lagged = {side: replace(pairs.take(rows), targets=pairs.targets[later[rows]]) for side, rows in now.items()}
+    if not len(lagged["train"]):
         raise BadInput(f"lag: {lag} leaves no pair of frames in the training rows; allowed: less than the length of a block")
-    return pairs
+    return lagged
 
 
 def frame_numbers(groups: np.ndarray) -> np.ndarray:

@@ -251,13 +251,13 @@ class _Stack:
     def errors(self, m: int, target: np.ndarray) -> np.ndarray:
         """(T, N') of member m, its last layers solved for."""
         readouts = self.readouts(m)
-        target = self.tensor(target) - self.mean[m]
+        y = self.tensor(target) - self.mean[m]
         out = []
-        for start in range(0, len(target), CHUNK_ROWS):
+        for start in range(0, len(y), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
             h = self.hidden(self.inputs(m, 1, rows), m)
             out.append(
-                torch.stack([(self.features(h, t) @ last - target[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
+                torch.stack([(self.features(h, t) @ last - y[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
             )
         return torch.cat(out, dim=1).cpu().numpy()
 

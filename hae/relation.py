@@ -119,7 +119,8 @@ def frames_along(cvs: np.ndarray, k: int, kind: str = "linear", n: int = 25) -> 
     """Rows (n,) of real frames along CV_k (k from 0): at even steps from its 1st to its 99th percentile (round the whole circle for
     an angle), each the one of the near frames whose other CVs are nearest to their medians. cvs: (N, n_cvs)."""
     x = cvs[:, k]
-    goals = np.linspace(-np.pi, np.pi, n, endpoint=False) if kind == "circular" else np.linspace(*np.quantile(x, [0.01, 0.99]), n)
+    low, high = np.quantile(x, [0.01, 0.99])
+    goals = np.linspace(-np.pi, np.pi, n, endpoint=False) if kind == "circular" else np.linspace(low, high, n)
     others = np.delete(cvs, k, axis=1)
     spread = np.quantile(others, 0.84, axis=0) - np.quantile(others, 0.16, axis=0)
     away = (((others - np.median(others, axis=0)) / np.where(spread > 0, spread, 1)) ** 2).sum(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import pandas as pd
 
@@ -187,9 +188,14 @@ def _plain(value):
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as `_plain` gave it, with NaN for null."""
+    return {name: NAN if value is None else value for name, value in row.items()}
+
+
 def _report(about: dict) -> ImportanceReport:
-    cvs = tuple(CVImportance(**{name: NAN if value is None else value for name, value in row.items()}) for row in about["cvs"])
-    against = tuple(Comparison(**{name: NAN if value is None else value for name, value in row.items()}) for row in about["against"])
+    cvs = tuple(CVImportance(**_read(row)) for row in about["cvs"])
+    against = tuple(Comparison(**_read(row)) for row in about["against"])
     seconds = NAN if about["seconds"] is None else about["seconds"]
     return ImportanceReport(
         **{

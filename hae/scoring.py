@@ -69,7 +69,7 @@ def score_frames(
     NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
     """
     target = X if target is None else target
-    root = None if root is None else torch.as_tensor(root)
+    metric = None if root is None else torch.as_tensor(root)
     starts = iter(range(0, len(X), CHUNK_ROWS))
 
     def errors(network, s):
@@ -81,7 +81,7 @@ def score_frames(
         y = y.nan_to_num()
         levels = network.standardised_levels((s - network.input_mean) / network.input_scale)
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])  # the mean is the level without any CV
-        return frame_errors(levels, y, None if root is None else root.to(y), observed).double().cpu().numpy()
+        return frame_errors(levels, y, None if metric is None else metric.to(y), observed).double().cpu().numpy()
 
     both = np.concatenate(chunked(network, X, errors), axis=1)
     return FrameErrors(both[:-1], both[-1], weights)

@@ -61,7 +61,7 @@ def load_networks(
         state = {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
         try:
             standard = [state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")]
-            network = build(len(standard[0]), len(standard[2])) if spec is None else HierarchicalNetwork.mlp(**spec)
+            network = build(len(standard[0]), len(standard[2])) if spec is None and build is not None else HierarchicalNetwork.mlp(**spec)
             network.to(standard[0].dtype).scale_by(*standard)
             network.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
