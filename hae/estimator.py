@@ -236,11 +236,12 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             match(member, train.inputs, encode(self.network_, train.inputs), kinds)
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
 
-        self._training_rows, self._importance = train, None
+        self._training_rows: Pairs | None = train
+        self._importance: ImportanceReport | None = None
         if self.n_cvs == "auto":
             self._keep_the_alive(pairs.get("validation"))
         held_out = next(side for side in ("test", "validation", "train") if side in pairs)
-        self._held_out_rows = pairs[held_out]
+        self._held_out_rows: Pairs | None = pairs[held_out]
 
         def score(side):
             part = pairs[side]
@@ -339,7 +340,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             BadInput: the target does not fit the rows or the network.
         """
         X = self._rows(X)
-        groups = np.full(len(X), "all") if groups is None else a_row_each("groups", groups, len(X)).astype(str)
+        groups = a_row_each("groups", groups, len(X))
+        groups = np.full(len(X), "all") if groups is None else groups.astype(str)
         pairs = make_pairs(X, groups, None, np.full(len(X), "train"), lag=self.lag, target=target, weights=sample_weight)["train"]
         if pairs.targets.shape[1] != len(self.network_.output_mean):
             raise BadInput(f"target: {pairs.targets.shape[1]} columns; allowed: {len(self.network_.output_mean)}, as in fit")
@@ -433,5 +435,5 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
         tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
         for tensor in [*tensors, self.metric_root_]:
-            digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()))
+            digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()).data)
         return digest.hexdigest()[:32]
