@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hae.errors import BadInput
 
-__all__ = ["written_whole"]
+__all__ = ["check_writable", "written_whole"]
 
 
 @contextmanager
@@ -30,3 +30,14 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise BadInput(f"{path}: can't be written ({reason}); allowed: a folder that can be written to") from None
+
+
+def check_writable(folder: str | os.PathLike) -> None:
+    """Make a folder and write to it, so that what can't be written is said before long work and not after.
+
+    Raises BadInput where the folder can't be written to.
+    """
+    probe = Path(folder) / ".writable"
+    with written_whole(probe) as partial:
+        partial.touch()
+    probe.unlink()

@@ -8,7 +8,7 @@ import pandas as pd
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
-from hae.files import written_whole
+from hae.files import check_writable, written_whole
 from hae.frames import Frames
 from hae.importance import evaluate as measure
 from hae.intervals import Sampling
@@ -39,6 +39,8 @@ def evaluate(variant: str) -> None:
         raise BadInput("data/prepared/frames.parquet: no test rows; allowed: prepare.split.shares that leave some")
     model = HierarchicalAutoencoder.load(Path("models", variant))
     networks, _, _ = load_networks("models/baseline")
+    folder = Path("results", variant)
+    check_writable(folder)
     report = measure(
         model.network_,
         train.values,
@@ -54,7 +56,6 @@ def evaluate(variant: str) -> None:
         features=test.features,
         progress=f"evaluate {variant}",
     )
-    folder = Path("results", variant)
     with written_whole(folder / "importance.json") as partial:
         partial.write_text(report.to_json() + "\n")
     cvs = [model.transform(side.values) for side in (train, test)]

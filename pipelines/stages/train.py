@@ -9,7 +9,7 @@ import numpy as np
 from hae.devices import resolve_device, set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
-from hae.files import written_whole
+from hae.files import check_writable, written_whole
 from hae.frames import Frames
 from hae.streaming import fit_stored, memory_limit, rows_bytes
 from pipelines import params, settings
@@ -60,9 +60,7 @@ def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep
 
 def write_history(path: Path):
     """A function that appends rows to a CSV file as they come, so that others can follow a training. The first rows replace an old file."""
-    with written_whole(path.with_name(".writable")) as probe:  # said before the training, not after
-        probe.touch()
-    path.with_name(".writable").unlink()
+    check_writable(path.parent)
     begun = False
 
     def append(rows: list[dict]) -> None:
