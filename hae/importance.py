@@ -108,10 +108,12 @@ def evaluate(
         reports.append(assess(measured, sampling, n_blocks, _variant(net), eps))
     report = reports[0]
     if report.n is not None:
+        able = [r for r in reports if r.n is not None]  # a member whose frames are worth too few has no vote
+        numbers = {key: [n for r in able if (n := r.n_by_eps[key]) is not None] for key in report.n_by_eps}
         report = replace(
             report,
-            n=vote([r.n for r in reports]),  # type: ignore[misc]
-            n_by_eps={key: vote([r.n_by_eps[key] for r in reports]) for key in report.n_by_eps},  # type: ignore[misc]
+            n=vote([r.n for r in able if r.n is not None]),
+            n_by_eps={key: vote(votes) for key, votes in numbers.items()},
         )
     against = [
         row

@@ -131,13 +131,14 @@ print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if 
 
 def test_peak_memory_does_not_grow_with_the_number_of_rows(tmp_path):
     peak, limit = {}, 4_000_000
-    for n in (66_000, 264_000):  # two and eight times the limit
+    for n in (66_000, 528_000):  # two and sixteen times the limit
         path = tmp_path / f"{n}.parquet"
         frames_of(np.random.default_rng(0).normal(size=(n, 30)).astype(np.float32)).write(path)
         assert rows_bytes(path) == 4 * 30 * n
         command = [sys.executable, "-c", PEAK, str(path), str(tmp_path / "rows"), str(limit)]
         peak[n] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert peak[264_000] - peak[66_000] < 0.25 * (rows_bytes(path) - 4 * 30 * 66_000)
+    # From run to run the peak differs by up to 10 MB; the rows that were added are 55 MB.
+    assert peak[528_000] - peak[66_000] < 0.4 * (rows_bytes(path) - 4 * 30 * 66_000)
 
 
 @pytest.mark.parametrize(("text", "size"), [("1000", 1000), ("3K", 3072), ("2M", 2**21), ("1G", 2**30)])
