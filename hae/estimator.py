@@ -73,7 +73,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             no test rows, on the training rows where nothing was held out).
         importance_: `hae.report.ImportanceReport`; ``importance_.to_frame()`` has a row a CV, ``importance_.sentence()`` the verdict.
         history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
-        validation_loss_: loss of network_ on the validation rows over V, the variance in the metric; lower is better.
+        validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
         n_features_in_, feature_names_in_: as in scikit-learn.
 
