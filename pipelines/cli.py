@@ -117,7 +117,6 @@ def _flow(project: Path, promote: bool):
     """Run the flow here. Raises BadInput with the one line of a flow that failed."""
     from pipelines import processes
 
-    processes.end_orphans(project)
     os.environ["HAE_PARENT"] = processes.identity()
     from pipelines import flows
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,9 +48,13 @@ def end_with_parent(seconds: float = 1.0) -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def end_orphans(project: Path) -> None:
-    """End what a killed retraining of this project left behind: Prefect's server knows nothing of its end."""
-    ours = settings.home(project) / "prefect"
+def end_orphans(project: Path, seconds: float = 10.0) -> None:
+    """End what a killed retraining of this project left behind, and the locks on files that it held in DVC.
+
+    Prefect's server and DVC know nothing of its end; DVC would also take the lock of a process that nobody has waited for
+    (as happens in a container without an init) for that of a living one.
+    """
+    ours, left = settings.home(project) / "prefect", []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             environment = process.environ()
@@ -57,6 +62,21 @@ def end_orphans(project: Path) -> None:
                 pid, started = environment["HAE_PARENT"].split()
                 if not _is(int(pid), float(started)):
                     process.kill()
+                    left.append(process.pid)
+    deadline = time.monotonic() + seconds
+    while any(map(_remains, left)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    locks = project / ".dvc" / "tmp" / "rwlock"
+    with suppress(FileNotFoundError):
+        pids = re.findall(r'"pid": (\d+)', locks.read_text())
+        if pids and not any(_remains(int(pid)) for pid in pids):
+            locks.unlink()
+
+
+def _remains(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return _lives(psutil.Process(pid))
+    return False
 
 
 def _is(pid: int, started: float) -> bool:
@@ -141,7 +161,10 @@ def _text(line: bytes) -> Iterator[str]:
 
 @contextmanager
 def only_one(project: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the checkout's lock. Raises Busy, which says who holds it, unless `wait`. A process may enter it again."""
+    """Hold the checkout's lock, and end what a killed holder left. Raises Busy, which says who holds it, unless `wait`.
+
+    A process may enter it again.
+    """
     path = settings.home(project) / "lock"
     if path in _held:
         yield
@@ -156,6 +179,7 @@ def only_one(project: Path, wait: bool = False) -> Iterator[None]:
         file.flush()
         _held[path] = file.fileno()
         try:
+            end_orphans(project)
             yield
         finally:
             del _held[path]
