@@ -84,6 +84,11 @@ class Frames:
         """Number of rows on each side of the split, gaps included."""
         return {side: int(np.sum(self.split == side)) for side in (*SIDES, "gap")}
 
+    def blocks(self, block_frames: int) -> np.ndarray:
+        """(N,) name of the block, of so many frames, that each row comes from; a row without trajectory is a block of its own."""
+        number = np.where(self.trajectory == "", np.arange(len(self)), self.frame // block_frames)
+        return np.char.add(np.char.add(self.trajectory, "/"), number.astype(str))
+
     def constant(self) -> tuple[str, ...]:
         """Names of the features that have one value in all rows."""
         return tuple(np.asarray(self.features, dtype=object)[np.ptp(self.values, axis=0) == 0])

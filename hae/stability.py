@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.base import clone
+from tqdm import tqdm
 
 from hae.errors import BadInput
+from hae.pairs import Pairs
 from hae.scoring import chunked, encode, filled
 
 __all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "stability_of", "tied_levels"]
@@ -32,9 +35,27 @@ class Stability:
     seconds: float
 
     def sentence(self) -> str:
-        named = [f"levels {a} and {b} are tied" for a, b in self.tied]
+        """'levels 1 and 2 are tied: ...; stability over 4 replicas: S1 0.62, S2 0.97'."""
         figures = ", ".join(f"S{k + 1} {s:.2f}" for k, s in enumerate(self.levels))
-        return "; ".join([*named, f"stability over {self.replicas} replicas: {figures}"])
+        return "; ".join(filter(None, [self.tied_words(), f"stability over {self.replicas} replicas: {figures}"]))
+
+    def tied_words(self) -> str:
+        """What is tied, "" if nothing is."""
+        return "; ".join(
+            f"levels {a} and {b} are tied: which part comes first is chance, what both explain together is not" for a, b in self.tied
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Stability | None:
+        """What `to_json` gave; None of "{}"."""
+        about = json.loads(text)
+        if not about:
+            return None
+        tied = tuple((a, b) for a, b in about["tied"])
+        return cls(tuple(about["levels"]), tuple(about["lowest"]), tuple(about["cvs"]), tied, about["replicas"], about["seconds"])
 
 
 def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -85,15 +106,17 @@ def replicate(
     replicas: int = 4,
     seed: int = 0,
     weights: np.ndarray | None = None,
+    progress: str | None = None,
 ) -> Stability:
     """Train replicas on block-resampled training rows and compare what they make of the same evaluated rows.
 
     fit(rows, seed) trains on these row numbers and gives CVs (N', n) and levels (n, N', D) of the evaluated rows; blocks: (N,) of the
-    training rows; weights: (N',). New seeds alone can't see a tie: all of them find the same order in the same data.
+    training rows; weights: (N',); progress: name of a bar. New seeds can't see a tie: all of them find the same order in the same data.
     """
     start = time.perf_counter()
     rng = np.random.default_rng(seed)
-    found = [fit(resampled_blocks(blocks, rng), seed + 1 + i) for i in range(replicas)]
+    numbers = tqdm(range(replicas), desc=progress, unit="replica", disable=progress is None)
+    found = [fit(resampled_blocks(blocks, rng), seed + 1 + i) for i in numbers]
     pairs = list(combinations(found, 2))
     levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
     cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
@@ -103,21 +126,40 @@ def replicate(
     )
 
 
-def stability_of(model, *, replicas: int = 4, seed: int = 0) -> Stability:
-    """Stability of a fitted `hae.HierarchicalAutoencoder`: replicas of it, compared on its held-out rows in its metric.
+def stability_of(
+    model,
+    *,
+    train: Pairs | None = None,
+    evaluated: Pairs | None = None,
+    blocks: np.ndarray | None = None,
+    replicas: int = 4,
+    seed: int = 0,
+    progress: str | None = None,
+) -> Stability:
+    """Stability of a fitted `hae.HierarchicalAutoencoder`: replicas of it, compared on held-out rows in its metric.
 
     Each replica is one member, trained on as many blocks of the training rows as there are, drawn with replacement; blocks that were not
     drawn are its validation rows. It takes as long as training that many members one after another.
 
+    Args:
+        train, evaluated: rows to train on and rows to compare on; None: those of the model's own `fit`.
+        blocks: (N,) block of each training row, by number or name; None: as the model's own `fit` would cut them.
+        replicas: 2 or more.
+        progress: shown with a bar of the replicas.
+
     Raises:
-        BadInput: the model was loaded; the training rows are not saved.
+        BadInput: the model was loaded and no rows are given (a saved model has none), or too few replicas.
     """
-    train, held_out, network = model._training_rows, model._held_out_rows, model.network_
-    if train is None or held_out is None:
-        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again")
-    kinds = list(network.bottleneck.kinds)
-    scale = network.output_scale.double().cpu().numpy()
+    train = model._training_rows if train is None else train
+    evaluated = model._held_out_rows if evaluated is None else evaluated
+    if train is None or evaluated is None:
+        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
+    if replicas < 2:
+        raise BadInput(f"replicas: {replicas} is not allowed; 2 or more, which are compared with each other")
+    kinds = list(model.network_.bottleneck.kinds)
+    scale = model.network_.output_scale.double().cpu().numpy()
     root = model.metric_root_
+    weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
 
     def in_metric(levels: np.ndarray) -> np.ndarray:
         levels = levels / scale
@@ -126,18 +168,21 @@ def stability_of(model, *, replicas: int = 4, seed: int = 0) -> Stability:
     def fit(rows: np.ndarray, number: int):
         left = np.setdiff1d(np.arange(len(train)), rows)
         both = np.concatenate([rows, left])
-        replica = clone(model).set_params(n_cvs=len(kinds), cv=kinds, n_seeds=1, lag=0, random_state=number, verbose=False)
+        replica = clone(model).set_params(
+            n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=number, verbose=False
+        )
         replica.fit(
             train.inputs[both],
             split=np.repeat(["train", "validation"], [len(rows), len(left)]),
             target=None if train.targets is train.inputs else train.targets[both],
             sample_weight=None if train.weights is None else train.weights[both],
         )
-        levels = chunked(replica.network_, held_out.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
-        return encode(replica.network_, held_out.inputs), in_metric(np.concatenate(levels, axis=1))
+        levels = chunked(replica.network_, evaluated.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
+        return encode(replica.network_, evaluated.inputs), in_metric(np.concatenate(levels, axis=1))
 
-    blocks = np.arange(len(train))
-    if train.trajectory is not None:
-        _, blocks = np.unique(train.trajectory, return_inverse=True)
-        blocks = blocks * (train.frame.max() + 1) + train.frame // model.block_frames
-    return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=held_out.weights)
+    if blocks is None:
+        blocks = np.arange(len(train))
+        if train.trajectory is not None and train.frame is not None:
+            _, blocks = np.unique(train.trajectory, return_inverse=True)
+            blocks = blocks * (train.frame.max() + 1) + train.frame // model.block_frames
+    return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=evaluated.weights, progress=progress)

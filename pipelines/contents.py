@@ -10,7 +10,8 @@ from pathlib import Path
 from pipelines import lineage
 from pipelines.lineage import Code, StageFacts
 
-__all__ = ["FRAMES", "RECIPE", "code", "dataset", "everything", "flat_params", "folder", "gather", "read_json", "verdicts", "weights"]
+__all__ = ["FRAMES", "RECIPE", "code", "dataset", "everything", "findings", "flat_params", "folder", "gather", "read_json", "verdicts",
+           "weights"]
 
 FRAMES, RECIPE = Path("data/prepared/frames.parquet"), Path("data/prepared/recipe.json")
 
@@ -68,12 +69,22 @@ def everything(project: Path, stage: str) -> str:
     return lineage.digest({str(file.relative_to(project)): lineage.file_digest(file) for file in files})
 
 
-def verdicts(project: Path, stage: str) -> str:
-    """What the evaluation says of the CVs, in a sentence ("" if there is none)."""
-    from hae.report import ImportanceReport
+def findings(results: Path) -> dict:
+    """What training, evaluation and stability found, under flat names."""
+    stability = read_json(results / "stability.json").get("levels", [])
+    return (read_json(results / "training.json") | read_json(results / "metrics.json")
+            | {f"stability_{k}": value for k, value in enumerate(stability, start=1)})
 
-    path = project / "results" / folder(stage) / "importance.json"
-    return ImportanceReport.from_json(path.read_text(encoding="utf-8")).sentence() if path.exists() else ""
+
+def verdicts(project: Path, stage: str) -> str:
+    """What the evaluation says of the CVs, and stability of their levels, in a sentence ("" if there is none)."""
+    from hae.report import ImportanceReport
+    from hae.stability import Stability
+
+    importance, stability = (project / "results" / folder(stage) / f"{name}.json" for name in ("importance", "stability"))
+    words = [ImportanceReport.from_json(importance.read_text(encoding="utf-8")).sentence()] if importance.exists() else []
+    found = Stability.from_json(stability.read_text(encoding="utf-8")) if stability.exists() else None
+    return "; ".join([*words, *([found.sentence()] if found else [])])
 
 
 def weights(project: Path, stage: str) -> str:

@@ -17,6 +17,7 @@ from hae.intervals import Sampling
 from hae.molecules import Recipe
 from hae.report import Comparison, ImportanceReport
 from hae.scoring import score_frames
+from hae.stability import Stability
 
 __all__ = ["Evidence", "VariantEvidence", "gather"]
 
@@ -25,16 +26,24 @@ MOST_FRAMES = 100_000  # drawn in maps, evenly spread
 
 @dataclass(frozen=True)
 class VariantEvidence:
-    """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at."""
+    """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
+    None where it was not measured."""
 
     name: str
     importance: ImportanceReport
+    stability: Stability | None
     history: pd.DataFrame
     relations: pd.DataFrame
     kinds: tuple[str, ...]
     cvs: np.ndarray
     test_cvs: np.ndarray
     levels: np.ndarray
+
+    @property
+    def sentence(self) -> str:
+        """The verdicts, and what is tied."""
+        tied = self.stability.tied_words() if self.stability else ""
+        return "; ".join(filter(None, [self.importance.sentence(), tied]))
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     variants, errors = [], {}
     for name in names:
         folder = Path("results", name)
-        for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv"):
+        for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv", folder / "stability.json"):
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
@@ -73,6 +82,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
         variants.append(VariantEvidence(
             name,
             ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
+            Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
             pd.read_csv(folder / "history.csv"),
             pd.read_csv(folder / "labels.csv"),
             tuple(model.network_.bottleneck.kinds),

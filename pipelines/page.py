@@ -16,7 +16,7 @@ import hae
 from hae.maps import BOLTZMANN
 from hae.report import ImportanceReport
 from hae.verdicts import figure
-from pipelines.evidence import Evidence
+from pipelines.evidence import Evidence, VariantEvidence
 from pipelines.params import Params
 from pipelines.pictures import Picture, unit_of_energy
 
@@ -46,7 +46,7 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     }
     return template.render(
         name=params.record.model_name,
-        variants=[_variant(name, report) for name, report in evidence.reports.items()],
+        variants=[_variant(variant) for variant in evidence.variants],
         which=which(evidence),
         about=_about(evidence),
         figures=figures,
@@ -104,7 +104,8 @@ def _signed(difference: float, low: float, high: float) -> str:
     return f"{figure(difference, low, high)} {word}"
 
 
-def _variant(name: str, report: ImportanceReport) -> dict:
+def _variant(variant: VariantEvidence) -> dict:
+    report, stability = variant.importance, variant.stability
     words = pca_words(report)
     rows = [
         {
@@ -118,12 +119,13 @@ def _variant(name: str, report: ImportanceReport) -> dict:
         for k, cv in enumerate(report.cvs)
     ]
     return {
-        "name": name,
-        "sentence": report.sentence() + (f"; {words}" if words else "") + ".",
+        "name": variant.name,
+        "sentence": variant.sentence + (f"; {words}" if words else "") + ".",
         "rows": rows,
         "status": report.status,
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
+        "stability": stability and {"replicas": stability.replicas, "levels": [f"{value:.2f}" for value in stability.levels]},
         "n_by_eps": [(eps, n) for eps, n in report.n_by_eps.items() if n is not None and float(eps) != report.eps],
     }
 

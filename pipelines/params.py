@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
@@ -14,7 +14,7 @@ from hae.errors import BadInput
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
-    "Record", "Report", "Simulate", "Split", "Variant", "load",
+    "Record", "Report", "Simulate", "Split", "Stability", "Variant", "load",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -119,6 +119,17 @@ class Evaluate(Section):
     eps: Positive
 
 
+class Stability(Section):
+    replicas: Annotated[int, Field(strict=True, description="0, or an integer of 2 or more")]
+
+    @field_validator("replicas")
+    @classmethod
+    def _none_or_pairs(cls, replicas: int) -> int:
+        if replicas < 0 or replicas == 1:
+            raise ValueError("one replica has none to be compared with")
+        return replicas
+
+
 class Report(Section):
     dpi: Count
 
@@ -141,6 +152,7 @@ class Params(Section):
     train: dict[Name, Variant] = Field(min_length=1, description="a section a variant")
     baseline: Baseline
     evaluate: Evaluate
+    stability: Stability
     report: Report
     record: Record
     promote: Promote

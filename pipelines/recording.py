@@ -190,7 +190,7 @@ class _Writer:
         from mlflow.entities import Metric, RunTag
 
         client, now = self.store.client, int(time.time() * 1000)
-        found = contents.read_json(results / "training.json") | contents.read_json(results / "metrics.json")
+        found = contents.findings(results)
         numbers = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
         known, model_id = client.get_run(run_id).data.metrics, version.model_id if version is not None else None
         self.send(run_id, [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value])

@@ -18,7 +18,6 @@ from hae.report import ImportanceReport
 from hae.scoring import score_frames
 from hae.storage import load_networks
 from pipelines import params
-from pipelines.params import Split
 from pipelines.stages import run_stage
 from pipelines.stages.train import write_json
 
@@ -47,7 +46,7 @@ def evaluate(variant: str) -> None:
         test.values,
         trajectory=test.trajectory,
         frame=test.frame,
-        blocks=_blocks(test, everything.prepare.split),
+        blocks=test.blocks(everything.prepare.split.block_frames),
         weights=test.weights,
         train_weights=train.weights,
         baselines=_baseline_errors(networks, test, model.network_.n_cvs),
@@ -104,12 +103,6 @@ def flat_metrics(report: ImportanceReport) -> dict:
         metrics |= {f"{name}_{cv.cv}": value for name, value in figures.items() if np.isfinite(value)}
         metrics |= {f"verdict_{cv.cv}": cv.verdict} | ({f"order_{cv.cv}": cv.order} if cv.order else {})
     return metrics
-
-
-def _blocks(frames: Frames, split: Split) -> np.ndarray:
-    """(N,) name of the split's block that each row comes from; a row without trajectory is a block of its own."""
-    number = np.where(frames.trajectory == "", np.arange(len(frames)), frames.frame // split.block_frames)
-    return np.char.add(np.char.add(frames.trajectory, "/"), number.astype(str))
 
 
 def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Report: all variants and both baselines in one page, one table and the figures."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -38,8 +39,8 @@ def report() -> None:
     with written_whole(folder / "fve.png") as partial:
         figure.savefig(partial, dpi=everything.report.dpi)
     _write(folder / "report.html", page.html(evidence, made, everything))
-    for name, importance in evidence.reports.items():
-        print(f"{name}: {importance.sentence()}")
+    for variant in evidence.variants:
+        print(f"{variant.name}: {variant.sentence}")
     print(f"\n{table_text(table)}\n\nresults/report.html")
 
 
@@ -68,9 +69,10 @@ def _importance_table(evidence: Evidence) -> pd.DataFrame:
 def _importance_json(evidence: Evidence) -> dict:
     """Verdicts first; then the reports as evaluated, and the variants against each other."""
     return {
-        "verdicts": {name: importance.sentence() for name, importance in evidence.reports.items()},
+        "verdicts": {variant.name: variant.sentence for variant in evidence.variants},
         "which": page.which(evidence),
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
+        "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},
         "paired": {
             title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in ("difference", "low", "high")}} for row in rows]
             for title, rows in evidence.paired.items()

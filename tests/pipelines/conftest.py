@@ -16,6 +16,7 @@ from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.prepare import prepare
 from pipelines.stages.report import report
+from pipelines.stages.stability import stability
 from pipelines.stages.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -86,6 +87,7 @@ def trained_folder(tmp_path_factory) -> Path:
     content["prepare"]["split"].update(block_frames=20, gap_frames=1, shares=[0.5, 0.2, 0.3])
     content["train"] = {"collective": dict(LEARNING), "boosted": dict(LEARNING)}
     content["baseline"] = dict(LEARNING, n_seeds=1, max_epochs=5)
+    content["stability"]["replicas"] = 2
     content["record"]["model_name"] = "small-table"
     yaml.dump(content, folder / "params.yaml")
     shutil.copy(ROOT / "dvc.yaml", folder)
@@ -99,6 +101,7 @@ def trained_folder(tmp_path_factory) -> Path:
         baseline()
         for variant in content["train"]:
             evaluate(variant)
+            stability(variant)
         report()
     return folder
 

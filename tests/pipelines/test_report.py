@@ -17,6 +17,7 @@ from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.prepare import prepare
 from pipelines.stages.report import report
+from pipelines.stages.stability import stability
 from pipelines.stages.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_the_table_has_a_row_a_variant_and_cv_and_agrees_with_what_was_evaluated
 
 def test_one_importance_file_of_all_variants_says_verdicts_first(trained_folder):
     together = json.loads((trained_folder / "results/importance.json").read_text())
-    assert list(together) == ["verdicts", "which", "variants", "paired"]
+    assert list(together) == ["verdicts", "which", "variants", "stability", "paired"]
     assert set(together["verdicts"]) == set(together["variants"]) == {"collective", "boosted"}
     table = pd.read_csv(trained_folder / "results/importance.csv")
     assert list(table.columns[:2]) == ["variant", "cv"] and len(table) == 4
@@ -79,7 +80,8 @@ def test_dvc_is_told_of_every_file_that_the_report_reads():
     deps = set(stages["report"]["deps"])
     variants = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["train"]
     for variant in variants:
-        assert {f"models/{variant}", *(f"results/{variant}/{name}" for name in ("importance.json", "history.csv", "labels.csv"))} <= deps
+        read = ("importance.json", "history.csv", "labels.csv", "stability.json")
+        assert {f"models/{variant}", *(f"results/{variant}/{name}" for name in read)} <= deps
     assert {"data/prepared", "hae/plots.py", "hae/maps.py", "pipelines/page.py", "pipelines/page.html", "pipelines/pictures.py",
             "pipelines/evidence.py"} <= deps
     assert all((ROOT / path).exists() for path in deps if path.endswith((".py", ".html")))
@@ -110,7 +112,21 @@ def small_project(folder: Path, columns: int, n: int, labels: int) -> None:
     baseline()
     for variant in content["train"]:
         evaluate(variant)
+        stability(variant)
     report()
+
+
+def test_stability_of_the_levels_and_what_is_tied_are_said(trained):
+    found = json.loads(Path("results/collective/stability.json").read_text())
+    assert f"the levels come out alike to\n{found['levels'][0]:.2f}, {found['levels'][1]:.2f}." in Path("results/report.html").read_text()
+    Path("results/collective/stability.json").write_text(json.dumps(found | {"levels": [0.5, 0.97], "tied": [[1, 2]]}))
+    Path("results/boosted/stability.json").write_text("{}\n")
+    report()
+    said = json.loads(Path("results/importance.json").read_text())
+    assert "levels 1 and 2 are tied" in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
+    assert said["stability"]["collective"]["levels"] == [0.5, 0.97] and said["stability"]["boosted"] is None
+    text = Path("results/report.html").read_text()
+    assert text.count("the levels come out alike") == 1 and "levels 1 and 2 are tied" in text
 
 
 @pytest.mark.parametrize(

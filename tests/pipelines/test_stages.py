@@ -17,6 +17,7 @@ from hae import HierarchicalAutoencoder
 from hae.storage import load_networks
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.report import report
+from pipelines.stages.stability import stability
 from pipelines.stages.train import train
 
 VARIANTS = ["collective", "boosted"]
@@ -105,6 +106,21 @@ def test_evaluate_measures_the_test_blocks(trained, variant):
     assert table["fve"][0] > table["pca_fve"][0] + 0.02  # four of the five columns follow a curve
 
 
+def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeypatch):
+    found = read_json("results/collective/stability.json")
+    assert found["replicas"] == 2 and len(found["levels"]) == len(found["cvs"]) == 2
+    assert found["levels"][0] > 0.7  # the curve is there in every draw
+    assert all(0 < cv <= 1 for cv in found["cvs"])
+    assert all(low <= mean <= 1 for low, mean in zip(found["lowest"], found["levels"], strict=True))
+    trained.change("stability", replicas=0)
+    stability("collective")
+    assert read_json("results/collective/stability.json") == {}
+    trained.change("stability", replicas=2)
+    monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
+    stability("collective")
+    assert "not measured" in capsys.readouterr().out and read_json("results/collective/stability.json") == {}
+
+
 def test_evaluate_again_gives_the_same_figures(trained):
     before = {name: Path("results/boosted", name).read_bytes() for name in ("levels.csv", "metrics.json", "labels.csv", "importance.csv")}
     evaluate("boosted")
@@ -163,6 +179,7 @@ def test_a_stage_called_with_other_arguments(line_of, arguments):
         (("train", "collective"), {"n_cvs": 0}, "params.yaml: train.collective.n_cvs: 0 is not allowed; allowed: "),
         (("train", "collective"), {"n_cv": 2}, "params.yaml: train.collective.n_cv: no such key; allowed: n_cvs, "),
         (("train", "boosted"), {"variant": "x"}, "params.yaml: train.boosted.variant: no such key; allowed: n_cvs, "),
+        (("stability",), {"replicas": 1}, "params.yaml: stability.replicas: 1 is not allowed; allowed: 0, or an integer of 2 or more"),
         (("evaluate",), {"eps": "a"}, "params.yaml: evaluate.eps: 'a' is not allowed; allowed: "),
     ],
 )
