@@ -6,7 +6,8 @@ import csv
 import os
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from hae.errors import BadInput
 
-__all__ = ["TABLES", "is_table", "load_table"]
+__all__ = ["TABLES", "is_table", "load_table", "table_pieces"]
 
 TABLES = (".csv", ".parquet", ".npy", ".npz")  # a COLVAR has any name: its first line begins with FIELDS
 FIELDS = "#! FIELDS"
@@ -43,19 +44,50 @@ def load_table(path: str | os.PathLike) -> pd.DataFrame:
     if _is_colvar(path):
         table = _read_colvar(path)
     elif kind in readers:
-        try:
+        with _in_a_line(path):
             table = readers[kind](path)
-        except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error,
-                ValueError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, BadInput):
-                raise
-            raise BadInput(f"{path}: not a table that can be read ({(str(error).strip() or 'damaged').splitlines()[0]})") from None
     else:
         raise BadInput(f"{path}: '{path.suffix}' is not a kind of table that can be read; allowed: {', '.join(TABLES)}, or a COLVAR file, "
                        f"whose first line begins with {FIELDS}")
     if len(table) < 2:
         raise BadInput(f"{path}: {len(table)} row{'s' * (len(table) != 1)}; allowed: 2 rows or more")
     return table
+
+
+def table_pieces(path: str | os.PathLike, rows: int = 65536) -> Iterator[pd.DataFrame]:
+    """What `load_table` gives, of a Parquet file so many rows at a time; `attrs["first_row"]` says where in the file a piece begins."""
+    path = Path(path)
+    if path.suffix.lower() != ".parquet" or not path.is_file() or path.stat().st_size == 0:
+        yield load_table(path)
+        return
+    with _in_a_line(path):
+        file = pq.ParquetFile(path)
+        _check_names(path, file.schema_arrow.names)
+        if file.metadata.num_rows == 0:
+            raise BadInput(f"{path}: 0 rows; allowed: 1 row or more")
+        batches = file.iter_batches(batch_size=rows)
+    first = 0
+    while True:
+        with _in_a_line(path):
+            batch = next(batches, None)
+        if batch is None:
+            return
+        piece = batch.to_pandas()
+        piece.attrs["first_row"] = first
+        first += len(piece)
+        yield piece
+
+
+@contextmanager
+def _in_a_line(path: Path) -> Iterator[None]:
+    """What the readers of other packages raise, as BadInput."""
+    try:
+        yield
+    except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error,
+            ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(f"{path}: not a table that can be read ({(str(error).strip() or 'damaged').splitlines()[0]})") from None
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

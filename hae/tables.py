@@ -24,9 +24,9 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
     """Columns of a table as float64 (N, D).
 
     missing: "error", or "mask" to let NaN (never infinity) pass.
-    Raises BadInput that names place, column and first bad row, counted from 1.
+    Raises BadInput that names place, column and first bad row, counted from 1 in the file.
     """
-    values = np.empty((len(table), len(columns)))
+    values, one = np.empty((len(table), len(columns))), 1 + table.attrs.get("first_row", 0)
     for j, name in enumerate(columns):
         if name not in table.columns:
             raise BadInput(f"{place}: no column '{name}'; allowed: {_listed(table.columns)}")
@@ -38,18 +38,18 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             text = np.flatnonzero(np.isnan(numeric) & column.notna().to_numpy())
             if len(text):
                 raise BadInput(
-                    f"{place}: column '{name}', row {text[0] + 1}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
+                    f"{place}: column '{name}', row {text[0] + one}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
                 )
             values[:, j] = numeric
         huge = np.abs(values[:, j]) > LARGEST
         if huge.any() and np.isfinite(values[huge, j]).any():
             row = int(np.argmax(huge & np.isfinite(values[:, j])))
-            raise BadInput(f"{place}: column '{name}', row {row + 1}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
+            raise BadInput(f"{place}: column '{name}', row {row + one}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
         bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
         if bad.any():
             row = int(np.argmax(bad))
             what = "a missing value (NaN)" if np.isnan(values[row, j]) else "an infinite value"
-            raise BadInput(f"{place}: column '{name}', row {row + 1}: {what}, {bad.sum()} in this column; allowed: finite numbers")
+            raise BadInput(f"{place}: column '{name}', row {row + one}: {what}, {bad.sum()} in this column; allowed: finite numbers")
     return values
 
 

@@ -16,7 +16,7 @@ from hae.errors import BadInput
 from hae.frames import Frames, concatenate
 from hae.molecules import Recipe
 
-__all__ = ["check_atoms", "load_structure", "read_trajectories"]
+__all__ = ["check_atoms", "frames_of", "load_structure", "read_trajectories"]
 
 PIECE_BYTES = 100e6  # of positions held at once
 
@@ -51,25 +51,28 @@ def check_atoms(files: Mapping[str, str | os.PathLike], structure) -> None:
 
 
 def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Frames:
-    """Frames of the trajectories in `files` (name -> path), one after the other, a piece of each in memory at a time.
+    """Frames of the trajectories in `files` (name -> path), one after the other; arguments and errors as in `frames_of`."""
+    return concatenate(list(frames_of(recipe, files, structure, labels)))
+
+
+def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Iterator[Frames]:
+    """The same in pieces, one in memory at a time.
 
     structure: what `load_structure` gave. Raises BadInput for a file that is missing, cut short, not readable or not of
     this topology, and for positions that are not finite.
     """
     topology = getattr(structure, "topology", structure)
+    if not files:
+        raise BadInput("trajectories: no file; allowed: one or more")
     check_atoms(files, structure)
-    parts = []
     for name, path in files.items():
         first = 0
         for piece in _pieces(Path(path), topology):
             part = recipe.features(piece, name=name, first_frame=first, labels=labels)
-            parts.append(part)
+            yield part
             first += len(part)
         if first == 0:
             raise BadInput(f"{path}: no frames; allowed: one frame or more")
-    if not parts:
-        raise BadInput("trajectories: no file; allowed: one or more")
-    return concatenate(parts)
 
 
 def _pieces(path: Path, topology) -> Iterator:

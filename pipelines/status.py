@@ -1,6 +1,7 @@
 """What `hae status` says: champion, candidate and why, stale stages, last retrainings."""
 
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from hae.errors import BadInput
@@ -13,8 +14,10 @@ def status(project: Path) -> Iterator[str]:
     """Lines. A registry that can't be reached is said in one of them, since the rest is still true."""
     params.load(project / "params.yaml")
     yield f"project    {project}"
-    yield from _registry(project)
-    graph = versioning.read_graph(project)
+    with ProcessPoolExecutor(1) as beside:  # DVC and MLflow take a second each to come up: side by side
+        looking = beside.submit(versioning.read_graph, project)
+        yield from _registry(project)
+        graph = looking.result()
     stale = [name for name in graph.order() if name in graph.stale]
     yield f"stale      {', '.join(stale) or 'nothing'}"
     for name in stale:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,14 @@ import pandas as pd
 
 from hae.errors import BadInput
 from hae.files import written_whole
-from hae.frames import Frames, concatenate
+from hae.frames import Frames
 from pipelines import packaging, registry
 from pipelines.store import opened, plainly
 
 __all__ = ["TransformReport", "transform"]
 
 KINDS = (".csv", ".parquet")
+ROWS = 16384  # that the network takes at a time
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,9 @@ def transform(
             wanted = "champion" if version is None else f"version {version}"
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
-    frames = featurise(model.recipe, [Path(path) for path in inputs], topology)
-    names = [f"cv{k + 1}" for k in range(len(model.about["cv"]))]
-    values = frames.values[:, [frames.features.index(name) for name in model.about["features"]]]
-    cvs = np.concatenate([model.program(values[start : start + 16384])[0] for start in range(0, len(values), 16384)])
-    table = pd.DataFrame(cvs, columns=names)
-    if (frames.trajectory != "").any():
-        table.insert(0, "trajectory", frames.trajectory)
-        table.insert(1, "frame", frames.frame)
+    pieces = featurise(model.recipe, [Path(path) for path in inputs], topology)
+    table = pd.concat([_encoded(model, piece) for piece in pieces], ignore_index=True)
+    names = [name for name in table.columns if name.startswith("cv")]
     with written_whole(output) as partial:
         if output.suffix.lower() == ".csv":
             table.to_csv(partial, index=False)
@@ -69,11 +65,25 @@ def transform(
     return TransformReport(len(table), len(names), row.version, row.variant, output)
 
 
-def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Frames:
-    """Features of files by a recipe (its JSON). A trajectory is named as its file; rows of a table have no trajectory."""
+def _encoded(model: packaging.Loaded, frames: Frames) -> pd.DataFrame:
+    """Columns trajectory and frame where there are trajectories, cv1..cvn."""
+    values = frames.values[:, [frames.features.index(name) for name in model.about["features"]]]
+    cvs = np.concatenate([model.program(values[start : start + ROWS])[0] for start in range(0, len(values), ROWS)])
+    table = pd.DataFrame(cvs, columns=[f"cv{k + 1}" for k in range(cvs.shape[1])])
+    if (frames.trajectory != "").any():
+        table.insert(0, "trajectory", frames.trajectory)
+        table.insert(1, "frame", frames.frame)
+    return table
+
+
+def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Iterator[Frames]:
+    """Features of files by a recipe (its JSON), in pieces: trajectories and Parquet files need not fit into memory.
+
+    A trajectory is named as its file; rows of a table have no trajectory.
+    """
     from hae.molecules import Recipe
-    from hae.readers import TABLES, is_table, load_table
-    from hae.trajectories import load_structure, read_trajectories
+    from hae.readers import TABLES, is_table, table_pieces
+    from hae.trajectories import frames_of, load_structure
 
     own = Recipe.from_json(json.dumps(recipe))
     if not inputs:
@@ -84,14 +94,14 @@ def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Fr
         wrong = next((path for path in inputs if not is_table(path)), None)
         if wrong is not None:
             raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} or COLVAR with {_some(own.columns)}")
-        return concatenate([own.features(load_table(path), str(path), labels=False) for path in inputs])
+        return (own.features(piece, str(path), labels=False) for path in inputs for piece in table_pieces(path))
     if topology is None:
         raise BadInput(f"{inputs[0]}: the model takes {own.kind} of a molecule; allowed: a trajectory with --topology PDB")
     files: dict[str, Path] = {}
     for path in inputs:
         if files.setdefault(path.stem, path) != path:
             files[str(path)] = path
-    return read_trajectories(own, files, load_structure(topology), labels=False)
+    return frames_of(own, files, load_structure(topology), labels=False)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -66,7 +66,7 @@ def read_graph(project: Path) -> Graph:
                 name=stage.name,
                 needs=frozenset(need.name for need in made_by.successors(stage) if need.cmd),
                 gpu=bool((stage.meta or {}).get("gpu")),
-                changed=tuple(_changes(status.get(stage.addressing, []))),
+                changed=tuple(_changes(status.get(stage.addressing, []))) if _has_run(stage) else ("has not run yet",),
             )
             for stage in repository.index.stages
             if stage.cmd  # the rest are snapshots, NAME.dvc
@@ -163,6 +163,10 @@ def _read_by_prepare(repository) -> list:
         for stage in repository.index.stages if stage.cmd and stage.name == "prepare"
         for dependency in stage.deps if not hasattr(dependency, "read_params")
     ]
+
+
+def _has_run(stage) -> bool:
+    return any(part.hash_info for part in (*stage.deps, *stage.outs))
 
 
 def _changes(status: list) -> Iterator[str]:

@@ -66,7 +66,7 @@ def test_dvc_takes_what_init_writes(tmp_path):
     init(folder, Choices((path,), group="<file>"))
     assert versioning.snapshot(folder, params.load(folder / "params.yaml")) == ["data/raw"]
     graph = versioning.read_graph(folder)
-    names = [f"{stage}@{variant}" for stage in ("train", "evaluate") for variant in ("boosted", "collective")]
+    names = [f"{stage}@{variant}" for stage in ("train", "evaluate", "stability") for variant in ("boosted", "collective")]
     assert set(graph.stages) == graph.stale == {"prepare", "baseline", "report", *names}
 
 

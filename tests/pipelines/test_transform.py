@@ -42,6 +42,21 @@ def test_another_version_can_be_asked_for(recorded, tmp_path):
         transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "other.csv", version="17")
 
 
+def test_a_large_parquet_file_is_read_in_pieces_and_a_fault_is_named_by_its_row(recorded, tmp_path):
+    table = pd.concat([recorded.table()] * 120, ignore_index=True)
+    assert len(table) > 2 * 65536
+    table.to_parquet(tmp_path / "large.parquet")
+    transform(recorded.folder, [tmp_path / "large.parquet"], tmp_path / "large-cvs.parquet")
+    transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "cvs.parquet")
+    large, small = pd.read_parquet(tmp_path / "large-cvs.parquet"), pd.read_parquet(tmp_path / "cvs.parquet")
+    np.testing.assert_allclose(large, np.tile(small, (120, 1)), rtol=0, atol=1e-6)
+    table.loc[140_000, "c"] = np.nan
+    table.to_parquet(tmp_path / "large.parquet")
+    with pytest.raises(BadInput, match=r"large.parquet: column 'c', row 140001: a missing value"):
+        transform(recorded.folder, [tmp_path / "large.parquet"], tmp_path / "never.parquet")
+    assert not (tmp_path / "never.parquet").exists()
+
+
 def table_without(column, **change):
     def made(table):
         return table.drop(columns=column).assign(**change) if column else table.assign(**change)
@@ -92,7 +107,7 @@ def test_molecules_are_featurised_by_the_model_s_own_recipe(molecule, tmp_path):
     rotation = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
     structure.xyz = structure.xyz @ rotation + 3.0  # turned and moved: the same features
     structure.save_dcd(str(tmp_path / "walker.dcd"))
-    frames = featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE)
+    (frames,) = featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE)
     np.testing.assert_allclose(frames.values[0], np.ravel(molecule["reference"]), atol=1e-5)
     assert frames.trajectory[0] == "walker" and frames.labels.shape[1] == 0
 
@@ -103,9 +118,9 @@ def test_another_molecule_is_said(molecule, tmp_path):
     other.save_pdb(str(tmp_path / "other.pdb"))
     other.save_dcd(str(tmp_path / "other.dcd"))
     with pytest.raises(BadInput, match="no atom"):
-        featurise(molecule, [tmp_path / "other.dcd"], tmp_path / "other.pdb")
+        list(featurise(molecule, [tmp_path / "other.dcd"], tmp_path / "other.pdb"))
     with pytest.raises(BadInput, match="atoms, but the topology has"):
-        featurise(molecule, [tmp_path / "other.dcd"], MOLECULE)
+        list(featurise(molecule, [tmp_path / "other.dcd"], MOLECULE))
 
 
 def test_a_trajectory_needs_its_topology(molecule, tmp_path):
