@@ -1,13 +1,23 @@
 """Checkpoints of a training: one file, replaced in one move, read without running any code from it."""
 
+import dataclasses
+import hashlib
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
+import hae
+from hae.arguments import source
 from hae.files import written_whole
+from hae.rows import Rows
 
-__all__ = ["load_checkpoint", "remove_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "remove_checkpoint", "save_checkpoint", "training_key"]
+
+NO_MATTER = {"device", "verbose", "feature_weights"}  # W goes by its root
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
@@ -33,3 +43,13 @@ def remove_checkpoint(path: Path) -> None:
     """Remove the file, and what writes of it left that were killed halfway."""
     for file in (path, *path.parent.glob(f".{path.stem}.*{path.suffix}")):
         file.unlink(missing_ok=True)
+
+
+def training_key(model, data: Rows, validation: Rows | None, seeds: Sequence[int]) -> str:
+    """What a checkpoint belongs to: the parameters of a `hae.HierarchicalAutoencoder`, seeds, and the numbers it is trained on."""
+    params = {name: source(value) for name, value in model.get_params(deep=False).items() if name not in NO_MATTER}
+    digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
+    tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
+    for tensor in [*tensors, model.metric_root_]:
+        digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()).data)
+    return digest.hexdigest()[:32]

@@ -1,8 +1,6 @@
 """The estimator: a nonlinear, ordered PCA with the face of scikit-learn."""
 
 import dataclasses
-import hashlib
-import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +11,9 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-import hae
-from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root, plain, source
+from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root
 from hae.canonical import canonicalise, match
+from hae.checkpoint import training_key
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.frames import SIDES
@@ -26,7 +24,7 @@ from hae.objective import Objective
 from hae.pairs import Pairs, Standard, make_pairs, split_or_warn
 from hae.report import ImportanceReport
 from hae.scoring import chunked, encode, filled, score_frames
-from hae.storage import load_networks, save_networks
+from hae.storage import load_estimator, save_estimator
 from hae.training import Settings
 
 __all__ = ["HierarchicalAutoencoder"]
@@ -225,7 +223,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             seeds,
             on_epoch=on_epoch,
             progress=self.variant if self.verbose else None,
-            checkpoint=None if checkpoints is None else Path(checkpoints) / f"{self._key(data, validation, seeds)}.pt",
+            checkpoint=None if checkpoints is None else Path(checkpoints) / f"{training_key(self, data, validation, seeds)}.pt",
             augment=None if self.augment is None else augmentation(self.augment, standard),
         )
         self.members_, self.network_ = members.networks, members.networks[0]
@@ -354,28 +352,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             BadInput: the folder can't be written to.
         """
         check_is_fitted(self)
-        skip = {"augment", "network", "feature_weights"}  # functions can't be written; W is kept as its root
-        about = {
-            "hae_version": hae.__version__,
-            "params": {name: plain(value) for name, value in self.get_params(deep=False).items() if name not in skip},
-            "fitted": {
-                name: plain(getattr(self, name))
-                for name in (
-                    "n_features_in_",
-                    "feature_names_in_",
-                    "explained_variance_ratio_",
-                    "validation_fve_",
-                    "validation_loss_",
-                    "train_fve_",
-                    "best_epoch_",
-                )
-                if hasattr(self, name)
-            },
-        }
-        if self._importance is not None:
-            about["importance"] = json.loads(self._importance.to_json())
-        root = None if self.metric_root_ is None else {"metric_root": torch.as_tensor(self.metric_root_)}
-        save_networks(directory, {f"member-{i}": network for i, network in enumerate(self.members_)}, about, root)
+        save_estimator(self, directory)
 
     @classmethod
     def load(cls, directory, network: Callable[[int, int], HierarchicalNetwork] | None = None) -> "HierarchicalAutoencoder":
@@ -384,23 +361,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: a file is missing or not one of ours.
         """
-        networks, about, tensors = load_networks(directory, network)
-        model = cls(
-            **{name: tuple(value) if isinstance(value, list) and name != "cv" else value for name, value in about["params"].items()},
-            network=network,
-        )
-        for name, value in about["fitted"].items():
-            setattr(
-                model,
-                name,
-                np.asarray(value, dtype=object if name == "feature_names_in_" else None) if isinstance(value, list) else value,
-            )
-        model.members_ = [member.requires_grad_(False) for member in networks.values()]
-        model.network_ = model.members_[0]
-        model.metric_root_ = tensors["metric_root"].numpy() if "metric_root" in tensors else None
-        model._training_rows = model._held_out_rows = None
-        model._importance = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
-        return model
+        return load_estimator(cls, directory, network)
 
     @property
     def _n_features_out(self) -> int:
@@ -427,13 +388,3 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if level is not None and not (is_whole(level) and 1 <= level <= n):
             raise BadInput(f"level: {level!r} is not allowed; 1 to {n}, or None for the last")
         return -1 if level is None else level - 1
-
-    def _key(self, data, validation, seeds) -> str:
-        """What a checkpoint belongs to: parameters, seeds, and the numbers it is trained on."""
-        ignored = {"device", "verbose", "feature_weights"}  # W goes by its root below
-        params = {name: source(value) for name, value in self.get_params(deep=False).items() if name not in ignored}
-        digest = hashlib.sha256(json.dumps([hae.__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
-        tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
-        for tensor in [*tensors, self.metric_root_]:
-            digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()).data)
-        return digest.hexdigest()[:32]

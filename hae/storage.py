@@ -1,17 +1,33 @@
-"""Networks on disk: model.json says what they are, weights.safetensors holds the numbers; nothing is unpickled."""
+"""Networks and estimators on disk: model.json says what they are, weights.safetensors holds the numbers; nothing is unpickled."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import hae
+from hae.arguments import plain
 from hae.errors import BadInput
 from hae.files import written_whole
 from hae.network import HierarchicalNetwork
+from hae.report import ImportanceReport
 
-__all__ = ["load_networks", "save_networks"]
+__all__ = ["load_estimator", "load_networks", "save_estimator", "save_networks"]
+
+NOT_WRITTEN = {"augment", "network", "feature_weights"}  # functions can't be written; W is kept as its root
+FITTED = (
+    "n_features_in_",
+    "feature_names_in_",
+    "explained_variance_ratio_",
+    "validation_fve_",
+    "validation_loss_",
+    "train_fve_",
+    "best_epoch_",
+)
 
 
 def save_networks(
@@ -69,3 +85,32 @@ def load_networks(
             raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
         networks[name] = network.eval()
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
+
+
+def save_estimator(model, directory: str | Path) -> None:
+    """Write a fitted `hae.HierarchicalAutoencoder`: its members, parameters, what `fit` found, and importance_ where it was measured."""
+    about = {
+        "hae_version": hae.__version__,
+        "params": {name: plain(value) for name, value in model.get_params(deep=False).items() if name not in NOT_WRITTEN},
+        "fitted": {name: plain(getattr(model, name)) for name in FITTED if hasattr(model, name)},
+    }
+    if model._importance is not None:
+        about["importance"] = json.loads(model._importance.to_json())
+    root = None if model.metric_root_ is None else {"metric_root": torch.as_tensor(model.metric_root_)}
+    save_networks(directory, {f"member-{i}": network for i, network in enumerate(model.members_)}, about, root)
+
+
+def load_estimator(cls, directory: str | Path, network: Callable[[int, int], HierarchicalNetwork] | None = None):
+    """What `save_estimator` wrote, as an instance of the class. Raises BadInput as `load_networks` does."""
+    networks, about, tensors = load_networks(directory, network)
+    params = {name: tuple(value) if isinstance(value, list) and name != "cv" else value for name, value in about["params"].items()}
+    model = cls(**params, network=network)
+    for name, value in about["fitted"].items():
+        kind = object if name == "feature_names_in_" else None
+        setattr(model, name, np.asarray(value, dtype=kind) if isinstance(value, list) else value)
+    model.members_ = [member.requires_grad_(False) for member in networks.values()]
+    model.network_ = model.members_[0]
+    model.metric_root_ = tensors["metric_root"].numpy() if "metric_root" in tensors else None
+    model._training_rows = model._held_out_rows = None
+    model._importance = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
+    return model
