@@ -104,8 +104,7 @@ def retrain(promote: bool) -> None:
         look = retraining.look(project, promote)
         if look.complete:
             click.echo("Nothing is stale and the record is whole: nothing to do.")
-            facts = retraining.facts(project, look.graph)
-            outcome = promotion.promote(project, facts) if promote else promotion.nominate(project, facts)
+            outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
         else:
             click.echo(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)

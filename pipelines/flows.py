@@ -81,7 +81,7 @@ def promote(project: Path, decide: bool) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
     facts = retraining.facts(project, versioning.read_graph(project))
     try:
-        return promotion.promote(project, facts) if decide else promotion.nominate(project, facts)
+        return promotion.promote(project, facts, decide)
     except BadInput as error:
         return Failed(message=f"promote: {error}")
 

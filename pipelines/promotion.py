@@ -15,7 +15,7 @@ from pipelines.lineage import StageFacts
 from pipelines.registry import VersionRow
 from pipelines.store import Store, opened, plainly
 
-__all__ = ["Outcome", "nominate", "promote", "promote_version", "rollback", "settled"]
+__all__ = ["Outcome", "promote", "promote_version", "rollback", "settled"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,10 @@ class Today:
         return self.rows[self.better]
 
 
-def promote(project: Path, facts: Mapping[str, StageFacts]) -> Outcome:
+def promote(project: Path, facts: Mapping[str, StageFacts], decide: bool = True) -> Outcome:
     """Decide on today's better variant and, if the gate says so, make it the champion. Safe to repeat: one decision for one situation.
 
+    decide: False only names the candidate; the decision is left for later (`hae retrain`) or for a person (`hae promote`).
     All is found out before anything is moved, so a call that fails leaves the aliases as they were.
     """
     store = opened(project)
@@ -61,6 +62,9 @@ def promote(project: Path, facts: Mapping[str, StageFacts]) -> Outcome:
         known = _standing(store, today)
         if known is not None:
             return known
+        if not decide:
+            registry.nominate(store, today.row.version)
+            return _outcome(store, today, "nominated", "awaits a decision")
         champion = _champion(store, project, today)
         decision = gates.decide(_candidate(store, project, today), champion, today.margins)
         registry.nominate(store, today.row.version)
@@ -75,18 +79,6 @@ def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
     store = opened(project)
     with plainly(store.uri):
         return _standing(store, _today(store, project, facts)) is not None
-
-
-def nominate(project: Path, facts: Mapping[str, StageFacts]) -> Outcome:
-    """Only name the candidate: the decision is left for later (`hae retrain`) or for a person (`hae promote`)."""
-    store = opened(project)
-    with plainly(store.uri):
-        today = _today(store, project, facts)
-        known = _standing(store, today)
-        if known is not None:
-            return known
-        registry.nominate(store, today.row.version)
-        return _outcome(store, today, "nominated", "awaits a decision")
 
 
 def promote_version(project: Path, version: str) -> Outcome:

@@ -1,6 +1,7 @@
 """A small project on a table, trained by the real stages, for tests of what comes after training."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.frames import Frames
-from pipelines import lineage, recording
+from pipelines import lineage, params, recording
 from pipelines.lineage import StageFacts
 from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
@@ -95,15 +96,26 @@ def trained_folder(tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("HAE_THREADS", "1")
-        prepare()
-        for variant in content["train"]:
-            train(variant)
-        baseline()
-        for variant in content["train"]:
-            evaluate(variant)
-            stability(variant)
-        report()
+        run_all_stages()
     return folder
+
+
+def run_all_stages() -> None:
+    """What `dvc repro` runs, in the working directory, without the simulation."""
+    variants = params.load().train
+    prepare()
+    for variant in variants:
+        train(variant)
+    baseline()
+    for variant in variants:
+        evaluate(variant)
+        stability(variant)
+    report()
+
+
+@pytest.fixture(scope="session")
+def all_stages() -> Callable[[], None]:
+    return run_all_stages
 
 
 @pytest.fixture(scope="session")
