@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 import numpy as np
@@ -38,6 +38,10 @@ class RefitSettings:
     rows: int = 8192
     ridge: float = 1e-3
     seed: int = 0
+
+    def stronger(self, times: int) -> RefitSettings:
+        """Hidden layers twice as wide, and so many times the steps."""
+        return replace(self, hidden=tuple(2 * width for width in self.hidden), steps=times * self.steps)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ COLUMNS = (
     "status",
 )
 NAN = float("nan")
+BEHIND = 0.01  # of FVE that refitted decoders may lack of the trained ones
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class CVImportance:
     def overfit(self) -> float:
         """FVE of level k on training rows less that on the evaluated rows."""
         return self.train_fve - self.fve
+
+    @property
+    def behind(self) -> bool:
+        """Whether the refitted decoders stayed behind the trained ones, so that information gains from here on say too little."""
+        return self.fve - self.info > BEHIND
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,9 @@ class ImportanceReport:
             parts.append(f"the decoder of level {stopped_short[0]} is not converged")
         elif stopped_short:
             parts.append(f"the decoders of levels {join(stopped_short)} are not converged")
+        behind = [f"level {cv.cv} ({cv.info:.2f} against {cv.fve:.2f})" for cv in self.cvs if cv.behind]
+        if behind:
+            parts.append(f"refitted decoders stay behind the trained ones at {join(behind)}: trust gains more than information gains")
         words = "; ".join([*parts, first])
         return words + (f" (rough: {self.n_eff:.0f} independent frames)" if self.status == "rough" else "")
 

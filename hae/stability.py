@@ -42,7 +42,9 @@ class Stability:
     def tied_words(self) -> str:
         """What is tied, "" if nothing is."""
         return "; ".join(
-            f"levels {a} and {b} are tied: which part comes first is chance, what both explain together is not" for a, b in self.tied
+            f"levels {a} and {b} are tied: on other draws of the data level {a} comes out alike to {self.levels[a - 1]:.2f} only, "
+            f"level {b} to {self.levels[b - 1]:.2f}"
+            for a, b in self.tied
         )
 
     def to_json(self) -> str:

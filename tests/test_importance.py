@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from hae import importance
 from hae.baselines import principal_components
 from hae.errors import BadInput
 from hae.importance import compare, evaluate, feature_gains
@@ -54,6 +55,15 @@ def torus_network(order=(0, 1)) -> HierarchicalNetwork:
 
     columns = [column for angle in order for column in (2 * angle, 2 * angle + 1)]
     return network_of(lambda x: x[..., columns], [decoder(order[: k + 1]) for k in range(len(order))], ["circular"] * len(order))
+
+
+def winding(turns: int, n: int, seed: int = 0) -> np.ndarray:
+    t = np.random.default_rng(seed).uniform(-1, 1, n)
+    return np.stack([t, np.sin(turns * t), np.cos(turns * t)], axis=1)
+
+
+def winding_network(turns: int) -> HierarchicalNetwork:
+    return network_of(lambda x: x[..., :1], [lambda c: torch.cat([c, torch.sin(turns * c), torch.cos(turns * c)], dim=-1)], ["linear"])
 
 
 def three_factors(n: int, seed: int = 0) -> np.ndarray:
@@ -240,3 +250,18 @@ def test_another_target_and_a_further_metric():
 def test_empty_sides_are_refused():
     with pytest.raises(BadInput, match="X_test: no rows"):
         evaluate(torus_network(), torus(100), torus(0))
+
+
+def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(monkeypatch):
+    """What a CV knows is at least what its own decoder made of it: a curve that winds asks for more than a first refit."""
+    calls, real = [], importance.refit_members
+    monkeypatch.setattr(importance, "refit_members", lambda *args: calls.append(args[5].steps) or real(*args))
+    cv = evaluate(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK).cvs[0]
+    assert calls[:2] == [200, 400] and cv.info > 0.98
+    calls.clear()
+    evaluate(torus_network(), torus(3000), torus(2000, 1), settings=QUICK)
+    assert calls == [200]
+    monkeypatch.setattr(importance, "BEHIND", np.inf)
+    once = evaluate(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK)
+    assert once.cvs[0].info < 0.7 and once.cvs[0].behind
+    assert "refitted decoders stay behind the trained ones at level 1 (0.59 against 1.00)" in once.sentence()
