@@ -106,7 +106,7 @@ def _signed(difference: float, low: float, high: float) -> str:
 
 def _variant(variant: VariantEvidence) -> dict:
     report, stability = variant.importance, variant.stability
-    words = pca_words(report)
+    parts = [report.sentence(), pca_words(report), stability.tied_words() if stability else ""]
     rows = [
         {
             "cv": cv.name,
@@ -120,7 +120,7 @@ def _variant(variant: VariantEvidence) -> dict:
     ]
     return {
         "name": variant.name,
-        "sentence": variant.sentence + (f"; {words}" if words else "") + ".",
+        "sentence": "; ".join(filter(None, parts)) + ".",
         "rows": rows,
         "status": report.status,
         "n_eff": f"{report.n_eff:.0f}",
