@@ -2,48 +2,54 @@
 
 from pathlib import Path
 
-from hae.devices import set_threads
 from hae.errors import BadInput
-from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, written_whole
-from hae.frames import Frames
-from hae.pairs import Pairs
-from hae.stability import stability_of
-from hae.streaming import memory_limit, rows_bytes
 from pipelines import params
 from pipelines.stages import run_stage
 
 __all__ = ["main", "stability"]
+
+FRAMES = Path("data/prepared/frames.parquet")
 
 
 def stability(variant: str) -> None:
     """models/VARIANT and data/prepared/frames.parquet -> results/VARIANT/stability.json, {} where no replicas are asked for."""
     everything = params.load()
     everything.variant(variant)
-    path, replicas = Path("data/prepared/frames.parquet"), everything.stability.replicas
     check_writable(Path("results", variant))
-    if replicas and rows_bytes(path) > memory_limit():
-        print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
-        replicas = 0
-    text = "{}"
-    if replicas:
-        set_threads()
-        frames = Frames.read(path)
-        train, test = frames.select("train"), frames.select("test")
-        if not len(test):
-            raise BadInput(f"{path}: no test rows; allowed: prepare.split.shares that leave some")
-        found = stability_of(
-            HierarchicalAutoencoder.load(Path("models", variant)),
-            train=Pairs(train.values, train.values, train.weights),
-            evaluated=Pairs(test.values, test.values, test.weights),
-            blocks=train.blocks(everything.prepare.split.block_frames),
-            replicas=replicas,
-            progress=f"stability {variant}",
-        )
-        print(f"stability {variant}: {found.sentence()}; {found.seconds:.0f} s")
-        text = found.to_json()
+    replicas, block_frames = everything.stability.replicas, everything.prepare.split.block_frames
+    text = measured(variant, replicas, block_frames) if replicas else "{}"
     with written_whole(Path("results", variant, "stability.json")) as partial:
         partial.write_text(text + "\n")
+
+
+def measured(variant: str, replicas: int, block_frames: int) -> str:
+    """The JSON of `hae.stability.Stability`; {} where the rows are larger than the memory for them."""
+    from hae.devices import set_threads  # all this takes seconds to import, and is not needed where nothing is asked for
+    from hae.estimator import HierarchicalAutoencoder
+    from hae.frames import Frames
+    from hae.pairs import Pairs
+    from hae.stability import stability_of
+    from hae.streaming import memory_limit, rows_bytes
+
+    if rows_bytes(FRAMES) > memory_limit():
+        print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
+        return "{}"
+    set_threads()
+    frames = Frames.read(FRAMES)
+    train, test = frames.select("train"), frames.select("test")
+    if not len(test):
+        raise BadInput(f"{FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
+    found = stability_of(
+        HierarchicalAutoencoder.load(Path("models", variant)),
+        train=Pairs(train.values, train.values, train.weights),
+        evaluated=Pairs(test.values, test.values, test.weights),
+        blocks=train.blocks(block_frames),
+        replicas=replicas,
+        progress=f"stability {variant}",
+    )
+    print(f"stability {variant}: {found.sentence()}; {found.seconds:.0f} s")
+    return found.to_json()
 
 
 def main() -> None:
