@@ -20,6 +20,7 @@ lint: $(INSTALLED)
 
 site: $(INSTALLED)  ## the documentation, in site/
 	@$(BIN)/sphinx-build -q -W --keep-going docs site
+	@echo site/index.html
 
 clean:  ## what was made by training stays: data, models, results, .hae
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

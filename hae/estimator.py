@@ -262,7 +262,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if self._importance is None:
             if self._held_out_rows is None:
                 raise BadInput("importance_: was not measured before this model was saved; allowed: importance_ before save, or fit again")
-            self._importance = self._measure(self._held_out_rows)
+            held_out = bool({"validation", "test"} & set(self.split_.tolist()))
+            self._importance = self._measure(self._held_out_rows, held_out)
         return self._importance
 
     def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:
@@ -278,7 +279,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             make_pairs(X, groups, frame, np.full(len(X), "test"), lag=self.lag, target=target, weights=sample_weight)["test"]
         )
 
-    def _measure(self, rows: Pairs) -> ImportanceReport:
+    def _measure(self, rows: Pairs, held_out: bool = True) -> ImportanceReport:
+        """The report on these rows; on the training rows themselves without intervals and verdicts, as too few blocks have it."""
         train = self._training_rows
         if train is None:
             raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
@@ -291,7 +293,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             rows.inputs,
             trajectory=rows.trajectory,
             frame=rows.frame,
-            blocks=blocks,
+            blocks=blocks if held_out else np.zeros(len(rows)),
             weights=rows.weights,
             train_weights=train.weights,
             target_train=train.targets,

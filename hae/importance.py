@@ -91,7 +91,7 @@ def evaluate(
     cvs = [CVs(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
     errors = [score_frames(net, X_test, target, root, weights) for net in networks]
 
-    def refits_of(which: list[int], strength: RefitSettings) -> list[Refits]:
+    def refits_of(which: list[int], strength: RefitSettings, title: str | None = progress) -> list[Refits]:
         return refit_members(
             [cvs[i] for i in which],
             type(network.decoder),
@@ -100,7 +100,7 @@ def evaluate(
             [w_train] * len(which),
             strength,
             network.input_mean.device,
-            progress,
+            title,
         )
 
     refits = refits_of(list(range(len(networks))), settings)
@@ -108,7 +108,8 @@ def evaluate(
         behind = [i for i, (its, own) in enumerate(zip(refits, errors, strict=True)) if _behind(its, own, weights).max() > BEHIND]
         if not behind:
             break
-        for i, stronger in zip(behind, refits_of(behind, settings.stronger(times)), strict=True):
+        title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
+        for i, stronger in zip(behind, refits_of(behind, settings.stronger(times), title), strict=True):
             if np.average(stronger.prefix.mean(0), weights=weights) < np.average(refits[i].prefix.mean(0), weights=weights):
                 refits[i] = stronger
     sampling = Sampling.of(len(X_test), trajectory, frame, weights)

@@ -137,7 +137,7 @@ def training_curves(history: pd.DataFrame, axis: Axes) -> None:
                       label=f"level {k + 1}" if chosen else None, zorder=3 if chosen else 2)
             if chosen and side != "train":
                 axis.plot(rows["epoch"], rows[f"train_error_{k + 1}"], ":", color=colour, linewidth=1.2, zorder=3)
-    axis.set(xlabel="epoch", ylabel="mean squared error (metric)", yscale="log")
+    axis.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(NullFormatter())
@@ -187,5 +187,5 @@ def _fve_limits(axis: Axes) -> tuple[float, float]:
     return (0.0 if lowest >= 0 else max(math.floor(lowest * 10) / 10, -1.0)), 1.02
 
 
-def _short(name: str, limit: int = 18) -> str:
+def _short(name: str, limit: int = 26) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"

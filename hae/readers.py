@@ -83,7 +83,9 @@ def _in_a_line(path: Path) -> Iterator[None]:
     """What the readers of other packages raise, as BadInput."""
     try:
         yield
-    except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error,
+    except UnicodeDecodeError:
+        raise BadInput(f"{path}: not a table that can be read (its text is not UTF-8); allowed: UTF-8") from None
+    except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, csv.Error,
             ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, BadInput):
             raise

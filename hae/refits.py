@@ -97,7 +97,8 @@ def _polynomials(sides: list[np.ndarray]) -> list[np.ndarray]:
     middle, reach = (train.max(0) + train.min(0)) / 2 if columns else 0, np.ptp(train, axis=0) / 2 if columns else 1
     out = []
     for side in (train, test):
-        powers = np.polynomial.legendre.legvander((side - middle) / reach, degree)  # (rows, C, degree + 1)
+        # Polynomials say nothing of rows far outside those they are fitted on, and would overflow there.
+        powers = np.polynomial.legendre.legvander(np.clip((side - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
         out.append(np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1))
     return out
 

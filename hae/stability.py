@@ -35,17 +35,18 @@ class Stability:
     seconds: float
 
     def sentence(self) -> str:
-        """'levels 1 and 2 are tied: ...; stability over 4 replicas: S1 0.62, S2 0.97'."""
-        figures = ", ".join(f"S{k + 1} {s:.2f}" for k, s in enumerate(self.levels))
-        return "; ".join(filter(None, [self.tied_words(), f"stability over {self.replicas} replicas: {figures}"]))
+        figures = ", ".join(f"{s:.2f}" for s in self.levels)
+        return "; ".join(filter(None, [self.words(), f"in {self.replicas} replicas the levels come out alike to {figures}"]))
 
-    def tied_words(self) -> str:
-        """What is tied, "" if nothing is."""
-        return "; ".join(
-            f"levels {a} and {b} are tied: on other draws of the data level {a} comes out alike to {self.levels[a - 1]:.2f} only, "
-            f"level {b} to {self.levels[b - 1]:.2f}"
-            for a, b in self.tied
-        )
+    def words(self) -> str:
+        """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
+        first = dict(self.tied)
+        parts = []
+        for k, s in enumerate(self.levels, start=1):
+            if s < SHAKY:
+                after = f", level {first[k]} to {self.levels[k]:.2f} (tied levels)" if k in first else ""
+                parts.append(f"on other draws of the data level {k} comes out alike to {s:.2f} only{after}")
+        return "; ".join(parts)
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)

@@ -63,9 +63,15 @@ def join(names: Sequence[str]) -> str:
 def figure(value: float, low: float, high: float) -> str:
     """A figure with its interval: "0.78 [0.74, 0.82]", "0.041 [0.037, 0.045]" where it is that sure, or "0.78" without an interval."""
     if math.isnan(low):
-        return f"{value:.2f}"
+        return _plain(value, 2)
     digits = 2 if high - low >= 0.0199 else 3
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{_plain(value, digits)} [{_plain(low, digits)}, {_plain(high, digits)}]"
+
+
+def _plain(value: float, digits: int) -> str:
+    """Without a sign before zero."""
+    text = f"{value:.{digits}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 def pair_words(names: Sequence[str], orders: Sequence[str], quiet: Sequence[bool]) -> list[str]:

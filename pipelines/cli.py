@@ -190,6 +190,10 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
     from pipelines.transform import transform as write
 
     report = write(project, inputs, output, topology, version)
+    for line in report.far[:5]:
+        click.echo(line, err=True)
+    if len(report.far) > 5:
+        click.echo(f"... and {len(report.far) - 5} further features", err=True)
     click.echo(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 

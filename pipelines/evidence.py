@@ -42,7 +42,7 @@ class VariantEvidence:
     @property
     def sentence(self) -> str:
         """The verdicts, and what is tied."""
-        tied = self.stability.tied_words() if self.stability else ""
+        tied = self.stability.words() if self.stability else ""
         return "; ".join(filter(None, [self.importance.sentence(), tied]))
 
 

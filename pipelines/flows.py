@@ -29,6 +29,7 @@ __all__ = ["retrain"]
 # What DVC says around a stage's own output, and nobody needs on the task's page.
 CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
            "\tdvc config core.autostage", "Use `dvc push`")
+FAILED = "ERROR: failed to reproduce"
 ANNOUNCED = ("Running stage ", "> ")
 
 
@@ -48,7 +49,8 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     def say(line: str) -> None:
         if line.startswith(CHATTER):
             return
-        log.info(line)
+        if not line.startswith(FAILED):  # said by the task's own state
+            log.info(line)
         if not line.startswith(ANNOUNCED):
             said.append(line)
 
@@ -63,7 +65,7 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
         return Completed(message="done")
     if code < 0 or "exited with -" in "".join(said[-1:]):
         return Failed(name="Killed", message=f"{name}: something killed it (out of memory?)")
-    own = [line for line in said if not line.startswith("ERROR: failed to reproduce")] or said
+    own = [line for line in said if not line.startswith(FAILED)] or said
     return Failed(message=f"{name}: {own[-1] if own else f'DVC ended with {code}'}")
 
 

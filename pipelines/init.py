@@ -134,7 +134,8 @@ def _look_at_tables(choices: Choices, files: dict[str, Path]) -> tuple[dict, Fra
     first_file = next(iter(files.values()))
     first = load_table(first_file)
     duties = {*choices.labels, choices.group, choices.id, choices.weights, choices.bias} - {None}
-    left = {} if choices.columns else {name: _no_feature(name, first[name]) for name in first.columns if name not in duties}
+    group = first[choices.group] if choices.group in first.columns else None
+    left = {} if choices.columns else {name: _no_feature(name, first[name], group) for name in first.columns if name not in duties}
     left = {name: reason for name, reason in left.items() if reason}
     columns = choices.columns or (tuple(name for name in first.columns if name not in left and name not in duties) if left else ())
     if left and not columns:
@@ -201,14 +202,14 @@ def _look_at_molecules(choices: Choices, files: dict[str, Path]) -> tuple[dict, 
         f"found: {len(frames)} frames in {_counted(len(files), 'trajectory')} "
         f"({_listed([f'{name} {length}' for name, length in lengths.items()])}), {structure.n_atoms} atoms",
         f"features: {frames.n_features} ({recipe.kind}{', nm' if recipe.kind in KINDS[:2] else ''}; "
-        f"{_listed([name.rpartition('-')[2] for name in recipe.atoms] or recipe.names)})",
+        f"{_listed(_atoms_shown(recipe.atoms) or recipe.names)})",
         f"labels: {_listed(labels) or 'none'}",
     ]
     return section, frames, recipe, found[:2] + said + found[2:]
 
 
-def _no_feature(name: str, column: pd.Series) -> str:
-    """Why a column is no feature unless it is asked for, or ""."""
+def _no_feature(name: str, column: pd.Series, group: pd.Series | None) -> str:
+    """Why a column is no feature unless it is asked for, or "". group: names the trajectory of each row, where there are several."""
     numeric = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     if np.isnan(numeric).mean() > 0.5 and not pd.api.types.is_numeric_dtype(column):
         return "not numbers"
@@ -217,6 +218,8 @@ def _no_feature(name: str, column: pd.Series) -> str:
     if not np.isfinite(numeric).all():
         return ""  # its fault will be named
     steps = np.diff(numeric)
+    if group is not None:
+        steps = steps[group.to_numpy()[1:] == group.to_numpy()[:-1]]
     if np.ptp(numeric) == 0:
         return "one value in all rows"
     if len(steps) > 1 and steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
@@ -224,6 +227,12 @@ def _no_feature(name: str, column: pd.Series) -> str:
     if name.lower() == "time" and (steps > 0).all():
         return "the time"
     return ""
+
+
+def _atoms_shown(atoms: Sequence[str]) -> list[str]:
+    """Without the residue, where that tells them apart."""
+    short = [name.rpartition("-")[2] for name in atoms]
+    return short if len(set(short)) == len(short) else list(atoms)
 
 
 def _few(structure, torsion: str) -> bool:

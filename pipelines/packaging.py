@@ -71,6 +71,7 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
     kinds, d = network.bottleneck.kinds, frames.n_features
     training = frames.select("train").values.astype(np.float64)
+    low, high = training.min(0).tolist(), training.max(0).tolist()
     training = training[np.linspace(0, len(training) - 1, min(len(training), MATCH_ROWS)).astype(int)]
     if champion is None:
         matching = ["kept: no champion"] * len(kinds)
@@ -93,6 +94,8 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
         "cv_std": [float((np.exp(1j * column) if kind == "circular" else column).std()) for kind, column in zip(kinds, cvs.T)],
         "mean": network.output_mean.expand(d).tolist(),
         "scale": network.output_scale.expand(d).tolist(),
+        "low": low,
+        "high": high,
         "matching": matching,
         "matched_to": champion.version if champion is not None else None,
     }

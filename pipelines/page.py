@@ -60,28 +60,33 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
 
 
 def pca_words(report: ImportanceReport) -> str:
-    """How many principal components explain as much as CV1 alone; "" where PCA was not measured."""
+    """How many principal components explain as much as CV1 alone, to 0.01; "" where PCA was not measured."""
     rows = report.compared("pca")
     if not rows:
         return ""
-    needed = next((row.level for row in rows if row.fve >= report.cvs[0].fve), None)
+    needed = next((row.level for row in rows if row.fve >= report.cvs[0].fve - TIE), None)
+    if needed == 1:
+        return "the first principal component does as well"
     many = f"more than {rows[-1].level}" if needed is None else str(needed)
     return f"PCA needs {many} component{'s' * (many != '1')} for that"
 
 
 def which(evidence: Evidence) -> str:
-    """Which variant to choose, from the paired comparison of collective and boosted at their last common level."""
+    """Which variant to choose, from the paired comparison of collective and boosted at the last level worth having."""
     title = next((title for title in evidence.paired if set(title.split(" - ")) == {"collective", "boosted"}), None)
     if title is None:
         return "There is one variant here, so there is nothing to choose."
-    row, sign = evidence.paired[title][-1], 1 if title.startswith("collective") else -1
+    worth = [report.n for name, report in evidence.reports.items() if name in ("collective", "boosted")]
+    last = max([n for n in worth if n], default=None) if all(worth) else None  # the level of the last CV worth having, where that is known
+    rows = evidence.paired[title]
+    row, sign = rows[min(last or len(rows), len(rows)) - 1], 1 if title.startswith("collective") else -1
     low, high = sorted((sign * row.low, sign * row.high)) if not math.isnan(row.low) else (math.nan, math.nan)
     said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
     if math.isnan(low):
         words = (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by one "
                  "and collective where they may act together.")
     elif low > TIE:
-        words = (": the factors behind these data act together, and levels that add up can't follow. "
+        words = (": in these features the factors behind the data act together, and levels that add up don't follow. "
                  "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
     elif high < TIE:
         words = (", so adding up loses little or nothing. "
@@ -106,12 +111,12 @@ def _signed(difference: float, low: float, high: float) -> str:
 
 def _variant(variant: VariantEvidence) -> dict:
     report, stability = variant.importance, variant.stability
-    parts = [report.sentence(), pca_words(report), stability.tied_words() if stability else ""]
+    parts = [report.sentence(), pca_words(report), stability.words() if stability else ""]
     rows = [
         {
             "cv": cv.name,
-            "verdict": cv.verdict,
-            "order": f"{cv.order} with the next" if cv.order in ("tied", "out of order") else
+            "verdict": "too little data" if cv.status == "not enough data" else cv.verdict,
+            "order": "" if cv.status == "not enough data" else f"{cv.order} with the next" if cv.order in ("tied", "out of order") else
                      f"before {report.cvs[k + 1].name}" if cv.order == "ordered" else f"place {cv.order}" if cv.order else "",
             "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high), _parts(cv.gain, cv.gain_low, cv.gain_high),
                         _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
@@ -157,7 +162,7 @@ def _captions(evidence: Evidence) -> dict[str, str | bool]:
     energy = {
         "kJ/mol": f"at {evidence.temperature or 0:g} K, where kT is {BOLTZMANN * (evidence.temperature or 0):.2f} kJ/mol",
         "kT": "in units of kT, as no temperature was given",
-        "": "as minus the logarithm of the density, as no temperature was given",
+        "": "as minus the logarithm of the density" + ("" if evidence.recipe.kind == "columns" else ", as no temperature was given"),
     }[unit[1]]
     labels = list(evidence.frames.labels.columns)
     molecules = evidence.recipe.kind == "coordinates"

@@ -171,5 +171,5 @@ def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[in
     return titles
 
 
-def _cut(text: str, limit: int = 16) -> str:
+def _cut(text: str, limit: int = 26) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"

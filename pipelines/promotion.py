@@ -92,7 +92,7 @@ def promote_version(project: Path, version: str) -> Outcome:
         if "champion" in row.aliases:
             return Outcome("nothing new", row.version, row.variant, "it is the champion already", row.version, {})
         _must_load(store, row.version)
-        reason = "promoted by hand"
+        reason = f"version {row.version} ({row.variant}) is promoted by hand" + (f", though {row.rejected}" if row.rejected else "")
         newest = max(int(known.version) for known in registry.rows(store))
         registry.chosen_by_hand(store, row.version, str(newest), reason)
         registry.crown(store, row.version)

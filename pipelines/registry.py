@@ -56,7 +56,10 @@ def status(project: Path) -> RegistryStatus:
     with plainly(store.uri):
         all_rows = rows(store)
         by_alias = {alias: row for row in all_rows for alias in row.aliases}
-        note = "" if all_rows else "no version yet; what an earlier database knew (versions, rejections) is not known here"
+        note = ""
+        if not all_rows:
+            trained = (project / "models").exists()
+            note = "no version yet" + ("; what an earlier database knew (versions, rejections) is not known here" if trained else "")
         crowned, nominee, former = by_alias.get(CHAMPION), by_alias.get(CANDIDATE), by_alias.get(PREVIOUS)
         return RegistryStatus(store.name, store.uri, crowned, nominee, former, tuple(all_rows), tuple(history(store)), note)
 

@@ -28,7 +28,7 @@ def status(project: Path) -> Iterator[str]:
         yield f"at work    {holder}"
     for entry in retraining.notes(project):
         ran = ", ".join(entry["stages"]) or "no stage"
-        yield f"retrained  {entry['started']}  {entry['seconds']:.0f} s  {ran}  {entry['ending']}"
+        yield f"run        {entry['started']}  {entry['seconds']:.0f} s  {ran}  {entry['ending']}"
 
 
 def _registry(project: Path) -> Iterator[str]:

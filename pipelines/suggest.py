@@ -72,7 +72,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
             gap = min(gap, block // 4)
         shares = (0.45, 0.15, 0.4) if known.independent < 4000 else (0.7, 0.15, 0.15)
         split = Split(block, gap, shares)
-        said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} forgets in about {known.time:.0f})")
+        said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} forgets in about {known.time:.0f} frames)")
     for salt in ("", *"abcdefghij"):
         tried = replace(split, salt=salt)
         sides = split_rows(frames.trajectory, frames.frame, block_frames=tried.block_frames, gap_frames=tried.gap_frames,
@@ -86,7 +86,11 @@ def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
     if worth < OK_N_EFF:
         words = "rough intervals" if worth >= ROUGH_N_EFF else "perhaps too few for intervals and verdicts"
     number = int(np.sum(sides == "test"))
-    said.append(f"test side: {number} frames, worth {worth:.0f} independent ones or more: {words} ({OK_N_EFF} are asked for)")
+    lost = float(np.mean(sides == "gap"))
+    if lost > 0.05:
+        said[-1] += f"; the cuts take {lost:.0%} of the frames"
+    said.append(f"test side: {number} frames, by these motions worth about {worth:.0f} independent ones: {words} "
+                f"({ROUGH_N_EFF} are needed, {OK_N_EFF} asked for; the report counts again, by the errors of the model)")
     return tried, said
 
 

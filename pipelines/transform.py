@@ -24,13 +24,14 @@ ROWS = 16384  # that the network takes at a time
 
 @dataclass(frozen=True)
 class TransformReport:
-    """What was written: rows and CVs, by which version, where."""
+    """What was written: rows and CVs, by which version, where; far: what lies far outside the training data, in a line a feature."""
 
     rows: int
     n_cvs: int
     version: str
     variant: str
     output: Path
+    far: tuple[str, ...] = ()
 
 
 def transform(
@@ -55,14 +56,33 @@ def transform(
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
     pieces = featurise(model.recipe, [Path(path) for path in inputs], topology)
-    table = pd.concat([_encoded(model, piece) for piece in pieces], ignore_index=True)
+    outside = np.zeros(len(model.about["features"]), dtype=int)
+
+    def encoded(piece: Frames) -> pd.DataFrame:
+        nonlocal outside
+        outside = outside + _far(model.about, piece).sum(0)
+        return _encoded(model, piece)
+
+    table = pd.concat([encoded(piece) for piece in pieces], ignore_index=True)
     names = [name for name in table.columns if name.startswith("cv")]
     with written_whole(output) as partial:
         if output.suffix.lower() == ".csv":
             table.to_csv(partial, index=False)
         else:
             table.to_parquet(partial, index=False)
-    return TransformReport(len(table), len(names), row.version, row.variant, output)
+    far = [
+        f"{name}: {count} of {len(table)} rows lie far outside the training data ({low:.4g} to {high:.4g}); their CVs mean little"
+        for name, count, low, high in zip(model.about["features"], outside, model.about["low"], model.about["high"])
+        if count
+    ]
+    return TransformReport(len(table), len(names), row.version, row.variant, output, tuple(far))
+
+
+def _far(about: dict, frames: Frames) -> np.ndarray:
+    """(N, D): what lies outside the range of the training data by more than half of that range."""
+    values = frames.values[:, [frames.features.index(name) for name in about["features"]]]
+    low, high = np.array(about["low"]), np.array(about["high"])
+    return (values < low - (high - low) / 2) | (values > high + (high - low) / 2)
 
 
 def _encoded(model: packaging.Loaded, frames: Frames) -> pd.DataFrame:
@@ -88,6 +108,9 @@ def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> It
     own = Recipe.from_json(json.dumps(recipe))
     if not inputs:
         raise BadInput("transform: no input; allowed: one file or more")
+    absent = next((path for path in (*inputs, *([topology] if topology else [])) if not path.is_file()), None)
+    if absent is not None:
+        raise BadInput(f"{absent}: no such file; allowed: files that are there")
     if own.kind == "columns":
         if topology is not None:
             raise BadInput(f"{topology}: the model takes columns of a table; allowed: no topology")

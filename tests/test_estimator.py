@@ -442,3 +442,12 @@ def test_as_many_cvs_as_are_alive_are_kept_of_a_curve():
     model = HierarchicalAutoencoder(**settings, shares=(0.6, 0.25, 0.15)).fit(curve(3000), groups=names)
     assert model.network_.n_cvs == 1 and model.transform(curve(10)).shape == (10, 1)
     assert len(model.explained_variance_ratio_) == 1 and model.score(curve(500, 1)) > 0.98
+
+
+def test_importance_of_training_rows_says_nothing_sure():
+    """Nothing was held out: figures of the rows that were learned by heart have no intervals and no verdicts."""
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    with pytest.warns(UserWarning, match="too few"):
+        model = HierarchicalAutoencoder(n_cvs=1, n_seeds=1, max_epochs=2, block_frames=100, device="cpu").fit(X, groups=np.repeat("a", 60))
+    assert set(model.split_) == {"train"}
+    assert model.importance_.status == "not enough data" and "Not enough independent data" in model.importance_.sentence()

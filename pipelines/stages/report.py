@@ -49,6 +49,8 @@ def table_text(table: pd.DataFrame) -> str:
     names = {"cv": "CV", "verdict": "verdict", "order": "and the next", "fve": "FVE", "gain": "gain", "info_gain": "info gain",
              "pca_fve": "PCA FVE", "plain_fve": "plain AE FVE"}
     shown = table[["variant", *names]].rename(columns=names)
+    unsure = table["status"] == "not enough data"
+    shown.loc[unsure, ["verdict", "and the next"]] = ["too little data", ""]
     return shown.to_string(index=False, float_format=lambda value: f"{value:.3f}")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,18 @@ def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep
         raise BadInput(
             f"params.yaml: train.{variant}.n_cvs: {section.n_cvs} is not allowed; 1 to the number of features, here {frames.n_features}"
         )
-    model.fit(
-        frames.values,
-        groups=frames.trajectory,
-        frame=frames.frame,
-        split=frames.split,
-        sample_weight=frames.weights,
-        **keep,
-    )
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        model.fit(
+            frames.values,
+            groups=frames.trajectory,
+            frame=frames.frame,
+            split=frames.split,
+            sample_weight=frames.weights,
+            **keep,
+        )
+    for text in dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)):
+        print(f"train {variant}: {text}")
 
 
 def write_history(path: Path):

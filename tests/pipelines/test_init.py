@@ -240,3 +240,15 @@ def test_small_data_get_small_batches_and_enough_steps(rows):
     made = suggest.training_for(rows)
     steps = -(-rows // made["batch_size"]) * made["max_epochs"]
     assert 16 <= made["batch_size"] <= 512 and made["max_epochs"] <= 200 and (steps >= 1000 or made["max_epochs"] == 200)
+
+
+def test_a_clock_that_starts_anew_in_every_trajectory_is_no_feature(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(np.cumsum(rng.normal(size=(1200, 3)), axis=0) * 0.1 + rng.normal(size=(1200, 3)), columns=list("abc"))
+    table["batch"], table["minute"] = np.repeat([f"b{i}" for i in range(12)], 100), np.tile(np.arange(100), 12)
+    table.to_csv(tmp_path / "table.csv", index=False)
+    said = init(tmp_path / "project", Choices((tmp_path / "table.csv",), group="batch"))
+    assert "left out: minute (counts the rows)" in said
+    assert params.load(tmp_path / "project" / "params.yaml").prepare.columns == ("a", "b", "c")
+    with pytest.raises(BadInput, match=r"no column 'mintue'; .* \(did you mean minute\?\)"):
+        init(tmp_path / "other", Choices((tmp_path / "table.csv",), group="batch", labels=("mintue",)))

@@ -94,4 +94,6 @@ def test_a_promotion_that_dies_leaves_a_champion_and_can_be_done_again(store, mo
 
 def test_status_of_an_empty_record_says_what_may_be_lost(bare):
     state = registry.status(bare)
-    assert state.champion is None and state.versions == () and "earlier database" in state.note
+    assert state.champion is None and state.versions == () and state.note == "no version yet"
+    (bare / "models").mkdir()
+    assert "earlier database" in registry.status(bare).note

@@ -110,10 +110,11 @@ def test_stability_of_the_levels_and_what_is_tied_are_said(trained):
     Path("results/boosted/stability.json").write_text("{}\n")
     report()
     said = json.loads(Path("results/importance.json").read_text())
-    assert "levels 1 and 2 are tied" in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
+    tied = "on other draws of the data level 1 comes out alike to 0.50 only, level 2 to 0.97 (tied levels)"
+    assert tied in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
     assert said["stability"]["collective"]["levels"] == [0.5, 0.97] and said["stability"]["boosted"] is None
     text = Path("results/report.html").read_text()
-    assert text.count("the levels come out alike") == 1 and "levels 1 and 2 are tied" in text
+    assert text.count("the levels come out alike") == 1 and tied in text
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,15 @@ def test_a_large_parquet_file_is_read_in_pieces_and_a_fault_is_named_by_its_row(
     assert not (tmp_path / "never.parquet").exists()
 
 
+def test_rows_far_from_the_training_data_are_said(recorded, tmp_path):
+    table, path = recorded.table(), tmp_path / "new.csv"
+    assert transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "out.csv").far == ()
+    table.loc[:9, "c"] += 273.15  # another unit
+    table.to_csv(path, index=False)
+    (line,) = transform(recorded.folder, [path], tmp_path / "out.csv").far
+    assert line.startswith("c: 10 of 1200 rows lie far outside the training data (-1.")
+
+
 def table_without(column, **change):
     def made(table):
         return table.drop(columns=column).assign(**change) if column else table.assign(**change)
@@ -81,6 +90,7 @@ def test_a_table_that_does_not_fit_is_said_in_a_line_and_nothing_is_written(reco
 
 
 def test_a_molecule_for_a_model_of_tables_is_said(recorded, tmp_path):
+    (tmp_path / "walker.dcd").touch()
     with pytest.raises(BadInput, match="takes columns of a table"):
         transform(recorded.folder, [tmp_path / "walker.dcd"], tmp_path / "out.csv")
     with pytest.raises(BadInput, match="no topology"):
@@ -124,5 +134,8 @@ def test_another_molecule_is_said(molecule, tmp_path):
 
 
 def test_a_trajectory_needs_its_topology(molecule, tmp_path):
+    with pytest.raises(BadInput, match=r"walker\.dcd: no such file"):
+        featurise(molecule, [tmp_path / "walker.dcd"], None)
+    (tmp_path / "walker.dcd").touch()
     with pytest.raises(BadInput, match="--topology"):
         featurise(molecule, [tmp_path / "walker.dcd"], None)
