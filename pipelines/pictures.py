@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -167,9 +168,5 @@ def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[in
             axis.locator_params(nbins=3)
             if level != levels[-1]:
                 axis.set_xticklabels([])
-        titles.append(_cut(true.label))
+        titles.append("\n".join(textwrap.wrap(true.label, 18, max_lines=2, placeholder="…")))
     return titles
-
-
-def _cut(text: str, limit: int = 26) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
