@@ -15,7 +15,7 @@ import pytest
 
 from pipelines import promotion, recording, registry
 
-pytestmark = [pytest.mark.needs_postgres, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.needs_postgres, pytest.mark.acceptance, pytest.mark.timeout(420)]
 OWNER = "postgres"  # PostgreSQL refuses to run as root
 
 
