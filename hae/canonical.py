@@ -6,13 +6,15 @@ earlier CVs, a circular one turned and reflected, and the decoders absorb it. `c
 `hae.bottleneck.Bottleneck.rename`): the levels of a network are the same to the last bit.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
 from hae.network import HierarchicalNetwork
 from hae.scoring import chunked, encode
 
-__all__ = ["canonicalise", "match"]
+__all__ = ["canonicalise", "canonicalise_members", "match"]
 
 DEPENDENT = 1e-3  # a linear CV with less than this share of its spread left by earlier CVs is a copy: it is not unmixed
 
@@ -55,6 +57,15 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
         t[k] = -row @ mean if kind == "linear" else 0
     bottleneck.forget_names()  # T and t are those of the coordinates, whatever form the CVs had
     bottleneck.rename(torch.from_numpy(T), torch.from_numpy(t))
+
+
+def canonicalise_members(members: Sequence[HierarchicalNetwork], X: np.ndarray, weights: np.ndarray | None = None) -> None:
+    """Canonical form of every member, and all in the frame of reference of the first, so that members can be compared."""
+    for member in members:
+        canonicalise(member, X, weights)
+    reference = encode(members[0], X)
+    for member in members[1:]:
+        match(member, X, reference, members[0].bottleneck.kinds)
 
 
 def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, kinds: tuple[str, ...]) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root
-from hae.canonical import canonicalise, match
+from hae.canonical import canonicalise_members
 from hae.checkpoint import training_key
 from hae.devices import resolve_device
 from hae.errors import BadInput
@@ -228,10 +228,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         )
         self.members_, self.network_ = members.networks, members.networks[0]
         train = pairs["train"]
-        for member in self.members_:
-            canonicalise(member, train.inputs, train.weights)
-        for member in self.members_[1:]:  # in one frame of reference, members can be compared
-            match(member, train.inputs, encode(self.network_, train.inputs), kinds)
+        canonicalise_members(self.members_, train.inputs, train.weights)
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
 
         self._training_rows: Pairs | None = train

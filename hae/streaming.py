@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from hae.arguments import checked_kinds, member_seeds
-from hae.canonical import canonicalise, match
+from hae.canonical import canonicalise_members
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.members import train_members
@@ -24,7 +24,6 @@ from hae.network import HierarchicalNetwork
 from hae.objective import Objective
 from hae.pairs import Standard
 from hae.rows import Rows, epoch_generator
-from hae.scoring import encode
 from hae.training import Settings
 
 __all__ = ["StoredRows", "fit_stored", "memory_limit", "rows_bytes"]
@@ -281,11 +280,7 @@ def fit_stored(
             checkpoint=None if checkpoints is None else checkpoints / f"{key}.pt",
         )
         model.members_, model.network_ = members.networks, members.networks[0]
-        sample, weights = train.sample(SAMPLE_ROWS)
-        for member in model.members_:
-            canonicalise(member, sample, weights)
-        for member in model.members_[1:]:
-            match(member, sample, encode(model.network_, sample), kinds)
+        canonicalise_members(model.members_, *train.sample(SAMPLE_ROWS))
         model.history_, model.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
         model.n_features_in_ = len(features)
         model.metric_root_ = model._training_rows = model._held_out_rows = model._importance = None

@@ -128,6 +128,8 @@ def _flow(project: Path, promote: bool):
 def _tell(project: Path, outcome) -> None:
     from pipelines import retraining
 
+    for variant, words in retraining.verdicts(project).items():
+        click.echo(f"\n{variant}: {words}")
     rows = retraining.table(project, outcome)
     click.echo(f"\n{retraining.to_text(rows)}\n" if rows else "")
     click.echo(f"{outcome.action}: {outcome.reason}")

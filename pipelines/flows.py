@@ -162,8 +162,9 @@ def _show(project: Path, outcome: "Outcome") -> None:
     if rows:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
-    create_markdown_artifact(f"**{outcome.action}**: {outcome.reason}\n\n{links}\n", key="links",
-                             description="Decision, report and pages")
+    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
+    create_markdown_artifact(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n", key="links",
+                             description="Verdicts, decision, report and pages")
 
 
 def _gpu_limit(project: Path) -> str:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pipelines.lineage import StageFacts
     from pipelines.promotion import Outcome
 
-__all__ = ["Look", "facts", "look", "note", "notes", "pages", "table", "to_text"]
+__all__ = ["Look", "facts", "look", "note", "notes", "pages", "table", "to_text", "verdicts"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ def look(project: Path, promote: bool = True) -> Look:
 def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":
     """Of every stage that has a run in the record."""
     return {name: versioning.stage_facts(project, name) for name in versioning.recorded(graph)}
+
+
+def verdicts(project: Path) -> dict[str, str]:
+    """Variant -> what the report says of its CVs in a sentence; nothing where there is no report."""
+    try:
+        return json.loads((project / "results" / "importance.json").read_text(encoding="utf-8"))["verdicts"]
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def table(project: Path, outcome: "Outcome") -> list[dict[str, str]]:

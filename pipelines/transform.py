@@ -60,8 +60,9 @@ def transform(
 
     def encoded(piece: Frames) -> pd.DataFrame:
         nonlocal outside
-        outside = outside + _far(model.about, piece).sum(0)
-        return _encoded(model, piece)
+        values = piece.values[:, [piece.features.index(name) for name in model.about["features"]]]
+        outside = outside + _far(model.about, values).sum(0)
+        return _encoded(model, piece, values)
 
     table = pd.concat([encoded(piece) for piece in pieces], ignore_index=True)
     names = [name for name in table.columns if name.startswith("cv")]
@@ -78,16 +79,14 @@ def transform(
     return TransformReport(len(table), len(names), row.version, row.variant, output, tuple(far))
 
 
-def _far(about: dict, frames: Frames) -> np.ndarray:
+def _far(about: dict, values: np.ndarray) -> np.ndarray:
     """(N, D): what lies outside the range of the training data by more than half of that range."""
-    values = frames.values[:, [frames.features.index(name) for name in about["features"]]]
     low, high = np.array(about["low"]), np.array(about["high"])
     return (values < low - (high - low) / 2) | (values > high + (high - low) / 2)
 
 
-def _encoded(model: packaging.Loaded, frames: Frames) -> pd.DataFrame:
-    """Columns trajectory and frame where there are trajectories, cv1..cvn."""
-    values = frames.values[:, [frames.features.index(name) for name in model.about["features"]]]
+def _encoded(model: packaging.Loaded, frames: Frames, values: np.ndarray) -> pd.DataFrame:
+    """Columns trajectory and frame where there are trajectories, cv1..cvn; values: (N, D) of the frames as the model takes them."""
     cvs = np.concatenate([model.program(values[start : start + ROWS])[0] for start in range(0, len(values), ROWS)])
     table = pd.DataFrame(cvs, columns=[f"cv{k + 1}" for k in range(cvs.shape[1])])
     if (frames.trajectory != "").any():

@@ -80,6 +80,20 @@ def test_it_ends_with_a_champion(retrained):
     assert 0 < float(rows[0]["FVE_1"]) < float(rows[0]["FVE_2"]) < 1
 
 
+def test_its_artifact_says_the_verdicts_before_the_decision(retrained):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    folder, state = retrained
+    here = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        text = next(artifact.data for artifact in client.read_artifacts(artifact_filter=here) if artifact.key == "links")
+    verdicts = retraining.verdicts(folder)
+    assert set(verdicts) == {"collective", "boosted"}
+    for variant, words in verdicts.items():
+        assert 0 < text.index(f"**{variant}**: {words}") < text.index("**promoted**")
+
+
 def test_every_stage_is_a_task_in_its_place(retrained):
     runs = task_runs(retrained[1])
     graph = versioning.read_graph(retrained[0])
