@@ -22,14 +22,17 @@ from tqdm import tqdm
 from benchmarks.calibration_table import write_table
 from benchmarks.generated import CELLS, Cell, Walk
 from hae.baselines import principal_components
+from hae.contributions import contributions, feature_errors
 from hae.importance import Measured, assess, refit_members
 from hae.intervals import Sampling
 from hae.network import VARIANTS, HierarchicalNetwork
 from hae.refits import CVs, RefitSettings
+from hae.report import ImportanceReport
 from hae.scoring import FrameErrors, score_frames
 
 N_TRAIN, N_POPULATION = 4000, 8000
-N_TEST = {False: 2000, True: 4000}  # independent, correlated: both are worth 300 independent frames and more
+N_TEST = {False: 2000, True: 4000}  # independent, correlated: both are worth 200 independent frames and more
+N_SHORT = {False: 150, True: 1500}  # their first frames alone: many are worth 100 to 200
 BATCH, RATE, HIDDEN = 128, 1e-2, (32, 32)
 FAULTS = ("swapped", "noise", "copy")
 STACK = 17  # networks trained, and refitted, at once
@@ -103,19 +106,25 @@ def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, trai
     )
     seconds = (time.perf_counter() - start) / len(data)
     rows = []
-    n_test = N_TEST[correlated]
-    sampling = Sampling.of(n_test, np.full(n_test, "walk"), np.arange(n_test))
+    n_test, short = N_TEST[correlated], slice(0, N_SHORT[correlated])
+    series = {part.stop: Sampling.of(part.stop, np.full(part.stop, "walk"), np.arange(part.stop)) for part in (slice(n_test), short)}
     new, many = slice(0, n_test), slice(n_test, None)
     for m, (its_cvs, score, r) in enumerate(zip(cvs, scores, refits, strict=True)):
         cut = lambda part, r=r: type(r)(r.prefix[:, part], r.swapped[:, part], r.innovation[:, part])  # noqa: E731
-        e = FrameErrors(score.e[:, new], score.v[new])
-        report = assess(Measured(CVs(its_cvs.train, its_cvs.test[new], its_cvs.kinds), e, cut(new), train_fve[m]), sampling, None, variant)
+
+        def said_of(part, its_cvs=its_cvs, score=score, cut=cut, m=m):
+            errors, own = FrameErrors(score.e[:, part], score.v[part]), CVs(its_cvs.train, its_cvs.test[part], its_cvs.kinds)
+            return assess(Measured(own, errors, cut(part), train_fve[m]), series[part.stop], None, variant)
+
         population, whole = cut(many), FrameErrors(score.e[:, many], score.v[many])
         total = whole.v.mean()
-        info_gain = -np.diff(population.prefix.mean(1), prepend=total) / total
-        raw = (population.swapped.mean(1) - population.prefix[:-1].mean(1)) / total
-        innovation = (population.innovation.mean(1) - population.prefix[:-1].mean(1)) / total
-        truths = {"fve": whole.fve, "gain": whole.gains, "info_gain": info_gain}
+        truths = {
+            "fve": whole.fve,
+            "gain": whole.gains,
+            "info_gain": -np.diff(population.prefix.mean(1), prepend=total) / total,
+            "raw": (population.swapped.mean(1) - population.prefix[:-1].mean(1)) / total,
+            "innovation": (population.innovation.mean(1) - population.prefix[:-1].mean(1)) / total,
+        }
         about = {
             "cell": name,
             "correlated": correlated,
@@ -125,47 +134,38 @@ def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, trai
             "at": at[m] + 1 if fault else 0,
             "seconds": round(seconds, 3),
         }
-        for k, cv in enumerate(report.cvs):
-            for figure, truth in truths.items():
-                if not fault or figure == "info_gain":
-                    rows.append(
-                        {
-                            **about,
-                            "what": figure,
-                            "level": k + 1,
-                            "said": getattr(cv, figure),
-                            "low": getattr(cv, f"{figure}_low"),
-                            "high": getattr(cv, f"{figure}_high"),
-                            "truth": truth[k],
-                            "n_eff": cv.n_eff,
-                            "status": cv.status,
-                        }
-                    )
-            rows.append(
-                {
-                    **about,
-                    "what": "verdict",
-                    "level": k + 1,
-                    "word": cv.verdict,
-                    "truth": info_gain[k],
-                    "trained": whole.gains[k],
-                    "status": cv.status,
-                }
-            )
-            if k < len(report.cvs) - 1:
-                rows.append(
-                    {
-                        **about,
-                        "what": "order",
-                        "level": k + 1,
-                        "word": cv.order,
-                        "truth": raw[k],
-                        "trained": innovation[k],
-                        "status": cv.status,
-                    }
-                )
-        rows.append({**about, "what": "n", "level": 0, "said": report.n, "truth": cell.n, "status": report.status})
+        rows += said_and_true(said_of(new), truths, {**about, "length": "whole"}, cell.n)
+        if not fault:
+            rows += [row for row in said_and_true(said_of(short), truths, {**about, "length": "short"}, cell.n) if row["status"] == "rough"]
     return rows
+
+
+def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], about: dict, n: int) -> list[dict]:
+    """Rows of what a report says, each with the truth: figures, verdicts, orders, the number of CVs."""
+    rows = []
+    for k, cv in enumerate(report.cvs):
+        own = {**about, "level": cv.cv, "status": cv.status}
+        for figure in ("info_gain",) if about["fault"] else ("fve", "gain", "info_gain"):
+            said = {bound.strip("_") or "said": getattr(cv, f"{figure}{bound}") for bound in ("", "_low", "_high")}
+            rows.append({**own, "what": figure, **said, "truth": truths[figure][k], "n_eff": cv.n_eff})
+        rows.append({**own, "what": "verdict", "word": cv.verdict, "truth": truths["info_gain"][k], "trained": truths["gain"][k]})
+        if k < len(report.cvs) - 1:
+            rows.append({**own, "what": "order", "word": cv.order, "truth": truths["raw"][k], "trained": truths["innovation"][k]})
+    return [*rows, {**about, "what": "n", "level": 0, "said": report.n, "truth": n, "status": report.status}]
+
+
+def by_feature(network, x, y, n_test: int, about: dict, statuses: list[str]) -> list[dict]:
+    """Rows of the gains by feature, with what they are on the population; x, y: of test frames, then of the population's."""
+    said, truth = (
+        contributions(feature_errors(network, x[part], Sampling.of(len(x[part])), y[part]), range(y.shape[1]), None, [True] * len(statuses))
+        for part in (slice(0, n_test), slice(n_test, None))
+    )
+    return [
+        {**about, "what": "by feature", "level": k + 1, "said": said.gain[k][j], "low": said.low[k][j], "high": said.high[k][j],
+         "truth": truth.gain[k][j], "status": status}
+        for k, status in enumerate(statuses)
+        for j in range(y.shape[1])
+    ]
 
 
 def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) -> pd.DataFrame:
@@ -185,6 +185,11 @@ def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) 
         scores.append(score_frames(network, x, y))
         train_fve.append(score_frames(network, *train).fve)
     rows = judge(name, cell, correlated, variant, first, "", cvs, data, scores, train_fve, None)
+    for m, (network, (_, test, many)) in enumerate(zip(networks, data, strict=True)):
+        x, y = np.concatenate([test[0], many[0]]), np.concatenate([test[1], many[1]])
+        its = [row for row in rows if row["what"] == "verdict" and row["replicate"] == first + m and row["length"] == "whole"]
+        about = {name: its[0][name] for name in ("cell", "correlated", "variant", "replicate", "fault", "at", "length")}
+        rows += by_feature(network, x, y, N_TEST[correlated], about, [row["status"] for row in its])
     if not cell.equal and cell.n > 1:
         rng = np.random.default_rng([*seed, 99])
 
@@ -226,6 +231,7 @@ COLUMNS = [
     "replicate",
     "fault",
     "at",
+    "length",
     "what",
     "level",
     "said",

@@ -24,8 +24,16 @@ def lower(good: int, n: int) -> float:
     return 1 - upper(n - good, n)
 
 
+WHAT = {
+    "fve": "FVE of a level",
+    "gain": "gain, trained decoders",
+    "info_gain": "information gain, refitted decoders",
+    "by feature": "gain by feature, trained decoders",
+}
+
+
 def _coverage(rows: pd.DataFrame):
-    for what, name in (("fve", "FVE of a level"), ("gain", "gain, trained decoders"), ("info_gain", "information gain, refitted decoders")):
+    for what, name in WHAT.items():
         for status in ("ok", "rough"):
             for correlated, how in ((False, "independent"), (True, "correlated")):
                 some = rows[(rows.what == what) & (rows.status == status) & (rows.correlated == correlated) & (rows.fault == "")]
@@ -80,9 +88,18 @@ def _rates(rows: pd.DataFrame):
     yield "said ordered at true margins above 0.05 (power)", int(((orders.word == "ordered") & clear).sum()), int(clear.sum()), ""
 
 
+def _rate_table(rows: pd.DataFrame, title: str):
+    yield from (f"| {title} | seen | rate | 95 % limit | asked |", "| --- | --- | --- | --- | --- |")
+    for name, seen, n, asked in _rates(rows):
+        if n:
+            limit = f"at most {upper(seen, n):.3f}" if asked.startswith("most") or "false" in name else f"at least {lower(seen, n):.3f}"
+            yield f"| {name} | {seen} of {n} | {seen / n:.3f} | {limit} | {f'at {asked}' if asked else ''} |"
+
+
 def tables(rows: pd.DataFrame) -> str:
     """The result as Markdown."""
     rows = rows.assign(fault=rows.fault.fillna(""))
+    whole, short = rows[rows.length == "whole"], rows[rows.length == "short"]
     networks = rows[(rows.fault == "")].drop_duplicates(["cell", "correlated", "variant", "replicate"])
     out = [
         f"{len(networks)} trained networks, {len(rows)} rows.",
@@ -91,20 +108,14 @@ def tables(rows: pd.DataFrame) -> str:
         "| --- | --- | --- | --- | --- | --- |",
         *_coverage(rows),
         "",
-        "| rate | seen | rate | 95 % limit | asked |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for name, seen, n, asked in _rates(rows):
-        if n:
-            limit = f"at most {upper(seen, n):.3f}" if asked.startswith("most") or "false" in name else f"at least {lower(seen, n):.3f}"
-            wanted = f"at {asked}" if asked else ""
-            out.append(f"| {name} | {seen} of {n} | {seen / n:.3f} | {limit} | {wanted} |")
-    out += [
+        *_rate_table(whole, "rate"),
+        "",
+        *_rate_table(short, "rate from fewer frames, at status rough"),
         "",
         "| data | variant | right n | refitted less trained FVE, mean, worst | seconds a network |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for (cell, variant), some in rows[rows.fault == ""].groupby(["cell", "variant"], sort=False):
+    for (cell, variant), some in whole[whole.fault == ""].groupby(["cell", "variant"], sort=False):
         n = some[some.what == "n"]
         keys = ["correlated", "replicate", "level"]
         info = some[some.what == "info_gain"].set_index(keys).truth.groupby(level=[0, 1]).cumsum()

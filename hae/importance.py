@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from hae.contributions import contributions, feature_errors
 from hae.errors import BadInput
 from hae.intervals import STATUSES, Estimate, Sampling, status_of
 from hae.network import VARIANTS, Decoder, HierarchicalNetwork
 from hae.refits import CVs, Refits, RefitSettings, refit, tasks_of
 from hae.relation import on_circle, relate
-from hae.report import BEHIND, Comparison, CVImportance, ImportanceReport
-from hae.scoring import FrameErrors, chunked, encode, filled, score_frames
+from hae.report import BEHIND, Comparison, Contributions, CVImportance, ImportanceReport
+from hae.scoring import FrameErrors, encode, score_frames
 from hae.verdicts import COPY, EPS, cv_verdict, leading, order_verdict, vote
 
-__all__ = ["Measured", "assess", "compare", "evaluate", "feature_gains", "refit_members"]
+__all__ = ["Measured", "assess", "compare", "evaluate", "refit_members"]
 
 GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
 PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
@@ -54,6 +54,7 @@ def evaluate(
     eps: float = EPS,
     settings: RefitSettings | None = None,
     features: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
     progress: str | None = None,
 ) -> ImportanceReport:
     """Measure a network, and its fellow members if given, on held-out rows in raw units.
@@ -67,10 +68,11 @@ def evaluate(
         baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric.
         members: other trainings of the same network; their reports are ``report.members``, and all vote on n.
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
+        features: names of the D' features; groups: feature -> what it is a part of, such as an atom, for gains by group.
         progress: title of a progress bar.
 
     Raises:
-        BadInput: no rows on one of the sides.
+        BadInput: no rows on one of the sides, or a feature without a group.
 
     The metric and the mean come from the network (see `hae.scoring.score_frames`). All refits of all networks are one stack; those that
     stay behind the trained decoders by more than 0.01 are refitted once or twice more, wider and longer.
@@ -132,16 +134,21 @@ def evaluate(
     against = [
         row
         for name, other in (baselines or {}).items()
-        for row in _against(name, _errors_of(network, other, target, root), report, sampling, network, X_test, target, root)
+        for row in _against(name, _errors_of(network, other, target, root), errors[0], report, sampling)
     ]
-    by_feature = () if root is not None else tuple(map(tuple, feature_gains(network, X_test, target, weights).tolist()))
-    names = tuple(features) if features is not None else tuple(f"x{i}" for i in range(target.shape[1]))
+    by_feature, by_group = Contributions(), None
+    if root is None:
+        names = features if features is not None else [f"x{i}" for i in range(target.shape[1])]
+        by_frame = feature_errors(network, X_test, sampling, target)
+        sure = [cv.status != "not enough data" for cv in report.cvs]
+        by_feature = contributions(by_frame, names, None, sure)
+        by_group = None if groups is None else contributions(by_frame, names, groups, sure)
     return replace(
         report,
         against=tuple(against),
         members=tuple(reports[1:]),
-        features=names,
-        feature_gains=by_feature,
+        by_feature=by_feature,
+        by_group=by_group,
         seconds=time.perf_counter() - start,
     )
 
@@ -230,29 +237,6 @@ def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Samp
     return _only(sampling.ratio(difference, v), enough)
 
 
-def feature_gains(
-    network: HierarchicalNetwork, X: np.ndarray, target: np.ndarray | None = None, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """(n, D'): what each feature contributes to the gain of each CV; over features it adds up to the gain."""
-    target = X if target is None else target
-    w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
-    start, total = 0, np.zeros((network.n_levels + 1, target.shape[1]))
-
-    def squares(net, s):
-        nonlocal start, total
-        rows = slice(start, start + len(s))
-        start += len(s)
-        levels = net.standardised_levels((filled(net, s) - net.input_mean) / net.input_scale)
-        y = (torch.as_tensor(np.ascontiguousarray(target[rows])).to(s) - net.output_mean) / net.output_scale
-        share = torch.as_tensor(w[rows]).to(s)
-        levels = torch.cat([torch.zeros_like(levels[:1]), levels])
-        total = total + torch.stack([share @ (y - level).nan_to_num().square() for level in levels]).double().cpu().numpy()
-
-    chunked(network, np.asarray(X, dtype=np.float64), squares)
-    variance = total[0].sum()
-    return -np.diff(total, axis=0) / (variance if variance > 0 else 1.0)
-
-
 def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarray | None) -> np.ndarray:
     """Target (N, D') in units whose mean square over columns is the error of `frame_errors`; missing entries stay NaN."""
     mean, scale = (getattr(network, name).double().cpu().numpy() for name in ("output_mean", "output_scale"))
@@ -276,17 +260,11 @@ def _errors_of(network, other, target, root) -> np.ndarray:
     return np.stack([np.nan_to_num(_in_metric(network, level, root) - truth) ** 2 for level in other]).mean(-1)
 
 
-def _against(name, errors, report, sampling, network, X, target, root) -> list[Comparison]:
-    own = score_frames(network, X, target, root, None)
-    levels = min(len(errors), len(own.e))
-    paired = compare(own.e[:levels], errors[:levels], own.v, sampling, report.n_blocks)
-    variance = sampling.mean(own.v) or 1.0
-    return [
-        Comparison(
-            name, k + 1, float(1 - sampling.mean(errors[k]) / variance), float(paired.value[k]), float(paired.low[k]), float(paired.high[k])
-        )
-        for k in range(levels)
-    ]
+def _against(name: str, other: np.ndarray, own: FrameErrors, report: ImportanceReport, sampling: Sampling) -> list[Comparison]:
+    levels = min(len(other), len(own.e))
+    paired = compare(own.e[:levels], other[:levels], own.v, sampling, report.n_blocks)
+    alone = compare(other[:levels], np.broadcast_to(own.v, (levels, len(own.v))), own.v, sampling, report.n_blocks)
+    return [Comparison(name, k + 1, **_fields("fve", alone, k), **_fields("difference", paired, k)) for k in range(levels)]
 
 
 def _copied(cvs: CVs, k: int, sampling: Sampling) -> int | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.stats import t as student
 
@@ -71,22 +73,56 @@ class Sampling:
         return x[..., self.order] @ self.weights / len(self)
 
     def ratio(self, a: np.ndarray, v: np.ndarray) -> Estimate:
-        """mean(a) / mean(v) with its interval: a (..., N) and v (N,) in the order of the rows given to `of`.
+        """mean(a) / mean(v) with its interval: a (..., N) and v (N,) in the order of the rows given to `of`. See `ratio_of_sums`."""
+        return self.ratio_of_sums(self.sums(a), self.sums(v))
 
-        The influence of frame i is a_i - R v_i, over mean(v). Its series is cut into equal segments with fractional edges (an
-        interpolated cumulative sum: nothing is dropped, and frames that are all repeated change nothing); the standard error comes
-        from the scatter of the segments' means, with Student's t, and the widest of several numbers of segments is taken.
+    def sums(self, x: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+        """Weighted sums (..., P) of x (..., rows) over all frames and over every segment, for `ratio_of_sums`. Those of all the rows
+        are those of some added to those of the rest, so that what has no room for all frames at once can go through them in pieces.
+        x may be a sparse array (M, rows)."""
+        shares = self._shares[:, rows]
+        if sparse.issparse(x):
+            return (shares @ x.T).T.toarray()
+        x = np.asarray(x, dtype=np.float64)
+        return (shares @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], shares.shape[0])
+
+    @staticmethod
+    def ratio_of_sums(a: np.ndarray, v: np.ndarray) -> Estimate:
+        """The ratio of two means with its interval, from their `sums`: a (..., P), v (P,).
+
+        The influence of frame i is a_i - R v_i, over mean(v). Its series is cut into equal segments with fractional edges (nothing is
+        dropped, and frames that are all repeated change nothing); the standard error comes from the scatter of the segments' means,
+        with Student's t, and the widest of several numbers of segments is taken.
         Where the frames have no variance, or are too few to cut, the bounds are NaN.
         """
-        a = np.asarray(a, dtype=np.float64)
-        total = self.mean(v)
-        if not total > 0:
-            nothing = np.full(a.shape[:-1], np.nan)
+        nothing = np.full(a.shape[:-1], np.nan)
+        if not v[0] > 0:
             return Estimate(np.zeros(a.shape[:-1]), nothing, nothing)
-        value = self.mean(a) / total
-        influence = (a - value[..., None] * v)[..., self.order] * (self.weights / total)
-        half = _half_width(influence)
+        value = a[..., 0] / v[0]
+        if a.shape[-1] == 1:
+            return Estimate(value, nothing, nothing)
+        influence = np.split((a - value[..., None] * v)[..., 1:] / v[0], np.cumsum(SEGMENTS)[:-1], axis=-1)
+        scatter = [  # a segment's mean is its sum times the number of segments
+            student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
+            for pieces, sums in zip(SEGMENTS, influence, strict=True)
+        ]
+        half = np.max(scatter, axis=0)
         return Estimate(value, value - half, value + half)
+
+    @cached_property
+    def _shares(self) -> sparse.csc_array:
+        """(P, N): weight of each row in the sum over all frames, then in every segment that holds it or a part of it."""
+        n = len(self)
+        place = np.arange(n)
+        groups, n_parts = [(np.zeros(n, dtype=int), place, np.ones(n))], 1
+        for pieces in SEGMENTS if n >= max(SEGMENTS) else ():
+            own = place * pieces // n
+            inside = np.minimum((own + 1) * n / pieces - place, 1.0)
+            split = inside < 1  # the next segment begins within this frame
+            groups += [(n_parts + own, place, inside), (n_parts + own[split] + 1, place[split], 1 - inside[split])]
+            n_parts += pieces
+        part, at, share = (np.concatenate(column) for column in zip(*groups, strict=True))
+        return sparse.csc_array((share * self.weights[at], (part, self.order[at])), shape=(n_parts, n))
 
     def n_eff(self, x: np.ndarray) -> np.ndarray:
         """Number of independent frames (...) that x (..., N) is worth: N over its integrated autocorrelation time, weights counted.
@@ -126,19 +162,3 @@ def _places(frame: np.ndarray) -> np.ndarray:
         return inverse
     place = (distinct - distinct[0]) // max(int(np.gcd.reduce(steps.astype(np.int64))), 1)
     return (place if place[-1] < 50 * len(distinct) else np.arange(len(distinct)))[inverse]
-
-
-def _half_width(influence: np.ndarray) -> np.ndarray:
-    """Half width (...) of the interval of the mean of influence (..., N), frames in time order."""
-    n = influence.shape[-1]
-    if n < max(SEGMENTS):
-        return np.full(influence.shape[:-1], np.nan)
-    total = np.concatenate([np.zeros((*influence.shape[:-1], 1)), np.cumsum(influence, axis=-1)], axis=-1)
-    widths = []
-    for pieces in SEGMENTS:
-        edge = n * np.arange(pieces + 1) / pieces
-        below = np.minimum(edge.astype(int), n - 1)
-        at_edge = total[..., below] + (edge - below) * (total[..., below + 1] - total[..., below])
-        means = np.diff(at_edge, axis=-1) * (pieces / n)
-        widths.append(student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * means.std(axis=-1, ddof=1) / np.sqrt(pieces))
-    return np.max(widths, axis=0)

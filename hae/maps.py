@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
+from scipy import sparse
 
+from hae.intervals import Sampling
 from hae.plots import level_colours
 from hae.tables import BOLTZMANN
 
@@ -78,26 +80,39 @@ def label_map(x: Variable, y: Variable, cv: Variable, axis: Axes, weights: np.nd
         bar.set_ticks([-180, -90, 0, 90, 180])
 
 
-def free_energy(x: Variable, y: Variable, axis: Axes, weights: np.ndarray | None = None, unit: tuple[float, str] = (1.0, "kT")) -> None:
-    """Free energy -kT ln p on the plane of two CVs, zero at its least; unit: kT and its name, as `(2.49, "kJ/mol")`."""
-    density, extent = _counts(x, y, weights)
-    with np.errstate(divide="ignore"):
-        energy = -unit[0] * np.log(density / density.max())
-    image = axis.imshow(np.ma.masked_invalid(energy).T, origin="lower", extent=extent, aspect="auto", cmap="viridis",
-                        interpolation="nearest", vmin=0)
+def free_energy(
+    x: Variable, y: Variable, axis: Axes, sampling: Sampling, unit: tuple[float, str] = (1.0, "kT"), intervals: bool = True
+) -> None:
+    """Free energy -kT ln p on the plane of two CVs, zero at its least; pale where its 90 % interval reaches more than kT above it.
+
+    sampling: of the frames, which gives their weights; unit: kT and its name, as `(2.49, "kJ/mol")`; intervals: False shows none.
+    """
+    bins = _bins(len(x.values), 2)
+    energy, _, high = (part.reshape(bins, bins) for part in _energies([_place(x, bins), _place(y, bins)], bins, sampling, unit[0]))
+    faint = (high - np.where(np.isfinite(energy), energy, 0) > unit[0]) & intervals
+    image = axis.imshow(np.ma.masked_invalid(energy).T, origin="lower", extent=(*x.edges, *y.edges), aspect="auto", cmap="viridis",
+                        interpolation="nearest", vmin=0, alpha=np.where(faint, 0.3, 1.0).T)
     _dress(x, y, axis)
-    axis.figure.colorbar(image, ax=axis, label=_energy_label(unit), pad=0.02).outline.set_visible(False)
+    bar = axis.figure.colorbar(image, ax=axis, label=_energy_label(unit), pad=0.02)
+    bar.outline.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
 
 
-def free_energy_profile(x: Variable, axis: Axes, weights: np.ndarray | None = None, unit: tuple[float, str] = (1.0, "kT")) -> None:
-    """Free energy along one CV, zero at its least."""
-    density, edges = np.histogram(x.shown, bins=_bins(len(x.shown), 1), range=x.edges, weights=weights)
-    with np.errstate(divide="ignore"):
-        energy = -unit[0] * np.log(density / density.max())
-    axis.plot((edges[1:] + edges[:-1]) / 2, np.ma.masked_invalid(energy), color="#0072B2")
+def free_energy_profile(
+    x: Variable, axis: Axes, sampling: Sampling, unit: tuple[float, str] = (1.0, "kT"), intervals: bool = True
+) -> None:
+    """Free energy along one CV, zero at its least, with its 90 % interval as a band. Arguments as of `free_energy`."""
+    bins = _bins(len(x.values), 1)
+    energy, low, high = _energies([_place(x, bins)], bins, sampling, unit[0])
+    edges = np.linspace(*x.edges, bins + 1)
+    middle, seen = (edges[1:] + edges[:-1]) / 2, np.isfinite(energy)
+    axis.plot(middle, np.ma.masked_invalid(energy), color="#0072B2")
     x.dress(axis.xaxis)
-    axis.set_ylabel(_energy_label(unit))
-    axis.set_ylim(bottom=0)
+    top = 1.05 * energy[seen].max() + 0.1 * unit[0]
+    if intervals:
+        axis.fill_between(middle, low.clip(0), np.where(np.isfinite(high), high, top), where=seen, color="#0072B2", alpha=0.2, linewidth=0)
+    axis.set(ylabel=_energy_label(unit), ylim=(0, top))
 
 
 def pair_of_reconstruction(true: Variable, rebuilt: np.ndarray, axis: Axes, weights: np.ndarray | None = None) -> None:
@@ -145,6 +160,26 @@ def _counts(x: Variable, y: Variable, weights: np.ndarray | None) -> tuple[np.nd
     bins = _bins(len(x.values), 2)
     total, _, _ = np.histogram2d(x.shown, y.shown, bins=bins, range=[x.edges, y.edges], weights=weights)
     return total, (*x.edges, *y.edges)
+
+
+def _place(x: Variable, bins: int) -> np.ndarray:
+    """Number of the bin (N,) that each value is in; -1 outside the edges."""
+    low, high = x.edges
+    place = np.floor((x.shown - low) / (high - low) * bins)
+    place[x.shown == high] = bins - 1
+    return np.where((place >= 0) & (place < bins), place, -1).astype(int)
+
+
+def _energies(places: list[np.ndarray], bins: int, sampling: Sampling, kT: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """-kT ln(p / p of the fullest cell) of every cell (bins ** axes,), with the bounds of its interval; inf where nothing is known."""
+    inside = np.flatnonzero(np.min(places, axis=0) >= 0)
+    cell = np.ravel_multi_index([place[inside] for place in places], (bins,) * len(places))
+    visits = sparse.csr_array((np.ones(len(inside)), (cell, inside)), shape=(bins ** len(places), len(sampling)))
+    sums = sampling.sums(visits)
+    found = Sampling.ratio_of_sums(sums, sums[np.argmax(sums[:, 0])])
+    with np.errstate(divide="ignore"):
+        energy, high, low = (-kT * np.log(np.maximum(ratio, 0)) for ratio in (found.value, found.low, found.high))
+    return energy, low, high
 
 
 def _bins(n: int, dimensions: int) -> int:

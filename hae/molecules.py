@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,9 +14,10 @@ import pandas as pd
 
 from hae.errors import BadInput
 from hae.frames import Frames
+from hae.positions import align, has_box, whole
 from hae.tables import table_frames
 
-__all__ = ["KINDS", "Label", "Recipe", "align", "atom_names"]
+__all__ = ["KINDS", "Label", "Recipe", "atom_names"]
 
 KINDS = ("coordinates", "distances", "torsions", "columns")
 TORSIONS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")  # known by name; others as four atoms
@@ -81,7 +83,7 @@ class Recipe:
                 raise BadInput(f"topology: {len(chosen)} atoms can't be aligned; allowed: 3 atoms or more")
             if not hasattr(structure, "xyz"):
                 raise BadInput("topology: no positions to align to; allowed: a file with positions, such as PDB or GRO")
-            reference = _whole(structure[0], chosen).astype(float)[0]
+            reference = whole(structure[0], chosen).astype(float)[0]
             short = _short([full[i] for i in chosen])
             return cls(
                 kind,
@@ -133,6 +135,17 @@ class Recipe:
         """Of the table that features of the kind "columns" are made from."""
         circle = {f"{function}({name})": name for name, _ in self.periods for function in ("sin", "cos")}
         return tuple(dict.fromkeys(circle.get(name, name) for name in self.names))
+
+    @property
+    def groups(self) -> dict[str, str] | None:
+        """Feature -> what it is a part of: the atom of a coordinate, the angle of a sine and cosine; None: features stand alone."""
+        if self.kind == "coordinates":
+            return {name: name.rpartition("_")[0] for name in self.names}
+        if self.kind == "torsions" or self.periods:
+            angles = dict(self.periods)
+            found = {name: re.sub(r"^(sin|cos)\((.*)\)$", r"\2", name) for name in self.names}
+            return {name: base if self.kind == "torsions" or base in angles else name for name, base in found.items()}
+        return None
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
@@ -190,24 +203,12 @@ class Recipe:
 
         if self.kind == "coordinates":
             atoms = [_index(names, atom) for atom in self.atoms]
-            return align(_whole(raw, atoms), np.array(self.reference)).reshape(len(raw), -1)
+            return align(whole(raw, atoms), np.array(self.reference)).reshape(len(raw), -1)
         if self.kind == "distances":
             pairs = [[_index(names, atom) for atom in pair] for pair in self.pairs]
-            return mdtraj.compute_distances(raw, pairs, periodic=_has_box(raw))
+            return mdtraj.compute_distances(raw, pairs, periodic=has_box(raw))
         angles = _torsion_angles(raw, names, self.torsions)
         return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(raw), -1)
-
-
-def align(positions: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Positions (N, A, 3), each frame moved and turned, never mirrored, as near as can be to the reference (A, 3).
-
-    Least squares, with the reference's mean at zero. The rotation is Kabsch's, by singular values (Acta Cryst. A32,
-    922, 1976, and A34, 827, 1978), for all frames at once.
-    """
-    centred = positions - positions.mean(axis=1, keepdims=True, dtype=float)
-    u, _, vt = np.linalg.svd(centred.swapaxes(1, 2) @ reference)
-    u[:, :, 2] *= np.sign(np.linalg.det(u @ vt))[:, None]
-    return centred @ (u @ vt)
 
 
 def atom_names(topology) -> list[str]:
@@ -276,29 +277,7 @@ def _torsion_angles(raw, names: Sequence[str], torsions: Sequence[Sequence[str]]
     import mdtraj
 
     fours = [[_index(names, atom) for atom in four] for four in torsions]
-    return mdtraj.compute_dihedrals(raw, fours, periodic=_has_box(raw)) if fours else np.empty((len(raw), 0))
-
-
-def _has_box(raw) -> bool:
-    """Some programs write a box of length 0 for none."""
-    return raw.unitcell_lengths is not None and bool(np.all(raw.unitcell_lengths > 0))
-
-
-def _whole(raw, atoms: list[int]) -> np.ndarray:
-    """Positions (N, A, 3) of atoms, with molecules that a periodic box cuts made whole and beside each other."""
-    if not _has_box(raw):
-        return raw.xyz[:, atoms]
-    wanted = set(atoms)
-    molecules = [{atom.index for atom in molecule} for molecule in raw.topology.find_molecules()]
-    kept = sorted(set().union(*(molecule for molecule in molecules if molecule & wanted)))
-    part = raw.atom_slice(kept)
-    if part.topology.n_bonds:
-        parts = part.topology.find_molecules()
-        part.image_molecules(inplace=True, anchor_molecules=parts, other_molecules=[])
-    positions = part.xyz[:, np.searchsorted(kept, atoms)]
-    if not part.topology.n_bonds and np.any(np.ptp(positions, axis=1) > raw.unitcell_lengths.min(axis=1)[:, None] / 2):
-        raise BadInput("topology: no bonds, so molecules cut by the periodic box can't be made whole; allowed: bonds (CONECT)")
-    return positions
+    return mdtraj.compute_dihedrals(raw, fours, periodic=has_box(raw)) if fours else np.empty((len(raw), 0))
 
 
 def _tuples(value):

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
-from hae.report import Comparison, ImportanceReport
+from hae.report import Comparison, Contributions, ImportanceReport
 
 __all__ = [
     "COLOURS", "differences", "figure", "fve_by_level", "gains", "grid", "level_colours", "svg", "training_curves", "variant_colours",
@@ -72,25 +72,23 @@ def level_colours(n: int) -> list[tuple]:
 
 def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
     """Held-out FVE against the number of CVs with its 90 % interval: a line a variant, beside PCA and the plain autoencoder."""
-    for name, key, line in (("plain autoencoder", "plain", "s--"), ("PCA", "pca", "^:")):
-        rows = max((report.compared(key) for report in reports.values()), key=len)
-        if rows:
-            axis.plot([row.level for row in rows], [row.fve for row in rows], line, color=COLOURS[name], label=name, zorder=2, markersize=5)
-    colours, count = variant_colours(reports), len(reports)
-    for i, (name, report) in enumerate(reports.items()):
-        table = report.to_frame()
-        spread = _arms(table["fve"], table["fve_low"], table["fve_high"])
-        aside = (i - (count - 1) / 2) * 0.06  # so that intervals stand beside each other
-        axis.errorbar(table["cv"] + aside, table["fve"], yerr=spread, fmt="o-", color=colours[name], label=name, zorder=3, capsize=3,
-                      markersize=5)
+    others = {name: max((report.compared(key) for report in reports.values()), key=len)
+              for name, key in (("plain autoencoder", "plain"), ("PCA", "pca"))}
+    drawn = [(name, "-o", [(cv.cv, cv.fve, cv.fve_low, cv.fve_high) for cv in report.cvs]) for name, report in reports.items()]
+    drawn += [(name, line, [(row.level, row.fve, row.fve_low, row.fve_high) for row in others[name]])
+              for name, line in (("plain autoencoder", "--s"), ("PCA", ":^")) if others[name]]
+    colours = variant_colours(name for name, _, _ in drawn)
+    for i, (name, line, rows) in enumerate(drawn):
+        level, fve, low, high = np.array(rows).T
+        aside = (i - (len(drawn) - 1) / 2) * 0.06  # so that intervals stand beside each other
+        axis.errorbar(level + aside, fve, yerr=_arms(fve, low, high), fmt=line, color=colours[name], label=name, capsize=3, markersize=5,
+                      zorder=3 if name in reports else 2)
     longest = max(len(report.cvs) for report in reports.values())
     axis.set(xlabel="number of CVs", ylabel="fraction of variance explained", ylim=_fve_limits(axis))
     axis.set_xticks(range(1, longest + 1))
     axis.set_xlim(0.7, longest + 0.3)
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
-    handles, names = axis.get_legend_handles_labels()
-    variants_first = sorted(zip(names, handles, strict=True), key=lambda item: item[0] not in reports)
-    _legend(axis, [handle for _, handle in variants_first], [name for name, _ in variants_first])
+    _legend(axis)
 
 
 def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
@@ -106,8 +104,9 @@ def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
         ticks.append(place + (len(comparisons) - 1) / 2)
         names.append(title)
         for row in comparisons:
-            axis.errorbar(row.difference, place, xerr=_arms(*([x] for x in (row.difference, row.low, row.high))), capsize=3, markersize=5,
-                          fmt=marks[(row.level - 1) % len(marks)], color=shades[row.level - 1])
+            bounds = _arms([row.difference], [row.difference_low], [row.difference_high])
+            axis.errorbar(row.difference, place, xerr=bounds, capsize=3, markersize=5, color=shades[row.level - 1],
+                          fmt=marks[(row.level - 1) % len(marks)])
             place += 1
         place += 1
     for k in range(longest):
@@ -145,32 +144,28 @@ def training_curves(history: pd.DataFrame, axis: Axes) -> None:
     _legend(axis)
 
 
-def gains(table: pd.DataFrame, axis: Axes, top: int = 15) -> None:
-    """What each feature or atom contributes to the gain of each CV, as stacked bars, the largest first.
-
-    table: a row a feature or group, a column a CV, as `ImportanceReport.gains_by` gives it; what is beyond `top` is one bar.
-    """
-    table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
-    if len(table) > top:
-        rest = table.iloc[top - 1 :]
-        table = pd.concat([table.iloc[: top - 1], pd.DataFrame([rest.sum()], index=[f"{len(rest)} others"])])
-    left, right, place = np.zeros(len(table)), np.zeros(len(table)), np.arange(len(table))
-    for name, colour in zip(table.columns, level_colours(table.shape[1]), strict=True):
-        value = table[name].to_numpy()
-        axis.barh(place, value, left=np.where(value < 0, left, right), color=colour, label=name, height=0.75)
-        left, right = left + np.minimum(value, 0), right + np.maximum(value, 0)  # losses go to the left of zero
+def gains(shares: Contributions, axis: Axes, top: int = 15) -> None:
+    """What the ``top`` features or groups with the largest gains contribute to the gain of each CV, with 90 % intervals."""
+    gain, low, high = (np.array(figures) for figures in (shares.gain, shares.low, shares.high))
+    chosen = np.argsort(-gain.sum(axis=0), kind="stable")[:top]
+    n, place = len(gain), np.arange(len(chosen))
+    for k, colour in enumerate(level_colours(n)):
+        bounds = _arms(gain[k, chosen], low[k, chosen], high[k, chosen])
+        axis.barh(place + (k - (n - 1) / 2) * 0.8 / n, gain[k, chosen], height=0.8 / n, color=colour, label=f"CV{k + 1}", xerr=bounds,
+                  error_kw={"elinewidth": 1, "capsize": min(6 / n, 2), "ecolor": "#222222"})
     axis.axvline(0, color="#444444", linewidth=0.8)
-    axis.set_yticks(place, [_short(str(name)) for name in table.index])
-    axis.set_ylim(len(table) - 0.4, -0.6)
+    axis.set_yticks(place, [_short(shares.names[i]) for i in chosen])
+    axis.set_ylim(len(chosen) - 0.4, -0.6)
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel("gain (share of all variance)")
+    axis.grid(axis="x", color="#dddddd", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.set_xlabel("gain (share of all variance)" + (f", largest {top} of {gain.shape[1]}" if gain.shape[1] > top else ""))
     _legend(axis)
 
 
-def _legend(axis: Axes, handles: Sequence | None = None, names: Sequence[str] | None = None) -> None:
+def _legend(axis: Axes) -> None:
     """Above the axis, where no data can be."""
-    if handles is None or names is None:
-        handles, names = axis.get_legend_handles_labels()
+    handles, names = axis.get_legend_handles_labels()
     axis.figure.legend(handles, names, frameon=False, loc="outside upper center", ncols=min(len(names), 4), columnspacing=1.2)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from hae.verdicts import figure, join, pair_words
 
-__all__ = ["COLUMNS", "CVImportance", "Comparison", "ImportanceReport"]
+__all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]
 
 COLUMNS = (
     "cv",
@@ -83,14 +83,36 @@ class CVImportance:
 
 @dataclass(frozen=True)
 class Comparison:
-    """FVE of level k of another model on the same frames, and this model's FVE less that, paired, with its interval."""
+    """FVE of level k of another model on the same frames, and this model's FVE less that, paired; bounds are of 90 % intervals."""
 
     other: str
     level: int
     fve: float
+    fve_low: float
+    fve_high: float
     difference: float
-    low: float
-    high: float
+    difference_low: float
+    difference_high: float
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each feature, or each group of features, contributes to the gain of each CV; over all of them it adds up to the gain.
+
+    names: (G,) of features or groups; gain, low, high: (n, G), with the bounds of 90 % intervals, NaN where there are too few frames.
+    """
+
+    names: tuple[str, ...] = ()
+    gain: tuple[tuple[float, ...], ...] = ()
+    low: tuple[tuple[float, ...], ...] = ()
+    high: tuple[tuple[float, ...], ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
+        columns: dict[str, tuple[float, ...]] = {}
+        for k, figures in enumerate(zip(self.gain, self.low, self.high, strict=True), start=1):
+            columns |= zip((f"gain_cv{k}", f"gain_cv{k}_low", f"gain_cv{k}_high"), figures, strict=True)
+        return pd.DataFrame(columns, index=list(self.names))
 
 
 @dataclass(frozen=True)
@@ -98,8 +120,8 @@ class ImportanceReport:
     """What each CV of a network is worth, how sure that is, and whether the order holds.
 
     n: leading CVs that are surely alive (by vote where there are several members), None without enough data; n_by_eps: the same for other
-    thresholds; members: reports of the other members; feature_gains: for each CV the gain that every feature contributes (they add up to
-    its gain), named by ``features``; status: the worst of the CVs'.
+    thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of them where there are any,
+    contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'.
     """
 
     variant: str
@@ -111,8 +133,8 @@ class ImportanceReport:
     n: int | None
     n_by_eps: dict[str, int | None] = field(default_factory=dict)
     against: tuple[Comparison, ...] = ()
-    features: tuple[str, ...] = ()
-    feature_gains: tuple[tuple[float, ...], ...] = ()
+    by_feature: Contributions = Contributions()
+    by_group: Contributions | None = None
     members: tuple[ImportanceReport, ...] = ()
     seconds: float = NAN
 
@@ -128,15 +150,6 @@ class ImportanceReport:
     def compared(self, other: str) -> list[Comparison]:
         """The comparisons with one other model, level by level."""
         return [row for row in self.against if row.other == other]
-
-    def gains_by(self, groups: dict[str, str] | None = None) -> pd.DataFrame:
-        """Gain of each CV (columns CV1, ...) by feature (rows), or summed over groups of features such as atoms: feature -> group."""
-        table = pd.DataFrame(
-            list(zip(*self.feature_gains, strict=True)),
-            index=list(self.features),
-            columns=[cv.name for cv in self.cvs][: len(self.feature_gains)],
-        )
-        return table if groups is None else table.groupby([groups[name] for name in table.index], sort=False).sum()
 
     def to_json(self) -> str:
         return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
@@ -202,6 +215,11 @@ def _read(row: dict[str, Any]) -> dict[str, Any]:
     return {name: NAN if value is None else value for name, value in row.items()}
 
 
+def _contributions(about: dict) -> Contributions:
+    rows = ([[NAN if x is None else x for x in row] for row in about[name]] for name in ("gain", "low", "high"))
+    return Contributions(tuple(about["names"]), *(tuple(map(tuple, figures)) for figures in rows))
+
+
 def _report(about: dict) -> ImportanceReport:
     cvs = tuple(CVImportance(**_read(row)) for row in about["cvs"])
     against = tuple(Comparison(**_read(row)) for row in about["against"])
@@ -211,8 +229,8 @@ def _report(about: dict) -> ImportanceReport:
             **about,
             "cvs": cvs,
             "against": against,
-            "features": tuple(about["features"]),
-            "feature_gains": tuple(map(tuple, about["feature_gains"])),
+            "by_feature": _contributions(about["by_feature"]),
+            "by_group": None if about["by_group"] is None else _contributions(about["by_group"]),
             "seconds": seconds,
             "members": tuple(map(_report, about["members"])),
         }

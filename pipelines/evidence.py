@@ -105,8 +105,8 @@ def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict, test: Frames) 
     sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
     found = compare(errors[a.name].e[:levels], errors[b.name].e[:levels], errors[a.name].v, sampling, a.importance.n_blocks)
     return tuple(
-        Comparison(b.name, k + 1, b.importance.cvs[k].fve, float(found.value[k]), float(found.low[k]), float(found.high[k]))
-        for k in range(levels)
+        Comparison(b.name, k + 1, cv.fve, cv.fve_low, cv.fve_high, *(float(x[k]) for x in (found.value, found.low, found.high)))
+        for k, cv in enumerate(b.importance.cvs[:levels])
     )
 
 

@@ -80,7 +80,8 @@ def which(evidence: Evidence) -> str:
     last = max([n for n in worth if n], default=None) if all(worth) else None  # the level of the last CV worth having, where that is known
     rows = evidence.paired[title]
     row, sign = rows[min(last or len(rows), len(rows)) - 1], 1 if title.startswith("collective") else -1
-    low, high = sorted((sign * row.low, sign * row.high)) if not math.isnan(row.low) else (math.nan, math.nan)
+    bounds = (sign * row.difference_low, sign * row.difference_high)
+    low, high = bounds if math.isnan(bounds[0]) else sorted(bounds)
     said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
     if math.isnan(low):
         words = (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by one "
@@ -173,6 +174,8 @@ def _captions(evidence: Evidence) -> dict[str, str | bool]:
         "many_labels": len(labels) > 1,
         "gains": {"coordinates": "atom", "torsions": "torsion"}.get(evidence.recipe.kind, "feature"),
         "rebuilt": "molecules" if molecules else "features",
+        "step": "kT" if unit[1] else "1",
+        "one_cv": all(len(variant.kinds) == 1 for variant in evidence.variants),
     }
 
 

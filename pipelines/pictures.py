@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hae import maps, plots
+from hae.intervals import Sampling
 from hae.maps import BOLTZMANN, Variable
 from pipelines.evidence import Evidence, VariantEvidence
 
@@ -17,6 +17,7 @@ __all__ = ["Picture", "pictures", "unit_of_energy"]
 
 PLACES = (0.05, 0.5, 0.95)  # quantiles of CV1 at which reconstructions are shown
 SHOWN_LEVELS = 4
+TOP = 15  # features or groups of them whose gains are drawn
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ def pictures(evidence: Evidence) -> list[Picture]:
     for variant in evidence.variants:
         made.append(Picture("energy", f"energy-{variant.name}", variant.name, _energy(evidence, variant)))
     for variant in evidence.variants:
-        table = variant.importance.gains_by(groups(evidence))
-        bars = min(len(table), 15)
+        shares = variant.importance.by_group or variant.importance.by_feature
+        lines = min(len(shares.names), TOP) * max(0.09 * len(variant.kinds) + 0.05, 0.22)
         made.append(Picture("gains", f"gains-{variant.name}", variant.name,
-                            _drawn(lambda axis, table=table: plots.gains(table, axis), height=1.2 + 0.22 * bars)))
+                            _drawn(lambda axis, shares=shares: plots.gains(shares, axis, TOP), height=1.2 + lines)))
     for variant in evidence.variants:
         made.append(Picture("rebuilt", f"rebuilt-{variant.name}", variant.name, _rebuilt(evidence, variant)))
     for variant in evidence.variants:
@@ -62,17 +63,6 @@ def comparisons(evidence: Evidence) -> dict:
             if report.compared(other):
                 rows[f"{name}\n− {words}"] = report.compared(other)
     return rows | {title.replace(" - ", "\n− "): found for title, found in evidence.paired.items()}
-
-
-def groups(evidence: Evidence) -> dict[str, str] | None:
-    """Feature -> what it belongs to: the atom of a coordinate, the angle of a sine and cosine; None: features stand alone."""
-    if evidence.recipe.kind == "coordinates":
-        return {name: name.rpartition("_")[0] for name in evidence.recipe.names}
-    if evidence.recipe.kind == "torsions" or evidence.recipe.periods:
-        circular = dict(evidence.recipe.periods) or None
-        found = {name: re.sub(r"^(sin|cos)\((.*)\)$", r"\2", name) for name in evidence.recipe.names}
-        return {name: base if circular is None or base in circular else name for name, base in found.items()}
-    return None
 
 
 def unit_of_energy(evidence: Evidence) -> tuple[float, str]:
@@ -122,10 +112,12 @@ def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
 
 
 def _energy(evidence: Evidence, variant: VariantEvidence) -> str:
-    cvs, weights, unit = _variables(variant, variant.cvs), evidence.frames.weights, unit_of_energy(evidence)
+    frames = evidence.frames
+    cvs, sampling = _variables(variant, variant.cvs), Sampling.of(len(frames), frames.trajectory, frames.frame, frames.weights)
+    how = sampling, unit_of_energy(evidence), variant.importance.status != "not enough data"
     if len(cvs) == 1:
-        return _drawn(lambda axis: maps.free_energy_profile(cvs[0], axis, weights, unit))
-    return _drawn(lambda axis: maps.free_energy(cvs[0], cvs[1], axis, weights, unit))
+        return _drawn(lambda axis: maps.free_energy_profile(cvs[0], axis, *how))
+    return _drawn(lambda axis: maps.free_energy(cvs[0], cvs[1], axis, *how))
 
 
 def _rebuilt(evidence: Evidence, variant: VariantEvidence) -> str:
@@ -159,7 +151,7 @@ def _draw_molecules(evidence: Evidence, variant: VariantEvidence, levels: list[i
 def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[int], axes: np.ndarray) -> list[str]:
     """A feature a column; the columns' titles."""
     test, titles = evidence.test, []
-    best = np.argsort(-np.sum(variant.importance.feature_gains, axis=0), kind="stable")[: axes.shape[1]]
+    best = np.argsort(-np.sum(variant.importance.by_feature.gain, axis=0), kind="stable")[: axes.shape[1]]
     for column, j in zip(axes.T, best, strict=True):
         true = Variable(test.values[:, j], test.features[j], test.units[j])
         for axis, level in zip(column, levels, strict=True):

@@ -22,6 +22,7 @@ def test_limits_of_a_rate():
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "N_TRAIN", 200)
     monkeypatch.setattr(calibration, "N_TEST", {False: 200, True: 200})
+    monkeypatch.setattr(calibration, "N_SHORT", {False: 150, True: 150})
     monkeypatch.setattr(calibration, "N_POPULATION", 200)
     monkeypatch.setattr(calibration, "STACK", 3)
     monkeypatch.setattr(calibration, "RefitSettings", lambda: RefitSettings(steps=5))
@@ -34,6 +35,9 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
         (c, v) for c in (False, True) for v in ("collective", "boosted")
     }
     assert set(table["fault"].dropna()) == {"swapped", "noise", "copy"}
+    few = table[table["length"] == "short"]
+    assert set(few["status"]) == {"rough"} and set(few["what"]) == {"fve", "gain", "info_gain", "verdict", "order", "n"}
+    assert len(table[table["what"] == "by feature"]) == 4 * 3 * (3 * 4), "units, networks, levels and features of the torus"
     calibration.run(rows, 3)
     assert rows.read_text() == whole
     last = table["correlated"] & (table["variant"] == "boosted")
@@ -57,10 +61,10 @@ def test_known_answers_are_found(cell):
     rows = pd.concat([calibration.run_unit(cell, True, variant, 0, 6) for variant in ("collective", "boosted")]).reindex(
         columns=calibration.COLUMNS
     )
-    plain = rows[rows["fault"] == ""]
+    plain = rows[(rows["fault"] == "") & (rows["length"] == "whole")]
     n = plain[plain["what"] == "n"]
     assert (n["said"] == n["truth"]).all()
-    figures = plain[plain["what"].isin(["fve", "gain", "info_gain"])]
+    figures = plain[plain["what"].isin(["fve", "gain", "info_gain", "by feature"])]
     assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() > 0.8
     assert "planted faults of 0.1 or more found" in tables(rows.assign(first=0)) or cell == "noisy curve"
     order = plain[plain["what"] == "order"]

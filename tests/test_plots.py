@@ -7,10 +7,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from hae import maps, plots
+from hae.intervals import Sampling
 from hae.maps import Variable
-from hae.report import Comparison, CVImportance, ImportanceReport
+from hae.report import Comparison, Contributions, CVImportance, ImportanceReport
 
 NAN = float("nan")
 
@@ -23,7 +25,7 @@ def report_of(fves, interval=0.02, variant="collective", pca=None):
                      300.0, "ok")
         for k, (fve, gain) in enumerate(zip(fves, gains, strict=True))
     )
-    against = tuple(Comparison("pca", k + 1, value, fves[k] - value, fves[k] - value - half, fves[k] - value + half)
+    against = tuple(Comparison("pca", k + 1, value, value - half, value + half, *(fves[k] - value + x for x in (0, -half, half)))
                     for k, value in enumerate(pca or ()))
     return ImportanceReport(variant, 0.01, "ok", 1000, 40, cvs, len(cvs), against=against)
 
@@ -65,16 +67,26 @@ def test_what_is_worse_than_the_mean_stays_in_the_figure(axis):
     assert axis.get_ylim()[0] <= -0.34
 
 
-def test_small_features_become_one_bar_and_no_gain_is_lost(axis):
-    table = pd.DataFrame(np.random.default_rng(0).uniform(0, 1, (40, 2)), index=[f"x{i}" for i in range(40)], columns=["CV1", "CV2"])
-    plots.gains(table, axis, top=10)
-    assert axis.get_yticklabels()[-1].get_text() == "31 others" and len(axis.get_yticks()) == 10
-    assert sum(bar.get_width() for bar in axis.patches) == pytest.approx(table.to_numpy().sum())
+def shares_of(gain, half=0.01):
+    gain = np.array(gain)
+    rows = [tuple(map(tuple, figures.tolist())) for figures in (gain, gain - half, gain + half)]
+    return Contributions(tuple(f"x{i}" for i in range(gain.shape[1])), *rows)
 
 
-def test_a_loss_goes_to_the_left_of_zero(axis):
-    plots.gains(pd.DataFrame({"CV1": [0.5, 0.1], "CV2": [0.1, -0.05]}, index=["a", "b"]), axis)
+def test_the_largest_gains_are_drawn_with_their_intervals(axis):
+    gain = np.random.default_rng(0).uniform(0, 1, (2, 40))
+    plots.gains(shares_of(gain), axis, top=10)
+    largest = np.argsort(-gain.sum(0))[:10]
+    assert [text.get_text() for text in axis.get_yticklabels()] == [f"x{i}" for i in largest] and "10 of 40" in axis.get_xlabel()
+    bars, errors = axis.containers[1], axis.containers[0].lines[2][0].get_segments()
+    assert [bar.get_width() for bar in bars] == pytest.approx(gain[0, largest].tolist())
+    assert errors[0][:, 0] == pytest.approx([gain[0, largest[0]] - 0.01, gain[0, largest[0]] + 0.01])
+
+
+def test_a_loss_goes_to_the_left_of_zero_and_no_interval_is_made_up(axis):
+    plots.gains(shares_of([[0.5, 0.1], [0.1, -0.05]], NAN), axis)
     assert min(bar.get_x() + bar.get_width() for bar in axis.patches) == pytest.approx(-0.05)
+    assert all(container.errorbar is None for container in axis.containers)
 
 
 def test_the_best_member_is_the_bold_one(axis):
@@ -92,7 +104,7 @@ def test_training_without_validation_rows_shows_the_training_error(axis):
 
 def test_free_energy_of_a_gaussian_is_its_parabola_in_the_unit_asked_for(axis):
     x = np.random.default_rng(0).normal(size=400_000)
-    maps.free_energy_profile(Variable(x, "CV1"), axis, unit=(2.5, "kJ/mol"))
+    maps.free_energy_profile(Variable(x, "CV1"), axis, Sampling.of(len(x)), (2.5, "kJ/mol"))
     places, energy = axis.get_lines()[0].get_data()
     near = abs(places) < 2
     assert np.allclose(energy[near], 2.5 * places[near] ** 2 / 2, atol=0.25)
@@ -102,10 +114,45 @@ def test_free_energy_of_a_gaussian_is_its_parabola_in_the_unit_asked_for(axis):
 def test_weights_take_a_bias_back(axis):
     """Frames drawn from a wide Gaussian, weighted to a narrow one, show the narrow one's free energy."""
     x = np.random.default_rng(1).normal(scale=2, size=400_000)
-    maps.free_energy_profile(Variable(x, "CV1"), axis, weights=np.exp(-(x**2) / 2 + x**2 / 8))
+    maps.free_energy_profile(Variable(x, "CV1"), axis, Sampling.of(len(x), weights=np.exp(-(x**2) / 2 + x**2 / 8)))
     places, energy = axis.get_lines()[0].get_data()
     near = abs(places) < 2
     assert np.allclose(energy[near], places[near] ** 2 / 2, atol=0.15)
+
+
+def test_the_band_of_a_free_energy_holds_the_truth_and_is_wide_for_correlated_frames(axis):
+    """Ten times the same frames are no more information; the truth, a parabola, is inside nine times in ten."""
+    rng = np.random.default_rng(2)
+    inside, widths = [], []
+    for _ in range(20):
+        x = rng.normal(size=4000)
+        x[:2] = -3.2, 3.2  # the axis, and so the bins, stay
+        for values in (x, np.repeat(x, 10)):
+            energy, low, high = maps._energies([maps._place(Variable(values, "CV1"), 20)], 20, Sampling.of(len(values)), 1.0)
+            widths.append((high - low)[8:12].sum())
+        edges = np.linspace(*Variable(values, "CV1").edges, 21)
+        mass = np.diff(norm.cdf(edges))
+        fullest = np.argmin(energy)
+        truth = -np.log(mass / mass[fullest])
+        near = (mass > 0.01) & (np.arange(20) != fullest)
+        inside += ((low <= truth) & (truth <= high))[near].tolist()
+    assert np.mean(inside) > 0.8
+    once, often = np.array(widths).reshape(-1, 2).T
+    assert once.mean() == pytest.approx(often.mean(), rel=0.2)
+    maps.free_energy_profile(Variable(x, "CV1"), axis, Sampling.of(len(x)))
+    assert len(axis.collections) == 1
+    axis.clear()
+    maps.free_energy_profile(Variable(x, "CV1"), axis, Sampling.of(len(x)), intervals=False)
+    assert not axis.collections
+
+
+def test_a_free_energy_is_pale_where_few_frames_were(axis):
+    x, y = np.random.default_rng(4).normal(size=(2, 40_000))
+    maps.free_energy(Variable(x, "CV1"), Variable(y, "CV2"), axis, Sampling.of(len(x)))
+    alpha = axis.images[0].get_alpha()
+    middle = len(alpha) // 2
+    assert alpha[middle, middle] == 1 and alpha[1, 1] == 0.3
+    assert axis.images[0].get_array()[middle, middle] < 0.3
 
 
 def test_the_plane_is_coloured_by_the_mean_of_the_cv_and_white_where_nothing_was(axis):

@@ -50,7 +50,7 @@ def test_an_unsure_report_says_so():
 
 
 def test_comparisons_and_overfit():
-    report = replace(a_report(a_cv(1, train_fve=0.80)), against=(Comparison("pca", 1, 0.5, 0.28, 0.2, 0.36),))
+    report = replace(a_report(a_cv(1, train_fve=0.80)), against=(Comparison("pca", 1, 0.5, 0.45, 0.55, 0.28, 0.2, 0.36),))
     assert [row.difference for row in report.compared("pca")] == [0.28] and report.compared("plain") == []
     assert report.cvs[0].overfit == pytest.approx(0.02)
     assert ImportanceReport.from_json(report.to_json()).against == report.against

@@ -37,6 +37,7 @@ def evaluate(variant: str) -> None:
     if not len(test):
         raise BadInput("data/prepared/frames.parquet: no test rows; allowed: prepare.split.shares that leave some")
     model = HierarchicalAutoencoder.load(Path("models", variant))
+    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text(encoding="utf-8"))
     networks, _, _ = load_networks("models/baseline")
     folder = Path("results", variant)
     check_writable(folder)
@@ -53,6 +54,7 @@ def evaluate(variant: str) -> None:
         members=model.members_[1:],
         eps=everything.evaluate.eps,
         features=test.features,
+        groups=recipe.groups,
         progress=f"evaluate {variant}",
     )
     with written_whole(folder / "importance.json") as partial:
@@ -64,7 +66,7 @@ def evaluate(variant: str) -> None:
     moved = pd.DataFrame(
         sensitivity(model.network_, test.values, test.weights).T, columns=[f"sensitivity_cv{k + 1}" for k in range(len(kinds))]
     )
-    gained = report.gains_by().add_prefix("gain_").rename(columns=str.lower).reset_index(names="feature")
+    gained = report.by_feature.to_frame().reset_index(names="feature")
     for name, table in (
         ("importance.csv", report.to_frame()),
         ("levels.csv", levels_table(report)),
@@ -74,20 +76,19 @@ def evaluate(variant: str) -> None:
         with written_whole(folder / name) as partial:
             table.to_csv(partial, index=False)
     for k, kind in enumerate(kinds):
-        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model)
+        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model, recipe)
     write_json(folder / "metrics.json", flat_metrics(report))
     print(f"{variant}: {report.sentence()}")
 
 
 def levels_table(report: ImportanceReport) -> pd.DataFrame:
-    """A row a level: FVE and gain with their intervals, and FVE of PCA and of the plain autoencoder with as many CVs."""
+    """A row a level: FVE and gain with their intervals, and those of PCA and of the plain autoencoder with as many CVs."""
     table = report.to_frame()[["cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high"]].rename(columns={"cv": "level"})
     for name in ("pca", "plain"):
         rows = report.compared(name)
-        table[f"{name}_fve"] = [row.fve for row in rows]
-        table[f"above_{name}"] = [row.difference for row in rows]
-        table[f"above_{name}_low"] = [row.low for row in rows]
-        table[f"above_{name}_high"] = [row.high for row in rows]
+        for ours, theirs in ((f"{name}_fve", "fve"), (f"above_{name}", "difference")):
+            for bound in ("", "_low", "_high"):
+                table[f"{ours}{bound}"] = [getattr(row, f"{theirs}{bound}") for row in rows]
     return table
 
 
@@ -96,7 +97,8 @@ def flat_metrics(report: ImportanceReport) -> dict:
     metrics: dict[str, float | int | str] = {"test_rows": report.n_frames, "n_eff": report.n_eff, "status": report.status}
     if report.n is not None:
         metrics["n_alive"] = report.n
-    for level, row in enumerate(levels_table(report).to_dict("records"), start=1):
+    intervals_of_others = [f"{name}_fve_{bound}" for name in ("pca", "plain") for bound in ("low", "high")]
+    for level, row in enumerate(levels_table(report).drop(columns=intervals_of_others).to_dict("records"), start=1):
         metrics |= {f"{name}_{level}": value for name, value in row.items() if name != "level" and np.isfinite(value)}
     for cv in report.cvs:
         figures = {"info_gain": cv.info_gain, "info_gain_low": cv.info_gain_low, "info_gain_high": cv.info_gain_high, "overfit": cv.overfit}
@@ -111,7 +113,7 @@ def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.nda
     return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
 
 
-def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoencoder) -> None:
+def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoencoder, recipe: Recipe) -> None:
     """Real frames along CV k (from 0) as a table, and where the features are coordinates as a PDB file of as many models."""
     cvs = model.transform(frames.values)
     table = pd.DataFrame({"trajectory": frames.trajectory, "frame": frames.frame})
@@ -120,7 +122,6 @@ def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoen
     table = pd.concat([table, frames.labels, pd.DataFrame(frames.values, columns=list(frames.features))], axis=1)
     with written_whole(folder / f"cv{k + 1}.csv") as partial:
         table.to_csv(partial, index=False)
-    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text())
     if recipe.kind != "coordinates":
         return
     lines = []

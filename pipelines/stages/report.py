@@ -18,6 +18,8 @@ from pipelines.stages.train import write_json
 
 __all__ = ["main", "report", "table_text"]
 
+PAIRED = ("difference", "difference_low", "difference_high")
+
 
 def report() -> None:
     """What prepare, train and evaluate left -> results/{report.html, importance.csv, importance.json, table.csv, table.json, fve.svg,
@@ -76,7 +78,7 @@ def _importance_json(evidence: Evidence) -> dict:
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
         "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},
         "paired": {
-            title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in ("difference", "low", "high")}} for row in rows]
+            title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in PAIRED}} for row in rows]
             for title, rows in evidence.paired.items()
         },
     }

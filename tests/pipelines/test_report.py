@@ -152,10 +152,10 @@ def test_few_and_many_columns_cvs_and_labels_make_a_full_report(tmp_path, monkey
 def test_which_variant_follows_from_the_paired_interval(trained_folder, monkeypatch, difference, half, words):
     monkeypatch.chdir(trained_folder)
     evidence = gather(["collective", "boosted"])
-    row = replace(evidence.paired["collective - boosted"][-1], difference=difference, low=difference - half, high=difference + half)
+    row = evidence.paired["collective - boosted"][-1]
     for title, sign in (("collective - boosted", 1), ("boosted - collective", -1)):
-        low, high = sorted((sign * row.low, sign * row.high))
-        turned = replace(row, difference=sign * row.difference, low=low, high=high)
+        own = sign * difference
+        turned = replace(row, difference=own, difference_low=own - half, difference_high=own + half)
         assert words in page.which(replace(evidence, paired={title: (turned,)}))
 
 
