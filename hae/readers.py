@@ -55,34 +55,34 @@ def load_table(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def table_pieces(path: str | os.PathLike, rows: int = 65536) -> Iterator[pd.DataFrame]:
-    """What `load_table` gives, of a Parquet file so many rows at a time; `attrs["first_row"]` says where in the file a piece begins."""
+    """What `load_table` gives, of CSV and Parquet so many rows at a time; `attrs["first_row"]` says where in the file a piece begins."""
     path = Path(path)
-    if path.suffix.lower() != ".parquet" or not path.is_file() or path.stat().st_size == 0:
+    readers = {".csv": _csv_pieces, ".parquet": _parquet_pieces}
+    kind = path.suffix.lower()
+    if kind not in readers or _is_colvar(path) or not path.is_file() or path.stat().st_size == 0:
         yield load_table(path)
         return
-    with _in_a_line(path):
-        file = pq.ParquetFile(path)
-        _check_names(path, file.schema_arrow.names)
-        if file.metadata.num_rows == 0:
-            raise BadInput(f"{path}: 0 rows; allowed: 1 row or more")
-        batches = file.iter_batches(batch_size=rows)
-    first = 0
+    pieces, first = readers[kind](path, rows), 0
     while True:
         with _in_a_line(path):
-            batch = next(batches, None)
-        if batch is None:
-            return
-        piece = batch.to_pandas()
-        piece.attrs["first_row"] = first
-        first += len(piece)
-        yield piece
+            piece = next(pieces, None)
+        if piece is None:
+            break
+        if len(piece):
+            piece.attrs["first_row"] = first
+            first += len(piece)
+            yield piece
+    if first == 0:
+        raise BadInput(f"{path}: 0 rows; allowed: 1 row or more")
 
 
 @contextmanager
 def _in_a_line(path: Path) -> Iterator[None]:
     """What the readers of other packages raise, as BadInput."""
     try:
-        yield
+        with warnings.catch_warnings():  # a row longer than the header is only a warning to pandas
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
     except UnicodeDecodeError:
         raise BadInput(f"{path}: not a table that can be read (its text is not UTF-8); allowed: UTF-8") from None
     except (pa.ArrowException, pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, csv.Error,
@@ -92,17 +92,28 @@ def _in_a_line(path: Path) -> Iterator[None]:
         raise BadInput(f"{path}: not a table that can be read ({(str(error).strip() or 'damaged').splitlines()[0]})") from None
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _csv_pieces(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
+    """So many rows at a time, or all at once."""
     with open(path, newline="", encoding="utf-8-sig") as lines:
         names = next(csv.reader(lines, skipinitialspace=True), [])
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         raise BadInput(f"{path}: columns are not separated by commas in line 1 ('{names[0][:40]}'); allowed: commas")
     _check_names(path, names)
-    with warnings.catch_warnings():  # a row longer than the header is only a warning to pandas
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        table = pd.read_csv(path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False)
-    table.columns = [name.strip() for name in names]
-    return table
+    read = pd.read_csv(path, encoding="utf-8-sig", index_col=False, skipinitialspace=True, low_memory=False, chunksize=rows)
+    for piece in [read] if rows is None else read:
+        piece.columns = [name.strip() for name in names]
+        yield piece
+
+
+def _parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
+    file = pq.ParquetFile(path)
+    _check_names(path, file.schema_arrow.names)
+    for batch in file.iter_batches(batch_size=rows):
+        yield batch.to_pandas()
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    return next(_csv_pieces(path, None))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

@@ -186,12 +186,13 @@ def rollback() -> None:
 @click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A .csv or .parquet file.")
 @click.option("--version", help="Of the registered model; default: the champion.")
-def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, version: str | None) -> None:
+@click.option("--keep", multiple=True, metavar="COLUMN", help="A column of the table that goes to OUT as it is; may be given again.")
+def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, version: str | None, keep: tuple[str, ...]) -> None:
     """Write the CVs of new data, from the champion and by its own recipe."""
     project = _project()
     from pipelines.transform import transform as write
 
-    report = write(project, inputs, output, topology, version)
+    report = write(project, inputs, output, topology, version, keep)
     for line in report.far[:5]:
         click.echo(line, err=True)
     if len(report.far) > 5:

@@ -35,11 +35,17 @@ class TransformReport:
 
 
 def transform(
-    project: Path, inputs: Sequence[Path], output: Path, topology: Path | None = None, version: str | None = None
+    project: Path,
+    inputs: Sequence[Path],
+    output: Path,
+    topology: Path | None = None,
+    version: str | None = None,
+    keep: Sequence[str] = (),
 ) -> TransformReport:
-    """Write the CVs of trajectories or tables to a .csv or .parquet file: columns trajectory, frame, cv1..cvn.
+    """Write the CVs of trajectories or tables to a .csv or .parquet file: trajectory and frame, or the columns to keep, and cv1..cvn.
 
-    version: of the registered model; the champion by default. topology: of the trajectories; not for tables.
+    version: of the registered model; the champion by default. topology: of the trajectories; not for tables. keep: columns of tables
+    that go to the output as they are, such as a time or the name of a sample.
 
     Raises:
         BadInput: no champion, a file that can't be read, another molecule, a column that the recipe needs and the table lacks.
@@ -55,17 +61,17 @@ def transform(
             wanted = "champion" if version is None else f"version {version}"
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
-    pieces = featurise(model.recipe, [Path(path) for path in inputs], topology)
+    pieces = featurise(model.recipe, [Path(path) for path in inputs], topology, keep)
     outside = np.zeros(len(model.about["features"]), dtype=int)
 
-    def encoded(piece: Frames) -> pd.DataFrame:
+    def encoded(piece: Frames, rows: pd.DataFrame) -> pd.DataFrame:
         nonlocal outside
         values = piece.values[:, [piece.features.index(name) for name in model.about["features"]]]
         outside = outside + _far(model.about, values).sum(0)
-        return _encoded(model, piece, values)
+        cvs = np.concatenate([model.program(values[start : start + ROWS])[0] for start in range(0, len(values), ROWS)])
+        return rows.assign(**{f"cv{k + 1}": cvs[:, k] for k in range(cvs.shape[1])})
 
-    table = pd.concat([encoded(piece) for piece in pieces], ignore_index=True)
-    names = [name for name in table.columns if name.startswith("cv")]
+    table = pd.concat([encoded(*piece) for piece in pieces], ignore_index=True)
     with written_whole(output) as partial:
         if output.suffix.lower() == ".csv":
             table.to_csv(partial, index=False)
@@ -76,7 +82,7 @@ def transform(
         for name, count, low, high in zip(model.about["features"], outside, model.about["low"], model.about["high"])
         if count
     ]
-    return TransformReport(len(table), len(names), row.version, row.variant, output, tuple(far))
+    return TransformReport(len(table), len(model.about["cv"]), row.version, row.variant, output, tuple(far))
 
 
 def _far(about: dict, values: np.ndarray) -> np.ndarray:
@@ -85,23 +91,15 @@ def _far(about: dict, values: np.ndarray) -> np.ndarray:
     return (values < low - (high - low) / 2) | (values > high + (high - low) / 2)
 
 
-def _encoded(model: packaging.Loaded, frames: Frames, values: np.ndarray) -> pd.DataFrame:
-    """Columns trajectory and frame where there are trajectories, cv1..cvn; values: (N, D) of the frames as the model takes them."""
-    cvs = np.concatenate([model.program(values[start : start + ROWS])[0] for start in range(0, len(values), ROWS)])
-    table = pd.DataFrame(cvs, columns=[f"cv{k + 1}" for k in range(cvs.shape[1])])
-    if (frames.trajectory != "").any():
-        table.insert(0, "trajectory", frames.trajectory)
-        table.insert(1, "frame", frames.frame)
-    return table
+def featurise(
+    recipe: dict, inputs: Sequence[Path], topology: Path | None, keep: Sequence[str] = ()
+) -> Iterator[tuple[Frames, pd.DataFrame]]:
+    """Features of files by a recipe (its JSON) and what names their rows, in pieces: large files need not fit into memory.
 
-
-def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> Iterator[Frames]:
-    """Features of files by a recipe (its JSON), in pieces: trajectories and Parquet files need not fit into memory.
-
-    A trajectory is named as its file; rows of a table have no trajectory.
+    Rows of a trajectory are named by its file and their number, those of a table by the columns to keep.
     """
     from hae.molecules import Recipe
-    from hae.readers import TABLES, is_table, table_pieces
+    from hae.readers import TABLES, is_table
     from hae.trajectories import frames_of, load_structure
 
     own = Recipe.from_json(json.dumps(recipe))
@@ -116,14 +114,30 @@ def featurise(recipe: dict, inputs: Sequence[Path], topology: Path | None) -> It
         wrong = next((path for path in inputs if not is_table(path)), None)
         if wrong is not None:
             raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} or COLVAR with {_some(own.columns)}")
-        return (own.features(piece, str(path), labels=False) for path in inputs for piece in table_pieces(path))
+        return _rows_of_tables(own, inputs, keep)
+    if keep:
+        raise BadInput(f"--keep {keep[0]}: the model takes {own.kind} of a molecule; allowed: columns of a table")
     if topology is None:
         raise BadInput(f"{inputs[0]}: the model takes {own.kind} of a molecule; allowed: a trajectory with --topology PDB")
     files: dict[str, Path] = {}
     for path in inputs:
         if files.setdefault(path.stem, path) != path:
             files[str(path)] = path
-    return frames_of(own, files, load_structure(topology), labels=False)
+    pieces = frames_of(own, files, load_structure(topology), labels=False)
+    return ((piece, pd.DataFrame({"trajectory": piece.trajectory, "frame": piece.frame})) for piece in pieces)
+
+
+def _rows_of_tables(recipe, inputs: Sequence[Path], keep: Sequence[str]) -> Iterator[tuple[Frames, pd.DataFrame]]:
+    from hae.readers import table_pieces
+
+    for path in inputs:
+        for piece in table_pieces(path):
+            for name in keep:
+                if name not in piece.columns:
+                    raise BadInput(f"{path}: no column '{name}' to keep; allowed: {_some(piece.columns)}")
+                if name.removeprefix("cv").isdecimal():
+                    raise BadInput(f"--keep {name}: a name of the output; allowed: columns of other names")
+            yield recipe.features(piece, str(path), labels=False), piece[list(keep)].reset_index(drop=True)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -42,18 +42,23 @@ def test_another_version_can_be_asked_for(recorded, tmp_path):
         transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "other.csv", version="17")
 
 
-def test_a_large_parquet_file_is_read_in_pieces_and_a_fault_is_named_by_its_row(recorded, tmp_path):
-    table = pd.concat([recorded.table()] * 120, ignore_index=True)
+def write(table, path):
+    table.to_csv(path, index=False) if path.suffix == ".csv" else table.to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_large_file_is_read_in_pieces_and_a_fault_is_named_by_its_row(recorded, tmp_path, kind):
+    table, path = pd.concat([recorded.table()] * 120, ignore_index=True), tmp_path / f"large.{kind}"
     assert len(table) > 2 * 65536
-    table.to_parquet(tmp_path / "large.parquet")
-    transform(recorded.folder, [tmp_path / "large.parquet"], tmp_path / "large-cvs.parquet")
+    write(table, path)
+    transform(recorded.folder, [path], tmp_path / "large-cvs.parquet")
     transform(recorded.folder, [recorded.folder / "data/raw/table.csv"], tmp_path / "cvs.parquet")
     large, small = pd.read_parquet(tmp_path / "large-cvs.parquet"), pd.read_parquet(tmp_path / "cvs.parquet")
     np.testing.assert_allclose(large, np.tile(small, (120, 1)), rtol=0, atol=1e-6)
     table.loc[140_000, "c"] = np.nan
-    table.to_parquet(tmp_path / "large.parquet")
-    with pytest.raises(BadInput, match=r"large.parquet: column 'c', row 140001: a missing value"):
-        transform(recorded.folder, [tmp_path / "large.parquet"], tmp_path / "never.parquet")
+    write(table, path)
+    with pytest.raises(BadInput, match=rf"large\.{kind}: column 'c', row 140001: a missing value"):
+        transform(recorded.folder, [path], tmp_path / "never.parquet")
     assert not (tmp_path / "never.parquet").exists()
 
 
@@ -64,6 +69,22 @@ def test_rows_far_from_the_training_data_are_said(recorded, tmp_path):
     table.to_csv(path, index=False)
     (line,) = transform(recorded.folder, [path], tmp_path / "out.csv").far
     assert line.startswith("c: 10 of 1200 rows lie far outside the training data (-1.")
+
+
+def test_columns_to_keep_go_to_the_output_as_they_are(recorded, tmp_path):
+    table = recorded.table().assign(time=np.arange(1200) / 4, sample=[f"s{i % 7}" for i in range(1200)])
+    for path in (tmp_path / "new.csv", tmp_path / "new.parquet"):
+        write(table, path)
+        transform(recorded.folder, [path, path], tmp_path / "out.parquet", keep=("sample", "time"))
+        written = pd.read_parquet(tmp_path / "out.parquet")
+        assert list(written.columns) == ["sample", "time", "cv1", "cv2"] and len(written) == 2400
+        assert (written["sample"] == [*table["sample"], *table["sample"]]).all() and written["time"].iloc[1201] == 0.25
+    with pytest.raises(BadInput, match=r"new\.parquet: no column 'hour' to keep; allowed: the columns "):
+        transform(recorded.folder, [path], tmp_path / "never.csv", keep=("hour",))
+    table.assign(cv1=1).to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(BadInput, match="--keep cv1: a name of the output"):
+        transform(recorded.folder, [tmp_path / "new.csv"], tmp_path / "never.csv", keep=("cv1",))
+    assert not (tmp_path / "never.csv").exists()
 
 
 def table_without(column, **change):
@@ -117,9 +138,9 @@ def test_molecules_are_featurised_by_the_model_s_own_recipe(molecule, tmp_path):
     rotation = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
     structure.xyz = structure.xyz @ rotation + 3.0  # turned and moved: the same features
     structure.save_dcd(str(tmp_path / "walker.dcd"))
-    (frames,) = featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE)
+    ((frames, rows),) = featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE)
     np.testing.assert_allclose(frames.values[0], np.ravel(molecule["reference"]), atol=1e-5)
-    assert frames.trajectory[0] == "walker" and frames.labels.shape[1] == 0
+    assert rows.to_dict("records") == [{"trajectory": "walker", "frame": 0}] and frames.labels.shape[1] == 0
 
 
 def test_another_molecule_is_said(molecule, tmp_path):
@@ -139,3 +160,5 @@ def test_a_trajectory_needs_its_topology(molecule, tmp_path):
     (tmp_path / "walker.dcd").touch()
     with pytest.raises(BadInput, match="--topology"):
         featurise(molecule, [tmp_path / "walker.dcd"], None)
+    with pytest.raises(BadInput, match="--keep time: the model takes coordinates of a molecule"):
+        featurise(molecule, [tmp_path / "walker.dcd"], MOLECULE, ["time"])
