@@ -96,17 +96,19 @@ def plant(fault: str, cvs: CVs, replacement, k: int) -> CVs:
 def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, train_fve, at) -> list[dict]:
     """Rows of one stack: refits of all its networks, their verdicts, and the truth of each."""
     start = time.perf_counter()
+    n_test, short = N_TEST[correlated], slice(0, N_SHORT[correlated])
     refits = refit_members(
         cvs,
         VARIANTS[variant],
         [sides[0][1] for sides in data],
         [np.concatenate([sides[1][1], sides[2][1]]) for sides in data],
+        None if fault else scores,  # planted CVs have no trained decoders
         [None] * len(data),
+        np.repeat([1.0, 0.0], [n_test, N_POPULATION]),  # whether refits lag is seen on the test frames
         RefitSettings(),
     )
     seconds = (time.perf_counter() - start) / len(data)
     rows = []
-    n_test, short = N_TEST[correlated], slice(0, N_SHORT[correlated])
     series = {part.stop: Sampling.of(part.stop, np.full(part.stop, "walk"), np.arange(part.stop)) for part in (slice(n_test), short)}
     new, many = slice(0, n_test), slice(n_test, None)
     for m, (its_cvs, score, r) in enumerate(zip(cvs, scores, refits, strict=True)):

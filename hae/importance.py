@@ -93,27 +93,18 @@ def evaluate(
     cvs = [CVs(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
     errors = [score_frames(net, X_test, target, root, weights) for net in networks]
 
-    def refits_of(which: list[int], strength: RefitSettings, title: str | None = progress) -> list[Refits]:
-        return refit_members(
-            [cvs[i] for i in which],
-            type(network.decoder),
-            [_in_metric(networks[i], t_train, root) for i in which],
-            [_in_metric(networks[i], target, root) for i in which],
-            [w_train] * len(which),
-            strength,
-            network.input_mean.device,
-            title,
-        )
-
-    refits = refits_of(list(range(len(networks))), settings)
-    for times in (2, 4):
-        behind = [i for i, (its, own) in enumerate(zip(refits, errors, strict=True)) if _behind(its, own, weights).max() > BEHIND]
-        if not behind:
-            break
-        title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
-        for i, stronger in zip(behind, refits_of(behind, settings.stronger(times), title), strict=True):
-            if np.average(stronger.prefix.mean(0), weights=weights) < np.average(refits[i].prefix.mean(0), weights=weights):
-                refits[i] = stronger
+    refits = refit_members(
+        cvs,
+        type(network.decoder),
+        [_in_metric(net, t_train, root) for net in networks],
+        [_in_metric(net, target, root) for net in networks],
+        errors,
+        [w_train] * len(networks),
+        weights,
+        settings,
+        network.input_mean.device,
+        progress,
+    )
     sampling = Sampling.of(len(X_test), trajectory, frame, weights)
     n_blocks = None if blocks is None else len(np.unique(blocks))
     reports = []
@@ -158,20 +149,46 @@ def refit_members(
     decoder: type[Decoder],
     target: Sequence[np.ndarray],
     target_test: Sequence[np.ndarray],
-    weights: Sequence[np.ndarray | None],
+    trained: Sequence[FrameErrors] | None,
+    train_weights: Sequence[np.ndarray | None],
+    weights: np.ndarray | None,
     settings: RefitSettings,
     device="cpu",
     progress: str | None = None,
 ) -> list[Refits]:
-    """`Refits` of members, which may each have data of their own: target (N, D) and (N', D) in the metric, about the training mean."""
+    """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
+
+    What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
+    over the evaluated rows and their weights (N',), are refitted once or twice more, wider and longer. None: nothing to stay behind.
+    """
     n = cvs[0].n
-    tasks = [tasks_of(member, decoder, w) for member, w in zip(cvs, weights, strict=True)]
-    errors = refit(tasks, target, target_test, settings=settings, weights=weights, device=device, progress=progress)
-    return [Refits(e[:n], e[n : 2 * n - 1], e[2 * n - 1 :]) for e in errors]
+
+    def refits_of(which: Sequence[int], strength: RefitSettings, title: str | None) -> list[Refits]:
+        errors = refit(
+            [tasks_of(cvs[i], decoder, train_weights[i]) for i in which],
+            [target[i] for i in which],
+            [target_test[i] for i in which],
+            settings=strength,
+            weights=[train_weights[i] for i in which],
+            device=device,
+            progress=title,
+        )
+        return [Refits(e[:n], e[n : 2 * n - 1], e[2 * n - 1 :]) for e in errors]
+
+    refits = refits_of(range(len(cvs)), settings, progress)
+    for times in (2, 4):
+        behind = [i for i, own in enumerate(trained or ()) if _behind(refits[i], own, weights).max() > BEHIND]
+        if not behind:
+            break
+        title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
+        for i, stronger in zip(behind, refits_of(behind, settings.stronger(times), title), strict=True):
+            if np.average(stronger.prefix.mean(0), weights=weights) < np.average(refits[i].prefix.mean(0), weights=weights):
+                refits[i] = stronger
+    return refits
 
 
 def _behind(refits: Refits, trained: FrameErrors, weights: np.ndarray | None) -> np.ndarray:
-    """(n,): FVE of the trained levels less that of the refitted ones. What the CVs know is at least what the trained decoders reach."""
+    """(n,): FVE of the trained levels less that of the refitted ones."""
     return np.average(refits.prefix - trained.e, axis=1, weights=weights) / (np.average(trained.v, weights=weights) or 1.0)
 
 

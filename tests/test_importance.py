@@ -242,8 +242,8 @@ def test_empty_sides_are_refused():
 
 def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(monkeypatch):
     """What a CV knows is at least what its own decoder made of it: a curve that winds asks for more than a first refit."""
-    calls, real = [], importance.refit_members
-    monkeypatch.setattr(importance, "refit_members", lambda *args: calls.append(args[5].steps) or real(*args))
+    calls, real = [], importance.refit
+    monkeypatch.setattr(importance, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
     cv = evaluate(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK).cvs[0]
     assert calls[:2] == [200, 400] and cv.info > 0.98
     calls.clear()
