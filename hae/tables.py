@@ -111,7 +111,11 @@ def table_frames(
     elif group == FILE:
         trajectory, frame = np.full(len(table), name or Path(place).stem), np.arange(len(table))
     else:
-        trajectory = table[group].astype(str).to_numpy(dtype=str)
+        nameless = np.flatnonzero(table[group].isna())
+        if len(nameless):
+            row = table.attrs.get("first_row", 0) + int(nameless[0]) + 1
+            raise BadInput(f"{place}: column '{group}', row {row}: a missing value; allowed: a trajectory's name for every row")
+        trajectory = np.array(list(map(str, table[group])))  # pandas' own way to numpy's strings may cut them
         frame = table.groupby(trajectory, sort=False).cumcount().to_numpy()
     return Frames(
         values=values,

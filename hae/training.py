@@ -117,13 +117,14 @@ class _Run:
         self.batch_size = min(settings.batch_size, max(SMALLEST_BATCH, len(data) // FEWEST_STEPS), len(data))
         self.steps = len(data) // self.batch_size  # what is left of an epoch is less than a batch, and another part each time
         self.parameters = [p for p in network.parameters() if p.requires_grad]
-        # Of one's own modules also what is not trained by steps, such as the running means of batch normalisation.
-        self.kept = self.parameters if len(self.seeds) > 1 else list(network.state_dict().values())
         self.start = {name: value.clone() for name, value in network.state_dict().items()}
         self.rates = _one_cycle(settings, self.steps)
         device = data.inputs.device
         fast = Gradients.support(network)
         self.gradients = Gradients(network, self.objective, len(self.seeds), self.batch_size) if fast else None
+        # Of one's own modules also what is not trained by steps, such as the running means of batch normalisation. Asked for only now:
+        # Gradients moves the parameters into one tensor, and what state_dict gave before would be the old ones.
+        self.kept = self.parameters if len(self.seeds) > 1 else list(network.state_dict().values())
         # The default networks on a GPU: their steps are so short that launching them would take longer than running them.
         on_gpu = device.type == "cuda" and isinstance(data, Rows) and augment is None and getattr(network, "spec", None) is not None
         rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate

@@ -106,3 +106,14 @@ def test_missing_values_may_be_let_through_but_never_infinity():
     assert np.isnan(numbers(table, ["a"], "x.csv", missing="mask")[1, 0])
     with pytest.raises(BadInput, match="infinite"):
         numbers(table, ["b"], "x.csv", missing="mask")
+
+
+def test_a_row_without_a_trajectory_s_name_is_said_and_names_stay_whole():
+    table = pd.DataFrame({"run": [f"run-{i // 5:02d}" for i in range(20)], "x": np.arange(20.0)})
+    for kind in (object, "category", "string"):
+        frames = table_frames(table.astype({"run": kind}), "p", columns=["x"], group="run")
+        assert set(frames.trajectory) == {"run-00", "run-01", "run-02", "run-03"} and frames.frame.max() == 4
+        holed = table.copy()
+        holed.loc[3, "run"] = None
+        with pytest.raises(BadInput, match="p: column 'run', row 4: a missing value; allowed: a trajectory's name for every row"):
+            table_frames(holed.astype({"run": kind}), "p", columns=["x"], group="run")

@@ -59,6 +59,18 @@ def test_each_member_ends_with_the_weights_of_its_best_epoch(data, held_out):
     assert len(set(history.best_epoch)) > 1  # by itself: members differ
 
 
+@pytest.mark.parametrize("variant", ["collective", "boosted"])
+def test_a_member_alone_ends_with_the_weights_of_its_best_epoch(variant):
+    rng = np.random.default_rng(0)
+    data, held_out = rows_of(rng.normal(size=(40, 3))), rows_of(rng.normal(size=(200, 3)))  # few rows, learned by heart
+    settings = Settings(batch_size=16, max_epochs=200, learning_rate=0.03, patience=None)
+    network = stack(SEEDS[:1], variant=variant)
+    history = train(network, data, held_out, Objective(), settings, SEEDS[:1])
+    told = [(row["validation_error_1"] + row["validation_error_2"]) / 2 for row in history.rows]
+    assert told[-1] > min(told) * (1 + 1e-6), "the last epoch is not the best one, or this test says nothing"
+    assert losses(network, held_out)[0] == pytest.approx(min(told), rel=1e-9)
+
+
 def test_without_validation_rows_the_last_epoch_counts(data):
     network = stack()
     history = train(network, data, None, Objective(), Settings(max_epochs=4, learning_rate=0.5, patience=1), SEEDS)
