@@ -68,6 +68,8 @@ def evaluate(
         baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric.
         members: other trainings of the same network; their reports are ``report.members``, and all vote on n.
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
+        target_train, target with missing entries (NaN): trained figures leave them out, but refitted decoders read them as the mean, which
+            makes information gains, and the verdicts from them, too small.
         features: names of the D' features; groups: feature -> what it is a part of, such as an atom, for gains by group.
         progress: title of a progress bar.
 
