@@ -33,10 +33,14 @@ WHAT = {
 
 
 def _coverage(rows: pd.DataFrame):
-    for what, name in WHAT.items():
+    plain = rows[rows.fault == ""]
+    kinds = {name: plain[plain.what == what] for what, name in WHAT.items()}
+    for what in ("gain", "info_gain"):  # whose figure is next to nothing, and whose interval is tiny
+        kinds[f"the same {WHAT[what]}, of those truly below {EPS:g}"] = plain[(plain.what == what) & (plain.truth < EPS)]
+    for name, judged in kinds.items():
         for status in ("ok", "rough"):
             for correlated, how in ((False, "independent"), (True, "correlated")):
-                some = rows[(rows.what == what) & (rows.status == status) & (rows.correlated == correlated) & (rows.fault == "")]
+                some = judged[(judged.status == status) & (judged.correlated == correlated)]
                 if len(some) >= 50:
                     inside = int(((some.low <= some.truth) & (some.truth <= some.high)).sum())
                     yield f"| {name} | {how} | {status} | {len(some)} | {inside / len(some):.3f} | {lower(inside, len(some)):.3f} |"
