@@ -21,14 +21,14 @@ from tqdm import tqdm
 
 from benchmarks.calibration_table import write_table
 from benchmarks.generated import CELLS, Cell, Walk
-from hae.baselines import principal_components
-from hae.contributions import contributions, feature_errors
-from hae.importance import Measured, assess, refit_members
-from hae.intervals import Sampling
-from hae.network import VARIANTS, HierarchicalNetwork
-from hae.refits import CVs, RefitSettings
-from hae.report import ImportanceReport
-from hae.scoring import FrameErrors, score_frames
+from hae.importance.contributions import contributions, feature_errors
+from hae.importance.evaluate import Measured, assess, refit_members
+from hae.importance.intervals import Sampling
+from hae.importance.refits import CVs, RefitSettings
+from hae.importance.report import ImportanceReport
+from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
+from hae.network.scoring import FrameErrors, score_frames
+from hae.training.baselines import principal_components
 
 N_TRAIN, N_POPULATION = 4000, 8000
 N_TEST = {False: 2000, True: 4000}  # independent, correlated: both are worth 200 independent frames and more

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.stats import beta
 
 from benchmarks.generated import CELLS
-from hae.network import VARIANTS
-from hae.verdicts import EPS, WEAK
+from hae.importance.verdicts import EPS, WEAK
+from hae.network.hierarchy import VARIANTS
 
 __all__ = ["tables", "write_table"]
 

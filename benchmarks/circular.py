@@ -18,11 +18,11 @@ import pandas as pd
 import torch
 
 from hae import HierarchicalAutoencoder
-from hae.baselines import principal_components
-from hae.frames import Frames
-from hae.intervals import Sampling
-from hae.relation import relations
-from hae.scoring import score_frames
+from hae.data.frames import Frames
+from hae.importance.intervals import Sampling
+from hae.importance.relation import relations
+from hae.network.scoring import score_frames
+from hae.training.baselines import principal_components
 
 DOCS = Path(__file__).parents[1] / "docs"
 KINDS = {"linear": "linear", "circular": "circular", "circular, circular, linear": ["circular", "circular", "linear"], "tanh": "tanh"}

@@ -11,7 +11,7 @@ import torch
 from benchmarks.peers import SeparateLoop
 from benchmarks.sections import table
 from benchmarks.training import BATCH, HIDDEN, LEVELS, arithmetic, data, ours
-from hae.network import VARIANTS
+from hae.network.hierarchy import VARIANTS
 
 ROUNDS = 5
 LARGE = {"d": 2000, "hidden": (1024, 1024), "n": 8, "batch": 8192, "rows": 65_536}

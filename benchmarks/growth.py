@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.sections import DOCS, arguments, publish, table
 from benchmarks.training import data, ours
-from hae.network import VARIANTS
+from hae.network.hierarchy import VARIANTS
 
 SWEEPS = {  # around N 10,000, D 30, n 3, one member, widths 40-40, batch 512
     "N": (5_000, 10_000, 20_000, 40_000),

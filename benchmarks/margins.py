@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from hae import HierarchicalAutoencoder
-from hae.baselines import principal_components
-from hae.frames import Frames, split_rows
-from hae.scoring import score_frames
+from hae.data.frames import Frames, split_rows
+from hae.network.scoring import score_frames
+from hae.training.baselines import principal_components
 
 SALTS = ("", "a", "b", "c", "d")
 SPLIT = {"block_frames": 200, "gap_frames": 22, "shares": (0.45, 0.15, 0.4)}

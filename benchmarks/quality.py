@@ -16,12 +16,12 @@ import torch
 
 from benchmarks.peers import DataLoaderLoop, Mlcolvar, SeparateLoop
 from benchmarks.sections import DOCS, arguments, publish, table
+from hae.data.frames import Frames
 from hae.errors import BadInput
-from hae.frames import Frames
-from hae.network import VARIANTS, HierarchicalNetwork
-from hae.objective import Objective, standardisation
-from hae.rows import Rows
-from hae.training import Settings, train
+from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
+from hae.network.objective import Objective, standardisation
+from hae.training.loop import Settings, train
+from hae.training.rows import Rows
 from pipelines import params
 
 NEAR = 0.005

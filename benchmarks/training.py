@@ -16,10 +16,10 @@ import torch
 
 from benchmarks.peers import DataLoaderLoop, Mlcolvar, SeparateLoop, cpu_seconds
 from benchmarks.sections import DOCS, arguments, publish, table
-from hae.network import VARIANTS, HierarchicalNetwork
-from hae.objective import Objective
-from hae.rows import Rows
-from hae.training import Settings, _Run
+from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
+from hae.network.objective import Objective
+from hae.training.loop import Settings, _Run
+from hae.training.rows import Rows
 
 N, D, HIDDEN, LEVELS, BATCH = 40_000, 30, (40, 40), 3, 512
 PEER = "mlcolvar AutoEncoderCV (one decoder)"

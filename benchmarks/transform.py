@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.sections import arguments, publish, table
 from hae.estimator import HierarchicalAutoencoder
-from hae.network import HierarchicalNetwork
-from hae.scoring import encode
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import encode
 
 FRAMES, D, HIDDEN, ROUNDS = 400_000, 30, (64, 64), 5
 

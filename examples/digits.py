@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from hae import HierarchicalAutoencoder, HierarchicalNetwork
-from hae.baselines import principal_components
-from hae.scoring import score_frames
+from hae.network.scoring import score_frames
+from hae.training.baselines import principal_components
 
 __all__ = ["conv_network", "fit", "images"]
 

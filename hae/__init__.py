@@ -1,7 +1,8 @@
 """Hierarchical autoencoders: nonlinear collective variables sorted by importance."""
 
-__version__ = "0.1.0"
-__all__ = ["BadInput", "HierarchicalAutoencoder", "HierarchicalNetwork"]
+from hae.version import __version__
+
+__all__ = ["BadInput", "HierarchicalAutoencoder", "HierarchicalNetwork", "__version__"]
 
 
 def __getattr__(name: str):
@@ -11,7 +12,7 @@ def __getattr__(name: str):
 
         return HierarchicalAutoencoder
     if name == "HierarchicalNetwork":
-        from hae.network import HierarchicalNetwork
+        from hae.network.hierarchy import HierarchicalNetwork
 
         return HierarchicalNetwork
     if name == "BadInput":

@@ -1,22 +1,21 @@
 """What the estimator accepts: its parameters checked one by one, and brought into the form that training takes."""
 
 import dataclasses
-import inspect
 import numbers
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_random_state
 
-from hae.bottleneck import WIDTHS
 from hae.errors import BadInput
-from hae.layers import ACTIVATIONS
-from hae.network import VARIANTS
-from hae.objective import SCALES
-from hae.pairs import Standard
-from hae.rows import Rows
+from hae.network.bottleneck import WIDTHS
+from hae.network.hierarchy import VARIANTS
+from hae.network.layers import ACTIVATIONS
+from hae.network.objective import SCALES
+from hae.training.pairs import Standard
+from hae.training.rows import Rows
 
-__all__ = ["a_row_each", "augmentation", "checked_kinds", "is_whole", "member_seeds", "metric_root", "plain", "source"]
+__all__ = ["a_row_each", "augmentation", "checked_kinds", "is_whole", "member_seeds", "metric_root"]
 
 
 def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
@@ -124,22 +123,3 @@ def augmentation(augment, standard: Standard):
         return dataclasses.replace(batch, inputs=(new - mean) / scale)
 
     return changed
-
-
-def plain(value):
-    """A parameter or a fitted attribute as JSON has it."""
-    if isinstance(value, np.ndarray | tuple | list):
-        return [plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return value if isinstance(value, str | int | float | None) else None  # a random state, for one: what it was is gone
-
-
-def source(value):
-    """A parameter as its checkpoints know it: a function by its text."""
-    if not callable(value):
-        return plain(value)
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return getattr(value, "__qualname__", type(value).__qualname__)

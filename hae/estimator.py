@@ -12,20 +12,20 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root
-from hae.canonical import canonicalise_members
-from hae.checkpoint import training_key
+from hae.data.frames import SIDES
 from hae.devices import resolve_device
 from hae.errors import BadInput
-from hae.frames import SIDES
-from hae.importance import evaluate
-from hae.members import train_members
-from hae.network import HierarchicalNetwork
-from hae.objective import Objective
-from hae.pairs import Pairs, Standard, make_pairs, split_or_warn
-from hae.report import ImportanceReport
-from hae.scoring import chunked, encode, filled, score_frames
+from hae.importance.evaluate import evaluate
+from hae.importance.report import ImportanceReport
+from hae.network.canonical import canonicalise_members
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import Objective
+from hae.network.scoring import chunked, encode, filled, score_frames
 from hae.storage import load_estimator, save_estimator
-from hae.training import Settings
+from hae.training.checkpoint import training_key
+from hae.training.loop import Settings
+from hae.training.members import train_members
+from hae.training.pairs import Pairs, Standard, make_pairs, split_or_warn
 
 __all__ = ["HierarchicalAutoencoder"]
 
@@ -38,7 +38,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     Parameters:
         n_cvs: number of CVs, 1 to the number of features; "auto": up to max_cvs are trained and the leading ones kept that are surely
-            alive on the validation rows, by vote of the members (see `hae.importance`).
+            alive on the validation rows, by vote of the members (see `hae.importance.evaluate`).
         max_cvs: the most that n_cvs="auto" may choose.
         variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
         hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear.
@@ -69,7 +69,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         members_: all members, best first.
         explained_variance_ratio_: (n_cvs,) gain FVE_k - FVE_{k-1} of each CV on the test rows (on the validation rows where there are
             no test rows, on the training rows where nothing was held out).
-        importance_: `hae.report.ImportanceReport`; ``importance_.to_frame()`` has a row a CV, ``importance_.sentence()`` the verdict.
+        importance_: `hae.importance.report.ImportanceReport`; ``importance_.to_frame()`` has a row a CV, ``importance_.sentence()`` the
+            verdict.
         history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
@@ -253,7 +254,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def importance_(self) -> ImportanceReport:
         """What each CV is worth on the rows of `fit` that were held out, how sure that is, and whether the order holds.
 
-        Measured at first use, which refits decoders and takes some seconds: see `hae.importance.evaluate`. A saved model keeps it.
+        Measured at first use, which refits decoders and takes some seconds: see `hae.importance.evaluate.evaluate`. A saved model keeps it.
         """
         check_is_fitted(self)
         if self._importance is None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from hae.errors import BadInput
 
-__all__ = ["check_writable", "written_whole"]
+__all__ = ["check_writable", "plain", "write_json", "written_whole"]
 
 
 @contextmanager
@@ -41,3 +44,18 @@ def check_writable(folder: str | os.PathLike) -> None:
     with written_whole(probe) as partial:
         partial.touch()
     probe.unlink()
+
+
+def write_json(path: str | os.PathLike, content) -> None:
+    """Write a JSON file whole or not at all, a line an entry, so that a difference can be read."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def plain(value):
+    """A parameter or a fitted attribute as JSON has it."""
+    if isinstance(value, np.ndarray | tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, str | int | float | None) else None  # a random state, for one: what it was is gone

@@ -9,12 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-import hae
-from hae.arguments import plain
 from hae.errors import BadInput
-from hae.files import written_whole
-from hae.network import HierarchicalNetwork
-from hae.report import ImportanceReport
+from hae.files import plain, write_json, written_whole
+from hae.importance.report import ImportanceReport
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.version import __version__
 
 __all__ = ["load_estimator", "load_networks", "save_estimator", "save_networks"]
 
@@ -47,8 +46,7 @@ def save_networks(
     extra = {f"/{key}": value.detach().cpu().contiguous().clone() for key, value in (tensors or {}).items()}
     with written_whole(directory / "weights.safetensors") as partial:
         save_file({**weights, **extra}, partial)
-    with written_whole(directory / "model.json") as partial:
-        partial.write_text(json.dumps({"networks": specs, **about}, indent=1) + "\n")
+    write_json(directory / "model.json", {"networks": specs, **about})
 
 
 def load_networks(
@@ -90,7 +88,7 @@ def load_networks(
 def save_estimator(model, directory: str | Path) -> None:
     """Write a fitted `hae.HierarchicalAutoencoder`: its members, parameters, what `fit` found, and importance_ where it was measured."""
     about = {
-        "hae_version": hae.__version__,
+        "hae_version": __version__,
         "params": {name: plain(value) for name, value in model.get_params(deep=False).items() if name not in NOT_WRITTEN},
         "fitted": {name: plain(getattr(model, name)) for name in FITTED if hasattr(model, name)},
     }

@@ -12,8 +12,8 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
-from hae import __version__
 from hae.errors import BadInput
+from hae.version import __version__
 
 __all__ = ["main"]
 
@@ -79,8 +79,8 @@ def _project() -> Path:
 def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
          group: str | None, **choices) -> None:
     """Make a project in DIR for data of one's own: look at them, say what was found, write params.yaml and dvc.yaml."""
-    from pipelines.init import Choices
-    from pipelines.init import init as write
+    from pipelines.project.init import Choices
+    from pipelines.project.init import init as write
 
     if series and group:
         raise click.UsageError("--series: not allowed beside --group")
@@ -98,7 +98,9 @@ def _names(text: str | None) -> tuple[str, ...]:
 def retrain(promote: bool) -> None:
     """Do the main job: run what is stale, record it, decide on a champion."""
     project = _project()
-    from pipelines import processes, promotion, retraining
+    from pipelines import processes
+    from pipelines.flow import retraining
+    from pipelines.gate import promotion
 
     with processes.only_one(project):
         look = retraining.look(project, promote)
@@ -117,7 +119,7 @@ def _flow(project: Path, promote: bool):
     from pipelines import processes
 
     os.environ["HAE_PARENT"] = processes.identity()
-    from pipelines import flows
+    from pipelines.flow import flows
 
     state = flows.retrain(str(project), promote, return_state=True)
     if not state.is_completed():
@@ -126,7 +128,7 @@ def _flow(project: Path, promote: bool):
 
 
 def _tell(project: Path, outcome) -> None:
-    from pipelines import retraining
+    from pipelines.flow import retraining
 
     for variant, words in retraining.verdicts(project).items():
         click.echo(f"\n{variant}: {words}")
@@ -141,7 +143,7 @@ def _tell(project: Path, outcome) -> None:
 @hae.command()
 def status() -> None:
     """Say which model is champion, which candidate and why, what is stale, and how the last retrainings ended."""
-    from pipelines.status import status as lines
+    from pipelines.flow.status import status as lines
 
     for line in lines(_project()):
         click.echo(line)
@@ -155,7 +157,7 @@ def status() -> None:
 def serve(cron: str, watch: int | None, port: int) -> None:
     """Retrain on a schedule, and when the data change, until ended."""
     project = _project()
-    from pipelines import serving
+    from pipelines.flow import serving
 
     serving.serve(project, cron, watch, port)
 
@@ -165,7 +167,7 @@ def serve(cron: str, watch: int | None, port: int) -> None:
 def promote(version: str) -> None:
     """Make VERSION the champion."""
     project = _project()
-    from pipelines import promotion
+    from pipelines.gate import promotion
 
     outcome = promotion.promote_version(project, version)
     click.echo(f"{outcome.action}: {outcome.reason}")
@@ -175,7 +177,7 @@ def promote(version: str) -> None:
 def rollback() -> None:
     """Take the champion back for good: the one before it is champion again."""
     project = _project()
-    from pipelines import promotion
+    from pipelines.gate import promotion
 
     outcome = promotion.rollback(project)
     click.echo(f"{outcome.action}: {outcome.reason}")

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hae.data.frames import Frames
 from hae.errors import BadInput
 from hae.files import written_whole
-from hae.frames import Frames
-from pipelines import packaging, registry
-from pipelines.store import opened, plainly
+from pipelines.record import packaging, registry
+from pipelines.record.store import opened, plainly
 
 __all__ = ["TransformReport", "transform"]
 
@@ -98,9 +98,9 @@ def featurise(
 
     Rows of a trajectory are named by its file and their number, those of a table by the columns to keep.
     """
-    from hae.molecules import Recipe
-    from hae.readers import TABLES, is_table
-    from hae.trajectories import frames_of, load_structure
+    from hae.data.molecules import Recipe
+    from hae.data.readers import TABLES, is_table
+    from hae.data.trajectories import frames_of, load_structure
 
     own = Recipe.from_json(json.dumps(recipe))
     if not inputs:
@@ -128,7 +128,7 @@ def featurise(
 
 
 def _rows_of_tables(recipe, inputs: Sequence[Path], keep: Sequence[str]) -> Iterator[tuple[Frames, pd.DataFrame]]:
-    from hae.readers import table_pieces
+    from hae.data.readers import table_pieces
 
     for path in inputs:
         for piece in table_pieces(path):

@@ -62,7 +62,7 @@ def new_project(trained_folder, database, tmp_path_factory) -> Callable[..., Pat
         folder = tmp_path_factory.mktemp("fresh") / "project"
         shutil.copytree(trained_folder / "data" / "raw", folder / "data" / "raw")
         params = (trained_folder / "params.yaml").read_text()
-        (folder / "params.yaml").write_text(params.replace("replicas: 2", "replicas: 0"))  # tests/pipelines/test_stages.py has them
+        (folder / "params.yaml").write_text(params.replace("replicas: 2", "replicas: 0"))  # tests/pipelines/stages/test_stages.py has them
         (folder / ".hae").mkdir()
         shutil.copy(database, folder / ".hae")
         write_graph(folder, **more)

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hae.network import HierarchicalNetwork
-from hae.objective import Objective
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import Objective
 
 torch.set_num_threads(1)  # networks this small gain nothing from threads, which on a busy machine wait for each other
 

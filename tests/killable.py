@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from generators import curve
 
-import hae.training
+import hae.training.loop
 from hae import HierarchicalAutoencoder
 
 __all__ = ["CHILDREN", "train_and_save"]
@@ -21,7 +21,7 @@ def train_and_save(checkpoints: Path | None, model: Path, begun=None) -> None:
     """Train two members and save them. With `begun` (an Event, set after the first epoch) slowly, and with many checkpoints."""
     torch.set_num_threads(1)
     if begun is not None:
-        hae.training.CHECKPOINT_SECONDS = 0.02
+        hae.training.loop.CHECKPOINT_SECONDS = 0.02
 
     def slowly(rows):
         if begun is not None:

@@ -20,9 +20,9 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae import HierarchicalAutoencoder
+from hae.data.frames import split_rows
 from hae.errors import BadInput
-from hae.frames import split_rows
-from hae.scoring import score_frames
+from hae.network.scoring import score_frames
 
 METRIC = "4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
 
@@ -298,7 +298,7 @@ def test_cvs_of_another_shape_are_refused(model):
 
 
 def test_a_network_with_other_cvs_than_said_is_refused(X):
-    from hae.network import HierarchicalNetwork
+    from hae.network.hierarchy import HierarchicalNetwork
 
     with pytest.raises(BadInput, match=r"network: has the CVs \('linear',\); allowed with these n_cvs and cv: \('linear', 'linear'\)"):
         quick(network=lambda n, m: HierarchicalNetwork.mlp(n, ["linear"])).fit(X)

@@ -8,7 +8,7 @@ from quick import GOOD, LINEAR, quick
 
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
-from hae.scoring import score_frames
+from hae.network.scoring import score_frames
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import torch
 from generators import jacobian
 
 from hae import HierarchicalAutoencoder
-from hae.baselines import principal_components
-from hae.scoring import score_frames
+from hae.network.scoring import score_frames
+from hae.training.baselines import principal_components
 
 
 def load(name: str):

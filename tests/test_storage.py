@@ -9,9 +9,9 @@ import torch
 from generators import small
 from torch import nn
 
-from hae.canonical import canonicalise
 from hae.errors import BadInput
-from hae.network import HierarchicalNetwork
+from hae.network.canonical import canonicalise
+from hae.network.hierarchy import HierarchicalNetwork
 from hae.storage import load_networks, save_networks
 
 X = np.random.default_rng(0).normal(size=(50, 5))

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from hae.arguments import member_seeds
-from hae.baselines import plain_autoencoders, principal_components
+from hae.data.frames import Frames
 from hae.devices import resolve_device, set_threads
-from hae.frames import Frames
-from hae.pairs import Standard, make_pairs
-from hae.scoring import score_frames
+from hae.files import write_json
+from hae.network.scoring import score_frames
 from hae.storage import save_networks
-from hae.training import Settings
+from hae.training.baselines import plain_autoencoders, principal_components
+from hae.training.loop import Settings
+from hae.training.pairs import Standard, make_pairs
 from pipelines import params
 from pipelines.stages import run_stage
-from pipelines.stages.train import write_json
 
 __all__ = ["baseline", "main"]
 

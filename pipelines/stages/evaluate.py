@@ -5,21 +5,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hae.data.frames import Frames
+from hae.data.molecules import Recipe
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
-from hae.files import check_writable, written_whole
-from hae.frames import Frames
-from hae.importance import evaluate as measure
-from hae.intervals import Sampling
-from hae.molecules import Recipe
-from hae.relation import frames_along, relations, sensitivity
-from hae.report import ImportanceReport
-from hae.scoring import score_frames
+from hae.files import check_writable, write_json, written_whole
+from hae.importance.evaluate import evaluate as measure
+from hae.importance.intervals import Sampling
+from hae.importance.relation import frames_along, relations, sensitivity
+from hae.importance.report import ImportanceReport
+from hae.network.scoring import score_frames
 from hae.storage import load_networks
 from pipelines import params
 from pipelines.stages import run_stage
-from pipelines.stages.train import write_json
 
 __all__ = ["evaluate", "levels_table", "main"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hae.data.frames import SIDES, Frames, concatenate, split_rows
+from hae.data.molecules import Recipe
+from hae.data.tables import feature_columns, load_table, table_frames
+from hae.data.trajectories import check_atoms, load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.files import written_whole
-from hae.frames import SIDES, Frames, concatenate, split_rows
-from hae.molecules import Recipe
-from hae.tables import feature_columns, load_table, table_frames
-from hae.trajectories import check_atoms, load_structure, read_trajectories
 from pipelines import params
 from pipelines.stages import run_stage
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from hae import plots
-from hae.files import written_whole
-from hae.report import ImportanceReport
-from pipelines import page, params
-from pipelines.evidence import Evidence, gather
-from pipelines.pictures import pictures
+from hae.figures import plots
+from hae.files import write_json, written_whole
+from hae.importance.report import ImportanceReport
+from pipelines import params
+from pipelines.page import page
+from pipelines.page.evidence import Evidence, gather
+from pipelines.page.pictures import pictures
 from pipelines.stages import run_stage
 from pipelines.stages.evaluate import levels_table
-from pipelines.stages.train import write_json
 
 __all__ = ["main", "report", "table_text"]
 

@@ -24,13 +24,13 @@ def stability(variant: str) -> None:
 
 
 def measured(variant: str, replicas: int, block_frames: int) -> str:
-    """The JSON of `hae.stability.Stability`; {} where the rows are larger than the memory for them."""
+    """The JSON of `hae.importance.stability.Stability`; {} where the rows are larger than the memory for them."""
+    from hae.data.frames import Frames
     from hae.devices import set_threads  # all this takes seconds to import, and is not needed where nothing is asked for
     from hae.estimator import HierarchicalAutoencoder
-    from hae.frames import Frames
-    from hae.pairs import Pairs
-    from hae.stability import stability_of
-    from hae.streaming import memory_limit, rows_bytes
+    from hae.importance.stability import stability_of
+    from hae.training.pairs import Pairs
+    from hae.training.stored import memory_limit, rows_bytes
 
     if rows_bytes(FRAMES) > memory_limit():
         print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")

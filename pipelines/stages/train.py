@@ -1,22 +1,21 @@
 """Train one variant on the training blocks; early stopping and the choice of the member look at the validation blocks."""
 
 import csv
-import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 
+from hae.data.frames import Frames
 from hae.devices import resolve_device, set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
-from hae.files import check_writable, written_whole
-from hae.frames import Frames
-from hae.streaming import fit_stored, memory_limit, rows_bytes
+from hae.files import check_writable, write_json
+from hae.training.stored import fit_stored, memory_limit, rows_bytes
 from pipelines import params, settings
 from pipelines.stages import run_stage
 
-__all__ = ["main", "train", "write_history", "write_json"]
+__all__ = ["main", "train", "write_history"]
 
 
 def train(variant: str) -> None:
@@ -78,11 +77,6 @@ def write_history(path: Path):
         begun = True
 
     return append
-
-
-def write_json(path: Path, content) -> None:
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def main() -> None:

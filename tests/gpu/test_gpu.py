@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from hae.network import HierarchicalNetwork
-from hae.objective import Objective
-from hae.training import Rows, Settings, train
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import Objective
+from hae.training.loop import Rows, Settings, train
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 
@@ -55,7 +55,7 @@ def test_float32_learns_the_same_torus():
 
 
 def test_a_training_killed_on_the_gpu_goes_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("hae.training.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
 
     def killed(rows):
         if rows[-1]["epoch"] == 3:

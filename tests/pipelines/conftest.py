@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from hae.frames import Frames
-from pipelines import lineage, params, recording
-from pipelines.lineage import StageFacts
+from hae.data.frames import Frames
+from pipelines import params
+from pipelines.record import lineage, recording
+from pipelines.record.lineage import StageFacts
 from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.prepare import prepare
@@ -156,7 +157,7 @@ def trained(trained_folder, database, tmp_path, monkeypatch) -> Project:
 @pytest.fixture(scope="session")
 def recorded(trained_folder, tmp_path_factory) -> Project:
     """The trained project, recorded and promoted once: for looking only."""
-    from pipelines import promotion
+    from pipelines.gate import promotion
 
     folder = tmp_path_factory.mktemp("recorded") / "project"
     shutil.copytree(trained_folder, folder)

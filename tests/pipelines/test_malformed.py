@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from hae.data.frames import Frames
+from hae.data.trajectories import load_structure
 from hae.errors import BadInput
-from hae.frames import Frames
-from hae.trajectories import load_structure
-from pipelines.init import Choices, init
+from pipelines.project.init import Choices, init
 from pipelines.stages.prepare import prepare
 
 mdtraj = pytest.importorskip("mdtraj")

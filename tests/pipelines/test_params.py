@@ -34,7 +34,7 @@ def test_shipped_parameters_hold():
 
 def test_parameters_are_those_of_the_estimator():
     from hae import HierarchicalAutoencoder
-    from hae.network import ACTIVATIONS, VARIANTS
+    from hae.network.hierarchy import ACTIVATIONS, VARIANTS
 
     known = set(inspect.signature(HierarchicalAutoencoder).parameters)
     for name, section in params.load(FILE).train.items():

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from hae import HierarchicalAutoencoder
+from hae.data.molecules import Recipe
+from hae.data.trajectories import load_structure
 from hae.errors import BadInput
-from hae.molecules import Recipe
-from hae.trajectories import load_structure
-from pipelines import registry
-from pipelines.store import opened
+from pipelines.record import registry
+from pipelines.record.store import opened
 from pipelines.transform import featurise, transform
 
 MOLECULE = Path(__file__).parents[2] / "pipelines/stages/alanine-dipeptide.pdb"

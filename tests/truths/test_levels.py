@@ -6,7 +6,7 @@ import torch
 from generators import curve, minimise, small
 from torch import nn
 
-from hae.network import HierarchicalNetwork, MLPFactory
+from hae.network.hierarchy import HierarchicalNetwork, MLPFactory
 
 DECODERS = MLPFactory(4, (12,), "tanh")
 

@@ -6,9 +6,9 @@ import torch
 from generators import gaussian, linear_network, minimise
 from sklearn.decomposition import PCA
 
-from hae.canonical import canonicalise
-from hae.objective import Objective
-from hae.pairs import make_pairs
+from hae.network.canonical import canonicalise
+from hae.network.objective import Objective
+from hae.training.pairs import make_pairs
 
 SPECTRUM = np.array([5.0, 2.5, 1.2, 0.6, 0.3])
 VARIANTS = ["collective", "boosted"]

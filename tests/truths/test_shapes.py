@@ -5,8 +5,8 @@ import pytest
 from generators import curve, product, torus
 
 from hae import HierarchicalAutoencoder
-from hae.baselines import principal_components
-from hae.scoring import score_frames
+from hae.network.scoring import score_frames
+from hae.training.baselines import principal_components
 
 VARIANTS = ["collective", "boosted"]
 SEEDS = range(4)

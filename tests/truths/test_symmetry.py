@@ -7,9 +7,9 @@ import pytest
 import torch
 from generators import boosted_mixed_derivatives, jacobian, small
 
-from hae.canonical import canonicalise
-from hae.network import HierarchicalNetwork
-from hae.objective import Objective
+from hae.network.canonical import canonicalise
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import Objective
 
 CVS = ("linear", "linear", "linear")
 KINDS = (CVS, ("circular", "linear", "tanh"), ("linear", "circular", "circular"))

@@ -1,0 +1,169 @@
+"""Tables: their columns checked and turned into Frames. Files: hae.data.readers."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hae.data.frames import Frames
+from hae.data.readers import load_table
+from hae.errors import BadInput
+
+__all__ = ["FILE", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
+
+FILE = "<file>"  # as a group: every file is one trajectory
+BOLTZMANN = 0.00831446  # kJ / (mol K)
+LARGEST = 1e15  # what is larger is a code for something missing, or would drown everything else
+
+
+def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: str = "error") -> np.ndarray:
+    """Columns of a table as float64 (N, D).
+
+    missing: "error", or "mask" to let NaN (never infinity) pass.
+    Raises BadInput that names place, column and first bad row, counted from 1 in the file.
+    """
+    values, one = np.empty((len(table), len(columns))), 1 + table.attrs.get("first_row", 0)
+    for j, name in enumerate(columns):
+        if name not in table.columns:
+            raise BadInput(f"{place}: no column '{name}'; allowed: {_listed(table.columns)}{_meant(name, table.columns)}")
+        column = table[name]
+        if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
+            values[:, j] = column.to_numpy(dtype=float, na_value=np.nan)
+        else:
+            numeric = pd.to_numeric(column.astype(str).where(column.notna()), errors="coerce").to_numpy(dtype=float)
+            text = np.flatnonzero(np.isnan(numeric) & column.notna().to_numpy())
+            if len(text):
+                raise BadInput(
+                    f"{place}: column '{name}', row {text[0] + one}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
+                )
+            values[:, j] = numeric
+        huge = np.abs(values[:, j]) > LARGEST
+        if huge.any() and np.isfinite(values[huge, j]).any():
+            row = int(np.argmax(huge & np.isfinite(values[:, j])))
+            raise BadInput(f"{place}: column '{name}', row {row + one}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
+        bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
+        if bad.any():
+            row = int(np.argmax(bad))
+            what = "a missing value (NaN)" if np.isnan(values[row, j]) else "an infinite value"
+            raise BadInput(f"{place}: column '{name}', row {row + one}: {what}, {bad.sum()} in this column; allowed: finite numbers")
+    return values
+
+
+def _listed(names: Sequence[str], limit: int = 12) -> str:
+    names = [str(name) for name in names]
+    return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
+
+
+def _meant(name: object, among: Sequence[str]) -> str:
+    by_letters = {str(other).lower(): str(other) for other in among}
+    close = difflib.get_close_matches(str(name).lower(), list(by_letters), n=1)
+    return f" (did you mean {by_letters[close[0]]}?)" if close else ""
+
+
+def feature_columns(table: pd.DataFrame, *duties: str | None) -> list[str]:
+    """All columns that have no other duty."""
+    return [column for column in table.columns if column not in duties]
+
+
+def table_frames(
+    table: pd.DataFrame,
+    place: str,
+    *,
+    columns: Sequence[str] | None = None,
+    labels: Sequence[str] = (),
+    group: str | None = None,
+    id: str | None = None,
+    weights: str | None = None,
+    bias: str | None = None,
+    temperature: float | None = None,
+    units: dict[str, str] | None = None,
+    periods: dict[str, float | None] | None = None,
+    missing: str = "error",
+    name: str | None = None,
+) -> Frames:
+    """Frames of the rows of a table; `place` (its file) opens every error.
+
+    columns: the features; None for all columns that have no other duty. id: a column left out of the features.
+    group: column that names the trajectory of a row, whose rows follow each other in time; "<file>" where the file is
+    one trajectory, called `name` or as the file; None where rows stand alone.
+    weights: column of positive weights; or bias: column in kJ/mol, whose weights are exp(bias / kT) at the temperature in kelvin.
+    units, periods: by column; a feature with a period becomes its sine and cosine, "sin(phi)" and "cos(phi)", so that it has no
+    jump. Both start from what the file says. missing: as in `numbers`.
+    """
+    units = {**table.attrs.get("units", {}), **(units or {})}
+    periods = {**table.attrs.get("periods", {}), **(periods or {})}
+    duties = {*labels, group, id, weights, bias} - {None, FILE}
+    for duty in duties:
+        if duty not in table.columns:
+            raise BadInput(f"{place}: no column '{duty}'; allowed: {_listed(table.columns)}{_meant(duty, table.columns)}")
+    if columns is None:
+        columns = feature_columns(table, *duties)
+    if not columns:
+        raise BadInput(f"{place}: no column is left for the features; allowed: at least one beside labels, group, id and weights")
+    values, features = _features(numbers(table, columns, place, missing), columns, periods)
+    if group is None:
+        trajectory, frame = np.full(len(table), ""), np.arange(len(table))
+    elif group == FILE:
+        trajectory, frame = np.full(len(table), name or Path(place).stem), np.arange(len(table))
+    else:
+        nameless = np.flatnonzero(table[group].isna())
+        if len(nameless):
+            row = table.attrs.get("first_row", 0) + int(nameless[0]) + 1
+            raise BadInput(f"{place}: column '{group}', row {row}: a missing value; allowed: a trajectory's name for every row")
+        trajectory = np.array(list(map(str, table[group])))  # pandas' own way to numpy's strings may cut them
+        frame = table.groupby(trajectory, sort=False).cumcount().to_numpy()
+    return Frames(
+        values=values,
+        features=features,
+        units=tuple(units.get(feature, "") for feature in features),
+        trajectory=trajectory,
+        frame=frame.astype(np.int64),
+        labels=pd.DataFrame(numbers(table, labels, place), columns=list(labels)),
+        label_units=tuple(units.get(label, "") for label in labels),
+        label_periods=tuple(periods.get(label) for label in labels),
+        weights=_weights(table, place, weights, bias, temperature),
+    )
+
+
+def _features(values: np.ndarray, columns: Sequence[str], periods: dict[str, float | None]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Values (N, D') and their names, with the sine and cosine of each column that has a period."""
+    if not any(periods.get(column) for column in columns):
+        return values, tuple(columns)
+    made: dict[str, np.ndarray] = {}
+    for column, value in zip(columns, values.T, strict=True):
+        if periods.get(column):
+            angle = 2 * np.pi * value / periods[column]
+            made |= {f"sin({column})": np.sin(angle), f"cos({column})": np.cos(angle)}
+        else:
+            made[column] = value
+    return np.stack(list(made.values()), axis=1), tuple(made)
+
+
+def _weights(table: pd.DataFrame, place: str, weights: str | None, bias: str | None, temperature: float | None) -> np.ndarray | None:
+    """(N,) positive weights, or None."""
+    if bias is not None:
+        if temperature is None:
+            raise BadInput(f"{place}: a bias needs a temperature; allowed: kelvin, above 0")
+        exponent = numbers(table, [bias], place)[:, 0] / (BOLTZMANN * temperature)
+        if np.abs(exponent).max() > 600:
+            row = int(np.abs(exponent).argmax())
+            raise BadInput(f"{place}: column '{bias}', row {row + 1}: a bias of {exponent[row]:.0f} kT; allowed: up to 600 kT (kJ/mol)")
+        return np.exp(exponent)
+    if weights is None:
+        return None
+    weight = numbers(table, [weights], place)[:, 0]
+    if not np.all(weight > 0):
+        raise BadInput(
+            f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
+        )
+    return weight
+
+
+def read_table(path: str | os.PathLike, **choices) -> Frames:
+    """Frames of one file: `hae.data.readers.load_table`, then `table_frames` with its choices."""
+    return table_frames(load_table(path), str(path), **choices)

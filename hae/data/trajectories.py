@@ -1,0 +1,162 @@
+"""Trajectories: files of molecules, read in pieces, checked, and turned into Frames by a recipe."""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import os
+import struct
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+
+from hae.data.frames import Frames, concatenate
+from hae.data.molecules import Recipe
+from hae.errors import BadInput
+
+__all__ = ["check_atoms", "frames_of", "load_structure", "read_trajectories"]
+
+PIECE_BYTES = 100e6  # of positions held at once
+
+
+def load_structure(path: str | os.PathLike):
+    """The topology file as an mdtraj Trajectory, or as a Topology where it has no positions."""
+    mdtraj = _mdtraj()
+    if not Path(path).is_file():
+        raise BadInput(f"{path}: no such file; allowed: a topology, such as PDB or GRO")
+    try:
+        with warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            try:
+                structure = mdtraj.load(str(path))
+            except (ValueError, TypeError):  # asks for a topology: this is one, without positions
+                structure = mdtraj.load_topology(str(path))
+    except Exception as error:  # mdtraj's parsers raise whatever they meet
+        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO and others") from None
+    if structure.n_atoms == 0:
+        raise BadInput(f"{path}: a topology without atoms; allowed: one atom or more")
+    return structure
+
+
+def check_atoms(files: Mapping[str, str | os.PathLike], structure) -> None:
+    """Raises BadInput for the first file that is missing or whose number of atoms is not that of the structure."""
+    for path in map(Path, files.values()):
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; allowed: a trajectory")
+        atoms = _atoms(path)
+        if atoms not in (None, structure.n_atoms):  # None: the reader will say what is wrong
+            raise _does_not_fit(path, atoms, structure.n_atoms)
+
+
+def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Frames:
+    """Frames of the trajectories in `files` (name -> path), one after the other; arguments and errors as in `frames_of`."""
+    return concatenate(list(frames_of(recipe, files, structure, labels)))
+
+
+def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Iterator[Frames]:
+    """The same in pieces, one in memory at a time.
+
+    structure: what `load_structure` gave. Raises BadInput for a file that is missing, cut short, not readable or not of
+    this topology, and for positions that are not finite.
+    """
+    topology = getattr(structure, "topology", structure)
+    if not files:
+        raise BadInput("trajectories: no file; allowed: one or more")
+    check_atoms(files, structure)
+    for name, path in files.items():
+        first = 0
+        for piece in _pieces(Path(path), topology):
+            part = recipe.features(piece, name=name, first_frame=first, labels=labels)
+            yield part
+            first += len(part)
+        if first == 0:
+            raise BadInput(f"{path}: no frames; allowed: one frame or more")
+
+
+def _pieces(path: Path, topology) -> Iterator:
+    mdtraj = _mdtraj()
+    if path.suffix == ".dcd":
+        _check_dcd(path)
+    frames = max(1, int(PIECE_BYTES / (12 * topology.n_atoms)))
+    pieces = mdtraj.iterload(str(path), top=topology, chunk=frames)
+    first = 0
+    while True:
+        try:
+            with _quiet():
+                piece = next(pieces, None)
+        except ImportError as error:  # of a format that mdtraj leaves to another package
+            package = getattr(error.__context__, "name", None) or "another package"
+            raise BadInput(f"{path}: reading {path.suffix} needs the Python package {package}; allowed: pip install {package}") from None
+        except Exception as error:  # mdtraj's readers raise whatever they meet
+            raise BadInput(f"{path}: can't be read after frame {first} ({_line(error)}); allowed: a whole trajectory") from None
+        if piece is None:
+            return
+        if piece.n_atoms != topology.n_atoms:  # formats that bring their own topology
+            raise _does_not_fit(path, piece.n_atoms, topology.n_atoms)
+        bad = ~(abs(piece.xyz).max(axis=(1, 2)) < 1e6)
+        if bad.any():
+            raise BadInput(f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions")
+        yield piece
+        first += len(piece)
+
+
+def _does_not_fit(path: Path, atoms: int, wanted: int) -> BadInput:
+    return BadInput(f"{path}: {atoms} atoms, but the topology has {wanted}; allowed: trajectories of this topology")
+
+
+def _atoms(path: Path) -> int | None:
+    """Number of atoms of a trajectory file, or None where the reader can't say."""
+    try:
+        with _quiet(), _mdtraj().open(str(path)) as file:
+            positions = file.read(n_frames=1)
+        return (positions[0] if isinstance(positions, tuple) else positions).shape[-2]
+    except Exception:
+        return None
+
+
+def _check_dcd(path: Path) -> None:
+    """A DCD that was cut short reads as a shorter one, without an error; its header knows how many frames it had."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    with _quiet():
+        try:
+            with _mdtraj().open(str(path)) as file:
+                found = len(file)
+        except Exception as error:
+            raise BadInput(f"{path}: can't be read ({_line(error)}); allowed: a whole DCD file") from None
+    order = "<" if head[:4] == struct.pack("<i", 84) else ">"
+    told = struct.unpack(order + "i", head[8:12])[0]
+    if told > found:
+        raise BadInput(f"{path}: cut short: {found} whole frames of the {told} in its header; allowed: a whole DCD file")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what mdtraj's C readers print on stdout, and what it prints on stderr where a package is missing."""
+    sys.stdout.flush()
+    flush = ctypes.CDLL(None).fflush
+    flush(None)
+    kept, nothing = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nothing)
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+
+
+def _mdtraj():
+    try:
+        import mdtraj
+    except ImportError:
+        raise BadInput("molecules: mdtraj is not installed; allowed: pip install 'hae[md]'") from None
+    return mdtraj

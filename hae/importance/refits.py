@@ -1,0 +1,288 @@
+"""What CVs know, whatever the trained decoders make of it: decoders refitted with the encoder frozen, all in one stack."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from hae.network.hierarchy import Decoder
+from hae.network.layers import MaskedMLP
+
+__all__ = ["CVs", "RefitSettings", "Refits", "innovations", "refit"]
+
+DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to earlier ones
+NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
+MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
+CHUNK_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class RefitSettings:
+    """Decoders of ``hidden`` units, ``steps`` of Adam on ``batch_size`` rows, then the last layer by least squares.
+
+    rows: training rows used, evenly spread over those given; ridge: how firmly the last layer is held where its features are weak.
+    """
+
+    hidden: tuple[int, ...] = (32, 32)
+    steps: int = 800
+    batch_size: int = 64
+    learning_rate: float = 2e-2
+    rows: int = 8192
+    ridge: float = 1e-3
+    seed: int = 0
+
+    def stronger(self, times: int) -> RefitSettings:
+        """Hidden layers twice as wide, and so many times the steps."""
+        return replace(self, hidden=tuple(2 * width for width in self.hidden), steps=times * self.steps)
+
+
+@dataclass(frozen=True)
+class CVs:
+    """CVs of one member at rows of training and of evaluation: (N, n), (N', n), a circular one in radians, and the kind of each."""
+
+    train: np.ndarray
+    test: np.ndarray
+    kinds: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        return len(self.kinds)
+
+    def embedded(self, k: int) -> list[np.ndarray]:
+        """CV k as (rows, width) for training and evaluation rows: an angle as cosine and sine, others centred, with unit variance."""
+        both = [np.asarray(rows[:, k], dtype=np.float64) for rows in (self.train, self.test)]
+        if self.kinds[k] == "circular":
+            return [np.stack([np.cos(x), np.sin(x)], axis=1) for x in both]
+        centre, spread = both[0].mean(), both[0].std()
+        return [((x - centre) / (spread or 1))[:, None] for x in both]
+
+
+def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weights: np.ndarray | None = None) -> list[np.ndarray]:
+    """What ``cv`` adds to ``earlier`` ones: the residual of least squares on polynomials of them, with unit variance.
+
+    Each is [training rows (N, width), evaluation rows (N', width)]; a circular CV, as cosine and sine, has width 2. The polynomials
+    are products of Legendre's up to a total degree of 6, or less where those would be too many. They are fitted on the training
+    rows, with weights (N,). Zeros where nothing is left.
+    """
+    train, test = cv
+    w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
+    root = np.sqrt(w)[:, None]
+    basis, basis_test = _polynomials(
+        [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
+    )
+    coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
+    left, left_test = train - basis @ coefficients, test - basis_test @ coefficients
+    spread = np.sqrt(np.average((left**2).mean(1), weights=w))
+    before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
+    if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
+        return [np.zeros_like(train), np.zeros_like(test)]
+    return [left / spread, left_test / spread]
+
+
+def _polynomials(sides: list[np.ndarray]) -> list[np.ndarray]:
+    """(N, P) and (N', P) of the columns (N, C) and (N', C); columns that never change are left out."""
+    moving = np.ptp(sides[0], axis=0) > 0
+    train, test = (side[:, moving] for side in sides)
+    columns, most = train.shape[1], max(min(MOST_TERMS, len(train) // 10), 1)
+    degree = max(d for d in range(DEGREE + 1) if math.comb(columns + d, d) <= most)
+    terms = [Counter(term) for d in range(degree + 1 if columns else 1) for term in combinations_with_replacement(range(columns), d)]
+    middle, reach = (train.max(0) + train.min(0)) / 2 if columns else 0, np.ptp(train, axis=0) / 2 if columns else 1
+    out = []
+    for side in (train, test):
+        # Polynomials say nothing of rows far outside those they are fitted on, and would overflow there.
+        powers = np.polynomial.legendre.legvander(np.clip((side - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
+        out.append(np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1))
+    return out
+
+
+@dataclass(frozen=True)
+class Task:
+    """A refit: what its decoders read, a list of [training rows (N, width), evaluation rows (N', width)] a decoder."""
+
+    decoders: tuple[tuple[list[np.ndarray], ...], ...]
+
+
+@dataclass(frozen=True)
+class Refits:
+    """Squared errors of the refitted decoders at the evaluated frames, of one member.
+
+    prefix (n, N'): from CV_1..CV_k. swapped (n-1, N'): level k with CV_{k+1} in the place of CV_k. innovation (n-1, N'): with what
+    CV_{k+1} adds to CV_1..CV_k in that place.
+    """
+
+    prefix: np.ndarray
+    swapped: np.ndarray
+    innovation: np.ndarray
+
+
+def tasks_of(cvs: CVs, decoder: type[Decoder], weights: np.ndarray | None = None) -> list[Task]:
+    """The 3n - 2 refits of one member, in the order of `Refits`.
+
+    A decoder that reads all CVs up to its own can't tell them from their innovations, so it is given those, and whatever mixes a CV
+    with earlier ones changes nothing; others are given the CVs as they are.
+    """
+    raw = [cvs.embedded(k) for k in range(cvs.n)]
+    new: list[list[np.ndarray]] = []
+    for k in range(cvs.n):
+        new.append(innovations(new[:k], raw[k], weights))
+    nested = bool(decoder.reads(cvs.n)[-1].all())
+    swap = [innovations(new[:k], raw[k + 1], weights) if nested else raw[k + 1] for k in range(cvs.n - 1)]
+    new, swap = [_within(x) for x in new], [_within(x) for x in swap]
+    first = new if nested else raw
+    prefixes = [first[: k + 1] for k in range(cvs.n)]
+    swapped = [[*first[:k], swap[k]] for k in range(cvs.n - 1)]
+    innovated = [[*first[:k], new[k + 1]] for k in range(cvs.n - 1)]
+    return [
+        Task(tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs))))
+        for inputs in (*prefixes, *swapped, *innovated)
+    ]
+
+
+def _within(x: list[np.ndarray]) -> list[np.ndarray]:
+    """Evaluation rows kept within the range of the training rows: outside, the polynomials of an innovation run away."""
+    return [x[0], np.clip(x[1], x[0].min(0), x[0].max(0))]
+
+
+def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
+    """What each of the decoders reads whose sum is the last of n levels: all CVs at once, or one CV each, as the variant says."""
+    part = decoder.combine(torch.eye(n)[:, None, :])[-1, 0]  # output l is the l-th unit vector
+    return [row.nonzero().flatten().tolist() for row, share in zip(decoder.reads(n), part, strict=True) if share != 0]
+
+
+def refit(
+    tasks: Sequence[Sequence[Task]],
+    target: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray],
+    *,
+    settings: RefitSettings = RefitSettings(),
+    weights: Sequence[np.ndarray | None] | None = None,
+    device: torch.device | str = "cpu",
+    progress: str | None = None,
+) -> np.ndarray:
+    """Refit all tasks of all members at once and give their errors at the evaluated frames: (M, T, N') mean square over features.
+
+    Args:
+        tasks: M members with T tasks each, all of one shape.
+        target, target_test: for every member (N, D) and (N', D) in the metric W, about the training mean; NaN is left out of errors.
+        weights: for every member (N,) weights of the training rows, or None.
+
+    All decoders of all tasks have the same start and the same batches, in float64, so that a difference between two tasks is not one of
+    luck. Hidden layers are trained with Adam; then the last layer is solved for: ridge regression towards the trained one.
+    """
+    run = _Stack(tasks, target, weights, settings, torch.device(device))
+    run.train(progress)
+    return np.stack([run.errors(m, target_test[m]) for m in range(len(tasks))])
+
+
+class _Stack:
+    """Perceptrons of M members x R decoders, x (M, R, N, width) zero-padded; the outputs of a task's decoders add up."""
+
+    def __init__(self, tasks, target, weights, settings, device):
+        self.settings, self.device = settings, device
+        shape = [len(task.decoders) for task in tasks[0]]
+        self.task_of = torch.repeat_interleave(torch.arange(len(shape)), torch.tensor(shape)).to(device)
+        self.decoders = [[d for task in member for d in task.decoders] for member in tasks]
+        self.width = max(sum(c[0].shape[1] for c in d) for member in self.decoders for d in member)
+        self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
+        self.y, self.mean, self.axes = [], [], []
+        ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
+        self.w = torch.stack(
+            [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
+        )
+        for m, rows in enumerate(target):
+            rows = self.tensor(np.nan_to_num(rows))  # a missing entry is read as the mean
+            mean = self.w[m] @ rows / len(rows)
+            self.y.append(rows - mean)
+            self.mean.append(mean)
+            scatter = self.y[m].mT @ (self.w[m][:, None] * self.y[m]) / len(rows)
+            variances, axes = torch.linalg.eigh(scatter)
+            keep = min(MOST_OUTPUTS, len(mean))
+            self.axes.append(axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5)
+        self.z = torch.stack([y @ axes for y, axes in zip(self.y, self.axes, strict=True)])  # mean variance 1
+        members, decoders = self.x.shape[:2]
+        self.net = MaskedMLP(self.width, self.z.shape[-1], settings.hidden, "tanh", (members, decoders)).to(device, torch.float64)
+        self.start()
+
+    def tensor(self, array: np.ndarray) -> Tensor:
+        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64, device=self.device)
+
+    def inputs(self, m: int, side: int, rows: slice = slice(None)) -> Tensor:
+        """(R, N, width) of one member, training (0) or evaluation (1) rows."""
+        parts = [np.concatenate([c[side][rows] for c in d], axis=1) for d in self.decoders[m]]
+        return self.tensor(np.stack([np.pad(p, ((0, 0), (0, self.width - p.shape[1]))) for p in parts]))
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """One start for all: Glorot's, drawn for one decoder. A column of zeros adds nothing, so tasks differ in what they are given."""
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        for layer in self.net.layers:
+            layer.reset(generator, (0, 0), layer.weight.shape[-2])
+            layer.weight.copy_(layer.weight[0, 0].clone())
+
+    def hidden(self, x: Tensor, m: int) -> Tensor:
+        """Last hidden units (R, N, h) of member m of x (R, N, width)."""
+        for layer in self.net.layers[:-1]:
+            x = torch.tanh(x @ layer.weight[m] + layer.bias[m])
+        return x
+
+    def train(self, progress: str | None) -> None:
+        s, n = self.settings, self.x.shape[2]
+        generator = torch.Generator().manual_seed(s.seed + 1)
+        optimiser = torch.optim.Adam(self.net.parameters(), lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimiser, s.learning_rate, total_steps=s.steps + 1, pct_start=0.1, cycle_momentum=False
+        )
+        n_tasks = int(self.task_of[-1]) + 1
+        for _ in tqdm(range(s.steps), desc=progress, disable=progress is None, unit="step", mininterval=0.5):
+            batch = torch.randint(n, (min(s.batch_size, n),), generator=generator).to(self.device)
+            out = self.net(self.x[:, :, batch])
+            if n_tasks < out.shape[1]:
+                out = out.new_zeros(len(out), n_tasks, *out.shape[2:]).index_add(1, self.task_of, out)
+            error = (out - self.z[:, None, batch]).square().mean(-1) * self.w[:, None, batch]
+            optimiser.zero_grad(set_to_none=True)
+            error.mean(-1).sum().backward()
+            optimiser.step()
+            schedule.step()
+
+    @torch.no_grad()
+    def errors(self, m: int, target: np.ndarray) -> np.ndarray:
+        """(T, N') of member m, its last layers solved for."""
+        readouts = self.readouts(m)
+        y = self.tensor(target) - self.mean[m]
+        out = []
+        for start in range(0, len(y), CHUNK_ROWS):
+            rows = slice(start, start + CHUNK_ROWS)
+            h = self.hidden(self.inputs(m, 1, rows), m)
+            out.append(
+                torch.stack([(self.features(h, t) @ last - y[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
+            )
+        return torch.cat(out, dim=1).cpu().numpy()
+
+    def features(self, h: Tensor, task: int) -> Tensor:
+        """(N, F): hidden units of the decoders of a task, and 1."""
+        own = h[self.task_of == task]
+        return torch.cat([*own, torch.ones_like(own[0, :, :1])], dim=-1)
+
+    def readouts(self, m: int) -> list[Tensor]:
+        """Last layers (F, D), one a task: argmin |y - h W|^2 / N + ridge |W - W_trained|^2 (ridge per unit of the features' power)."""
+        layer = self.net.layers[-1]
+        h = self.hidden(self.x[m], m)
+        back = torch.linalg.pinv(self.axes[m])
+        out = []
+        for t in range(int(self.task_of[-1]) + 1):
+            own = self.task_of == t
+            trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ back
+            H = self.features(h, t)
+            weighted = H * self.w[m][:, None] / len(H)
+            gram = weighted.mT @ H
+            hold = self.settings.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+            out.append(torch.linalg.solve(gram + hold, weighted.mT @ self.y[m] + hold @ trained))
+        return out

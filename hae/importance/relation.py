@@ -1,0 +1,132 @@
+"""What a CV is: how far it tells a label or another CV, which inputs move it, and frames along it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.spatial import cKDTree
+
+from hae.importance.intervals import ROUGH_N_EFF, Sampling
+from hae.network.hierarchy import HierarchicalNetwork
+
+__all__ = ["Relation", "frames_along", "on_circle", "relate", "relations", "sensitivity"]
+
+NEIGHBOURS, REFERENCE_ROWS, SHIFTS = 40, 4096, 20
+
+
+@dataclass(frozen=True)
+class Relation:
+    """R^2 of a nearest-neighbour regressor on held-out frames, its 90 % interval (NaN: too few independent frames), and the largest
+    R^2 of the same series shifted against each other in time, which is what slow motion alone can do."""
+
+    r2: float
+    low: float
+    high: float
+    null: float
+
+    @property
+    def real(self) -> bool:
+        return self.r2 > max(self.null, 0) and not self.low <= 0
+
+
+def on_circle(x: np.ndarray, period: float | None) -> np.ndarray:
+    """A variable (N,) as coordinates in which near is near: (N, 2) cosine and sine where it has a period, else (N, 1)."""
+    x = np.asarray(x, dtype=np.float64)
+    if period is None:
+        return x[:, None]
+    return np.stack([np.cos(2 * np.pi * x / period), np.sin(2 * np.pi * x / period)], axis=1)
+
+
+def relate(
+    x: Sequence[np.ndarray], y: Sequence[np.ndarray], sampling: Sampling, weights: np.ndarray | None = None, seed: int = 0
+) -> Relation:
+    """How far x tells y: both [reference rows (N, w), evaluated rows (N', w')], rows in time order; sampling: of the evaluated rows.
+
+    40 nearest reference frames predict; weights (N,) of the reference frames. The null shifts y in time against x (a permutation
+    would reject independent series that are merely slow).
+    """
+    (x_ref, x_new), (y_ref, y_new) = x, y
+    pick = np.linspace(0, len(x_ref) - 1, min(len(x_ref), REFERENCE_ROWS)).round().astype(int)
+    spread = x_ref.std(0).max() or 1.0
+    near = cKDTree(x_ref[pick] / spread).query(x_new / spread, k=min(NEIGHBOURS, len(pick)))[1].reshape(len(x_new), -1)
+    w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
+    shares = w[near] / w[near].sum(1, keepdims=True)
+
+    def pieces(ref, new):
+        ref = ref[pick]
+        distance = ((new - np.average(ref, axis=0, weights=w)) ** 2).sum(1)
+        return distance - ((new - np.einsum("ij,ijw->iw", shares, ref[near])) ** 2).sum(1), distance
+
+    a, v = pieces(y_ref, y_new)
+    found = sampling.ratio(a, v)
+    enough = sampling.n_eff(np.stack([a, v])).min() >= ROUGH_N_EFF
+    shifts = np.random.default_rng(seed).uniform(0.1, 0.9, SHIFTS)
+    nulls = []
+    for share in shifts:
+        a, v = pieces(np.roll(y_ref, int(share * len(y_ref)), axis=0), np.roll(y_new, int(share * len(y_new)), axis=0))
+        nulls.append(sampling.mean(a) / (sampling.mean(v) or 1.0))
+    bounds = (float(found.low), float(found.high)) if enough else (np.nan, np.nan)
+    return Relation(float(found.value), *bounds, float(max(nulls)))
+
+
+def relations(
+    cvs: Sequence[np.ndarray],
+    kinds: Sequence[str],
+    labels: Sequence[pd.DataFrame],
+    periods: Sequence[float | None],
+    sampling: Sampling,
+    weights: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """A row a CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
+
+    cvs: [(N, n), (N', n)] of reference and evaluated rows; labels: the same rows of the labels, of which ``periods`` are given.
+    """
+    rows = []
+    for k, kind in enumerate(kinds):
+        cv = [on_circle(side[:, k], 2 * np.pi if kind == "circular" else None) for side in cvs]
+        for name, period in zip(labels[0].columns, periods, strict=True):
+            label = [on_circle(side[name].to_numpy(), period) for side in labels]
+            told = relate(cv, label, sampling, weights)
+            back = relate(label, cv, sampling, weights)
+            rows.append(
+                {"cv": k + 1, "label": name, "r2": told.r2, "low": told.low, "high": told.high, "null": told.null, "r2_back": back.r2}
+            )
+    return pd.DataFrame(rows, columns=["cv", "label", "r2", "low", "high", "null", "r2_back"])
+
+
+def sensitivity(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarray | None = None, rows: int = 2048) -> np.ndarray:
+    """(n, D): root mean square over frames of d CV_k / d s_i, times the standard deviation of s_i, over the CV's (1 for an angle).
+
+    One gradient a CV, on at most ``rows`` evenly spread rows of X (N, D), which are in raw units.
+    """
+    pick = np.linspace(0, len(X) - 1, min(len(X), rows)).round().astype(int)
+    w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
+    s = torch.as_tensor(np.asarray(X)[pick]).to(network.input_mean).requires_grad_(True)
+    cvs = network.encode(s)
+    out = []
+    for k, kind in enumerate(network.bottleneck.kinds):
+        gradient = torch.autograd.grad(cvs[:, k].sum(), s, retain_graph=True)[0].double().cpu().numpy()
+        spread = 1.0 if kind == "circular" else float(cvs[:, k].detach().double().std()) or 1.0
+        out.append(np.sqrt(np.average(gradient**2, axis=0, weights=w)) * np.nanstd(X, axis=0) / spread)
+    return np.array(out)
+
+
+def frames_along(cvs: np.ndarray, k: int, kind: str = "linear", n: int = 25) -> np.ndarray:
+    """Rows (n,) of real frames along CV_k (k from 0): at even steps from its 1st to its 99th percentile (round the whole circle for
+    an angle), each the one of the near frames whose other CVs are nearest to their medians. cvs: (N, n_cvs)."""
+    x = cvs[:, k]
+    low, high = np.quantile(x, [0.01, 0.99])
+    goals = np.linspace(-np.pi, np.pi, n, endpoint=False) if kind == "circular" else np.linspace(low, high, n)
+    others = np.delete(cvs, k, axis=1)
+    spread = np.quantile(others, 0.84, axis=0) - np.quantile(others, 0.16, axis=0)
+    away = (((others - np.median(others, axis=0)) / np.where(spread > 0, spread, 1)) ** 2).sum(1)
+    rows = []
+    for goal in goals:
+        distance = np.abs(np.angle(np.exp(1j * (x - goal)))) if kind == "circular" else np.abs(x - goal)
+        near = np.argsort(distance, kind="stable")[: max(len(x) // 200, 1)]
+        rows.append(near[np.argmin(away[near])])
+    return np.array(rows)

@@ -1,0 +1,237 @@
+"""The importance report: figures with intervals and verdicts of every CV, written, read, and said in words."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from hae.importance.verdicts import figure, join, pair_words
+
+__all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]
+
+COLUMNS = (
+    "cv",
+    "fve",
+    "fve_low",
+    "fve_high",
+    "gain",
+    "gain_low",
+    "gain_high",
+    "info_gain",
+    "info_gain_low",
+    "info_gain_high",
+    "verdict",
+    "order",
+    "n_eff",
+    "status",
+)
+NAN = float("nan")
+BEHIND = 0.01  # of FVE that refitted decoders may lack of the trained ones
+
+
+@dataclass(frozen=True)
+class CVImportance:
+    """One CV. Bounds are of 90 % intervals, NaN where there are too few independent frames.
+
+    fve: fraction of the variance explained by level k; gain: over level k - 1; info_gain: the same of refitted decoders, which is what
+    the CV knows; order: of this CV and the next; train_fve: level k on the training rows; info: of refitted decoders, level k;
+    raw_margin, innovation_margin: what refitted level k loses with the next CV, or what the next CV adds, in the place of this one.
+    """
+
+    cv: int
+    fve: float
+    fve_low: float
+    fve_high: float
+    gain: float
+    gain_low: float
+    gain_high: float
+    info_gain: float
+    info_gain_low: float
+    info_gain_high: float
+    verdict: str
+    order: str
+    n_eff: float
+    status: str
+    info: float = NAN
+    train_fve: float = NAN
+    raw_margin: float = NAN
+    raw_margin_low: float = NAN
+    raw_margin_high: float = NAN
+    innovation_margin: float = NAN
+    innovation_margin_low: float = NAN
+    innovation_margin_high: float = NAN
+    converged: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"CV{self.cv}"
+
+    @property
+    def overfit(self) -> float:
+        """FVE of level k on training rows less that on the evaluated rows."""
+        return self.train_fve - self.fve
+
+    @property
+    def behind(self) -> bool:
+        """Whether the refitted decoders stayed behind the trained ones, so that information gains from here on say too little."""
+        return self.fve - self.info > BEHIND
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """FVE of level k of another model on the same frames, and this model's FVE less that, paired; bounds are of 90 % intervals."""
+
+    other: str
+    level: int
+    fve: float
+    fve_low: float
+    fve_high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """What each feature, or each group of features, contributes to the gain of each CV; over all of them it adds up to the gain.
+
+    names: (G,) of features or groups; gain, low, high: (n, G), with the bounds of 90 % intervals, NaN where there are too few frames.
+    """
+
+    names: tuple[str, ...] = ()
+    gain: tuple[tuple[float, ...], ...] = ()
+    low: tuple[tuple[float, ...], ...] = ()
+    high: tuple[tuple[float, ...], ...] = ()
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
+        columns: dict[str, tuple[float, ...]] = {}
+        for k, figures in enumerate(zip(self.gain, self.low, self.high, strict=True), start=1):
+            columns |= zip((f"gain_cv{k}", f"gain_cv{k}_low", f"gain_cv{k}_high"), figures, strict=True)
+        return pd.DataFrame(columns, index=list(self.names))
+
+
+@dataclass(frozen=True)
+class ImportanceReport:
+    """What each CV of a network is worth, how sure that is, and whether the order holds.
+
+    n: leading CVs that are surely alive (by vote where there are several members), None without enough data; n_by_eps: the same for other
+    thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of them where there are any,
+    contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'.
+    """
+
+    variant: str
+    eps: float
+    status: str
+    n_frames: int
+    n_blocks: int | None
+    cvs: tuple[CVImportance, ...]
+    n: int | None
+    n_by_eps: dict[str, int | None] = field(default_factory=dict)
+    against: tuple[Comparison, ...] = ()
+    by_feature: Contributions = Contributions()
+    by_group: Contributions | None = None
+    members: tuple[ImportanceReport, ...] = ()
+    seconds: float = NAN
+
+    @property
+    def n_eff(self) -> float:
+        """Number of independent frames that the evaluated ones are worth: the least over the levels."""
+        return min(cv.n_eff for cv in self.cvs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row a CV, with the columns cv, fve, ..., status."""
+        return pd.DataFrame([{name: getattr(cv, name) for name in COLUMNS} for cv in self.cvs], columns=list(COLUMNS))
+
+    def compared(self, other: str) -> list[Comparison]:
+        """The comparisons with one other model, level by level."""
+        return [row for row in self.against if row.other == other]
+
+    def to_json(self) -> str:
+        return json.dumps(_plain(asdict(self)), indent=1, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ImportanceReport:
+        return _report(json.loads(text))
+
+    def sentence(self) -> str:
+        """The verdicts in one sentence, with what is alive and in order first."""
+        first = f"CV1 alone explains {figure(self.cvs[0].fve, self.cvs[0].fve_low, self.cvs[0].fve_high)}"
+        if self.status == "not enough data":
+            why = f"{self.n_frames} evaluated frames are worth {self.n_eff:.0f} independent ones"
+            if self.n_blocks is not None:
+                why += f" in {self.n_blocks} blocks"
+            return f"Not enough independent data for intervals and verdicts ({why}; 100 in 20 blocks are needed); {first}"
+        alive = [cv for cv in self.cvs if cv.verdict == "alive"]
+        orders = [cv.order for cv in self.cvs[:-1]]
+        parts, said = [], [False] * len(orders)
+        if alive:
+            inner = [cv.order for cv in alive[:-1]]
+            in_a_row = alive[-1].cv - alive[0].cv == len(alive) - 1
+            ordered = len(alive) > 1 and in_a_row and all(order == "ordered" for order in inner)
+            for k in range(len(orders)):  # pairs with a weak CV are said only where something is wrong or unsure
+                said[k] = ordered or not (self.cvs[k] in alive and self.cvs[k + 1] in alive)
+            parts.append(f"{join([cv.name for cv in alive])} {_are(alive)} alive{' and ordered' if ordered else ''}")
+        for cv in self.cvs:
+            if cv.verdict in ("weak", "undecided"):
+                gain = figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high)
+                parts.append(f"{cv.name} is {cv.verdict} (information gain {gain})")
+        dead = [cv for cv in self.cvs if cv.verdict == "dead"]
+        if dead:
+            parts.append(f"{join([cv.name for cv in dead])} {_are(dead)} dead")
+        parts += [f"{cv.name} is a {cv.verdict}" for cv in self.cvs if cv.verdict.startswith("copy")]
+        parts += pair_words([cv.name for cv in self.cvs], orders, said)
+        stopped_short = [str(cv.cv) for cv in self.cvs if not cv.converged]
+        if len(stopped_short) == 1:
+            parts.append(f"the decoder of level {stopped_short[0]} is not converged")
+        elif stopped_short:
+            parts.append(f"the decoders of levels {join(stopped_short)} are not converged")
+        behind = [f"level {cv.cv} ({cv.info:.2f} against {cv.fve:.2f})" for cv in self.cvs if cv.behind]
+        if behind:
+            parts.append(f"refitted decoders stay behind the trained ones at {join(behind)}: trust gains more than information gains")
+        words = "; ".join([*parts, first])
+        return words + (f" (rough: {self.n_eff:.0f} independent frames)" if self.status == "rough" else "")
+
+
+def _are(cvs) -> str:
+    return "are" if len(cvs) > 1 else "is"
+
+
+def _plain(value):
+    """NaN, which JSON has not, as null."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as `_plain` gave it, with NaN for null."""
+    return {name: NAN if value is None else value for name, value in row.items()}
+
+
+def _contributions(about: dict) -> Contributions:
+    rows = ([[NAN if x is None else x for x in row] for row in about[name]] for name in ("gain", "low", "high"))
+    return Contributions(tuple(about["names"]), *(tuple(map(tuple, figures)) for figures in rows))
+
+
+def _report(about: dict) -> ImportanceReport:
+    cvs = tuple(CVImportance(**_read(row)) for row in about["cvs"])
+    against = tuple(Comparison(**_read(row)) for row in about["against"])
+    seconds = NAN if about["seconds"] is None else about["seconds"]
+    return ImportanceReport(
+        **{
+            **about,
+            "cvs": cvs,
+            "against": against,
+            "by_feature": _contributions(about["by_feature"]),
+            "by_group": None if about["by_group"] is None else _contributions(about["by_group"]),
+            "seconds": seconds,
+            "members": tuple(map(_report, about["members"])),
+        }
+    )

@@ -1,0 +1,191 @@
+"""How far another training on other data would find the same: S_k of levels, agreement of CVs, and levels that are tied."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.base import clone
+from tqdm import tqdm
+
+from hae.errors import BadInput
+from hae.network.scoring import chunked, encode, filled
+from hae.training.pairs import Pairs
+
+__all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "stability_of", "tied_levels"]
+
+SHAKY, FIRM = 0.9, 0.95  # a level below the first, before a level above the second, is tied with it
+
+
+@dataclass(frozen=True)
+class Stability:
+    """levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs;
+    tied: (k, k+1) from 1; replicas: how many; seconds: what they took, which is no part of an evaluation's time."""
+
+    levels: tuple[float, ...]
+    lowest: tuple[float, ...]
+    cvs: tuple[float, ...]
+    tied: tuple[tuple[int, int], ...]
+    replicas: int
+    seconds: float
+
+    def sentence(self) -> str:
+        figures = ", ".join(f"{s:.2f}" for s in self.levels)
+        return "; ".join(filter(None, [self.words(), f"in {self.replicas} replicas the levels come out alike to {figures}"]))
+
+    def words(self) -> str:
+        """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
+        first = dict(self.tied)
+        parts = []
+        for k, s in enumerate(self.levels, start=1):
+            if s < SHAKY:
+                after = f", level {first[k]} to {self.levels[k]:.2f} (tied levels)" if k in first else ""
+                parts.append(f"on other draws of the data level {k} comes out alike to {s:.2f} only{after}")
+        return "; ".join(parts)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Stability | None:
+        """What `to_json` gave; None of "{}"."""
+        about = json.loads(text)
+        if not about:
+            return None
+        tied = tuple((a, b) for a, b in about["tied"])
+        return cls(tuple(about["levels"]), tuple(about["lowest"]), tuple(about["cvs"]), tied, about["replicas"], about["seconds"])
+
+
+def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Row numbers of as many blocks as there are, drawn with replacement; blocks: (N,) the block of each row."""
+    _, inverse = np.unique(blocks, return_inverse=True)
+    by_block = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    return np.concatenate([by_block[i] for i in rng.integers(len(by_block), size=len(by_block))])
+
+
+def level_agreement(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """S_k = 1 - mean |q_k^a - q_k^b|^2 / (mean of the variances of q_k^a and q_k^b), of levels (n, N, D) in one metric -> (n,)."""
+    w = np.ones(a.shape[1]) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = w / w.sum()
+    mean_square = lambda x: np.einsum("knd,n->k", x**2, w)  # noqa: E731
+    centred = [x - np.einsum("knd,n->kd", x, w)[:, None] for x in (a, b)]
+    variance = (mean_square(centred[0]) + mean_square(centred[1])) / 2
+    return 1 - mean_square(a - b) / np.where(variance > 0, variance, 1)
+
+
+def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """(n,) in 0..1: how far CVs (N, n) of two replicas are one up to sign and monotone map (|Spearman|), and up to rotation and
+    reflection for circular ones (the longer of the mean vectors of difference and sum of the angles).
+
+    A collective CV may differ by any mixture with earlier ones and be as good: low values say nothing against its level.
+    """
+    out = []
+    for k, kind in enumerate(kinds):
+        x, y = a[:, k], b[:, k]
+        if kind == "circular":
+            out.append(max(abs(np.mean(np.exp(1j * (x - y)))), abs(np.mean(np.exp(1j * (x + y))))))
+        elif np.ptp(x) == 0 or np.ptp(y) == 0:
+            out.append(0.0)
+        else:
+            out.append(abs(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
+    return np.array(out)
+
+
+def tied_levels(stability: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """Pairs (k, k+1), from 1, with S_k < 0.9 and S_{k+1} > 0.95: what either level takes first is chance, both together is not."""
+    return tuple((k + 1, k + 2) for k, (s, after) in enumerate(pairwise(stability)) if s < SHAKY and after > FIRM)
+
+
+def replicate(
+    fit: Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]],
+    blocks: np.ndarray,
+    kinds: Sequence[str],
+    *,
+    replicas: int = 4,
+    seed: int = 0,
+    weights: np.ndarray | None = None,
+    progress: str | None = None,
+) -> Stability:
+    """Train replicas on block-resampled training rows and compare what they make of the same evaluated rows.
+
+    fit(rows, seed) trains on these row numbers and gives CVs (N', n) and levels (n, N', D) of the evaluated rows; blocks: (N,) of the
+    training rows; weights: (N',); progress: name of a bar. New seeds can't see a tie: all of them find the same order in the same data.
+    """
+    start = time.perf_counter()
+    rng = np.random.default_rng(seed)
+    numbers = tqdm(range(replicas), desc=progress, unit="replica", disable=progress is None)
+    found = [fit(resampled_blocks(blocks, rng), seed + 1 + i) for i in numbers]
+    pairs = list(combinations(found, 2))
+    levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
+    cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
+    mean = tuple(map(float, levels.mean(0)))
+    return Stability(
+        mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas, time.perf_counter() - start
+    )
+
+
+def stability_of(
+    model,
+    *,
+    train: Pairs | None = None,
+    evaluated: Pairs | None = None,
+    blocks: np.ndarray | None = None,
+    replicas: int = 4,
+    seed: int = 0,
+    progress: str | None = None,
+) -> Stability:
+    """Stability of a fitted `hae.HierarchicalAutoencoder`: replicas of it, compared on held-out rows in its metric.
+
+    Each replica is one member, trained on as many blocks of the training rows as there are, drawn with replacement; blocks that were not
+    drawn are its validation rows. It takes as long as training that many members one after another.
+
+    Args:
+        train, evaluated: rows to train on and rows to compare on; None: those of the model's own `fit`.
+        blocks: (N,) block of each training row, by number or name; None: as the model's own `fit` would cut them.
+        replicas: 2 or more.
+        progress: shown with a bar of the replicas.
+
+    Raises:
+        BadInput: the model was loaded and no rows are given (a saved model has none), or too few replicas.
+    """
+    train = model._training_rows if train is None else train
+    evaluated = model._held_out_rows if evaluated is None else evaluated
+    if train is None or evaluated is None:
+        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
+    if replicas < 2:
+        raise BadInput(f"replicas: {replicas} is not allowed; 2 or more, which are compared with each other")
+    kinds = list(model.network_.bottleneck.kinds)
+    scale = model.network_.output_scale.double().cpu().numpy()
+    root = model.metric_root_
+    weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
+
+    def in_metric(levels: np.ndarray) -> np.ndarray:
+        levels = levels / scale
+        return levels if root is None else levels * root if root.ndim == 1 else levels @ root
+
+    def fit(rows: np.ndarray, number: int):
+        left = np.setdiff1d(np.arange(len(train)), rows)
+        both = np.concatenate([rows, left])
+        replica = clone(model).set_params(
+            n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=number, verbose=False
+        )
+        replica.fit(
+            train.inputs[both],
+            split=np.repeat(["train", "validation"], [len(rows), len(left)]),
+            target=None if train.targets is train.inputs else train.targets[both],
+            sample_weight=None if train.weights is None else train.weights[both],
+        )
+        levels = chunked(replica.network_, evaluated.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
+        return encode(replica.network_, evaluated.inputs), in_metric(np.concatenate(levels, axis=1))
+
+    if blocks is None:
+        blocks = np.arange(len(train))
+        if train.trajectory is not None and train.frame is not None:
+            _, blocks = np.unique(train.trajectory, return_inverse=True)
+            blocks = blocks * (train.frame.max() + 1) + train.frame // model.block_frames
+    return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=evaluated.weights, progress=progress)

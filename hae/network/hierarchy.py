@@ -1,0 +1,219 @@
+"""The two diagrams in code: one encoder, n CVs, and a decoder for every level, collective or boosted."""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import BadInput
+from .bottleneck import Bottleneck
+from .layers import ACTIVATIONS, MaskedMLP, MLPFactory, SeparateDecoders
+
+__all__ = ["DECODERS", "VARIANTS", "BoostedDecoder", "CollectiveDecoder", "Decoder", "HierarchicalNetwork", "PlainDecoder"]
+
+
+class Decoder(nn.Module):
+    """What variants share: a decoder of its own for every level, which reads the CVs that ``reads`` names.
+
+    coordinates: (*members, N, C) -> levels q: (*members, n, N, D).
+    """
+
+    def __init__(self, factory: Callable[[int], nn.Module], owner: Tensor):
+        super().__init__()
+        adjacency = self.reads(int(owner.max()) + 1)[:, owner]
+        self.outputs = factory.stacked(adjacency) if hasattr(factory, "stacked") else SeparateDecoders(factory, adjacency)
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        """(levels, n) of 0 and 1: which CVs the decoder of each level sees."""
+        raise NotImplementedError
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        """Levels from the outputs of the decoders, both (*members, levels, N, D)."""
+        raise NotImplementedError
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        return self.combine(self.outputs(coordinates))
+
+
+class CollectiveDecoder(Decoder):
+    """q_k = f_k(CV_1, ..., CV_k): every level decodes all CVs so far afresh."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.ones(n, n).tril()
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return outputs
+
+
+class BoostedDecoder(Decoder):
+    """q_k = q_{k-1} + d_k(CV_k): every level adds what one CV says of the residual."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.eye(n)
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return torch.stack(list(accumulate(outputs.unbind(-3))), -3)
+
+
+class PlainDecoder(Decoder):
+    """One level that decodes all CVs at once: the plain autoencoder, which no hierarchy of as many CVs can beat at its last level."""
+
+    @staticmethod
+    def reads(n: int) -> Tensor:
+        return torch.ones(1, n)
+
+    @staticmethod
+    def combine(outputs: Tensor) -> Tensor:
+        return outputs
+
+
+VARIANTS: dict[str, type[Decoder]] = {"collective": CollectiveDecoder, "boosted": BoostedDecoder}
+DECODERS: dict[str, type[Decoder]] = {**VARIANTS, "plain": PlainDecoder}
+
+
+class HierarchicalNetwork(nn.Module):
+    """A hierarchical autoencoder (Chen, Tan, Ferguson, J. Chem. Phys. 149, 072312, 2018) around any encoder and decoders.
+
+    Args:
+        encoder: module (N, D) -> (N, C), the pre-activations of the CVs: one for a linear or tanh CV, two for a circular one.
+        decoder_factory: called as ``decoder_factory(n_inputs)`` for every level; gives a module (N, n_inputs) -> (N, D).
+        variant: a name in `DECODERS`.
+        cv: kind of every CV, in order: "linear", "tanh" or "circular".
+
+    ``cvs, levels = network(s)``: s (N, D) in raw units, cvs (N, n), levels (n, N, D) in the units of s. A network of several
+    members has their axis in front of each shape. Inputs are standardised and levels restored by buffers that `scale_by` sets.
+    """
+
+    spec: dict[str, Any] | None
+    input_mean: Tensor
+    input_scale: Tensor
+    output_mean: Tensor
+    output_scale: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder_factory: Callable[[int], nn.Module],
+        variant: str = "collective",
+        cv: Sequence[str] = ("linear",),
+    ):
+        super().__init__()
+        if variant not in DECODERS:
+            raise BadInput(f"variant: {variant!r} is not a variant; allowed: {', '.join(VARIANTS)}")
+        self.variant, self.spec = variant, None
+        self.bottleneck = Bottleneck(cv)
+        self.encoder = encoder
+        self.decoder = DECODERS[variant](decoder_factory, self.bottleneck.owner)
+        for name, value in (("input_mean", 0.0), ("input_scale", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
+            self.register_buffer(name, torch.tensor([value]))
+
+    @classmethod
+    def mlp(
+        cls,
+        n_inputs: int,
+        cv: Sequence[str],
+        variant: str = "collective",
+        hidden: Sequence[int] = (64, 64),
+        activation: str = "tanh",
+        n_outputs: int | None = None,
+        members: int | None = None,
+    ) -> "HierarchicalNetwork":
+        """The default network: a perceptron as encoder and one for every level; the decoders' widths mirror the encoder's.
+
+        ``members``: number of networks in one stack, or None for one network without that axis. `spec` holds these arguments.
+        """
+        if activation not in ACTIVATIONS:
+            raise BadInput(f"activation: {activation!r} is not an activation; allowed: {', '.join(ACTIVATIONS)}")
+        n_outputs = n_inputs if n_outputs is None else n_outputs
+        stack = () if members is None else (members,)
+        encoder = MaskedMLP(n_inputs, Bottleneck(cv).n_coordinates, hidden, activation, stack)
+        network = cls(encoder, MLPFactory(n_outputs, tuple(reversed(hidden)), activation, stack), variant, cv)
+        network.spec = {
+            "n_inputs": n_inputs,
+            "cv": list(cv),
+            "variant": variant,
+            "hidden": [int(width) for width in hidden],
+            "activation": activation,
+            "n_outputs": n_outputs,
+        }
+        return network
+
+    def member(self, i: int) -> "HierarchicalNetwork":
+        """Network i of a stack, by itself."""
+        assert self.spec is not None
+        single = HierarchicalNetwork.mlp(**self.spec).to(self.input_mean)
+        stacked = {name for name, _ in self.named_parameters()}
+        state = {name: value[i] if name in stacked else value for name, value in self.state_dict().items()}
+        single.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        single.load_state_dict(state)
+        return single
+
+    def first(self, n: int) -> "HierarchicalNetwork":
+        """The default network of the first n CVs of this one: its levels are the first n of these, unchanged."""
+        assert self.spec is not None
+        cv = self.spec["cv"][:n]
+        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.input_mean)
+        cut.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
+        # Later CVs, coordinates and levels are the last rows of each tensor, and no earlier level depends on them.
+        state = {name: self.state_dict()[name][tuple(slice(size) for size in value.shape)] for name, value in cut.state_dict().items()}
+        cut.load_state_dict(state)
+        return cut.requires_grad_(False)
+
+    @property
+    def n_levels(self) -> int:
+        return len(self.decoder.reads(self.n_cvs))
+
+    @property
+    def n_cvs(self) -> int:
+        return len(self.bottleneck.kinds)
+
+    def reset(self, seed: int, member: int | None = None) -> "HierarchicalNetwork":
+        """Xavier start of a default network (of one of its members) from a seed; the same on every device and for any stack."""
+        generator = torch.Generator().manual_seed(seed)
+        for part in cast(tuple[MaskedMLP, ...], (self.encoder, self.decoder.outputs)):
+            part.reset(generator, () if member is None else (member,))
+        return self
+
+    def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
+        """Set the standardisation: x = (s - input_mean) / input_scale inside, q = output_mean + output_scale * y outside."""
+        for name, value in zip(
+            ("input_mean", "input_scale", "output_mean", "output_scale"),
+            (input_mean, input_scale, output_mean, output_scale),
+        ):
+            old = getattr(self, name)
+            setattr(self, name, torch.as_tensor(value, dtype=old.dtype, device=old.device).reshape(-1).clone())
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """What the decoders read, (*members, N, C), of standardised input x (*members, N, D)."""
+        return self.bottleneck(self.encoder(x))
+
+    def standardised_levels(self, x: Tensor) -> Tensor:
+        """Levels (*members, n, N, D) in standardised units: all that training needs."""
+        return self.decoder(self.coordinates(x))
+
+    def encode(self, s: Tensor) -> Tensor:
+        """CVs (N, n) of s (N, D) in raw units; a circular CV is an angle in radians, in (-pi, pi]."""
+        return self.bottleneck.publish(self.coordinates((s - self.input_mean) / self.input_scale))
+
+    def decode(self, cvs: Tensor) -> Tensor:
+        """Levels (n, N, D) in raw units of CVs (N, n)."""
+        return self._restore(self.decoder(self.bottleneck.read(cvs)))
+
+    def forward(self, s: Tensor) -> tuple[Tensor, Tensor]:
+        coordinates = self.coordinates((s - self.input_mean) / self.input_scale)
+        return self.bottleneck.publish(coordinates), self._restore(self.decoder(coordinates))
+
+    def _restore(self, levels: Tensor) -> Tensor:
+        return self.output_mean + self.output_scale * levels
+
+    def n_parameters(self) -> int:
+        return sum(math.prod(p.shape) for p in self.parameters())

@@ -1,0 +1,77 @@
+"""The objective: the error of every level in the metric W, averaged over levels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ..errors import BadInput
+
+__all__ = ["Objective", "frame_errors", "standardisation"]
+
+SCALES = ("global", "feature", "none")
+
+
+def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and scale (D,) of rows (N, D), missing entries (NaN) left out.
+
+    "global": one number, the root of the mean variance (coordinates, all in one unit); "feature": the standard deviation of every
+    column (tables); "none": 1. A column that never changes has the scale 1: nothing is to be explained there, and nothing divided by 0.
+    """
+    if scale not in SCALES:
+        raise BadInput(f"scale: {scale!r} is not a metric; allowed: {', '.join(SCALES)}")
+    values = np.asarray(values, dtype=np.float64)
+    shares = np.broadcast_to(np.ones(len(values)) if weights is None else weights, values.T.shape).T * ~np.isnan(values)
+    total = shares.sum(0)
+    total[total == 0] = 1
+    mean = (np.nan_to_num(values) * shares).sum(0) / total
+    variance = (np.nan_to_num(values - mean) ** 2 * shares).sum(0) / total
+    variance[variance <= (1e-12 * np.abs(mean)) ** 2] = 0  # what rounding leaves of a constant
+    if scale == "none":
+        return mean, np.ones_like(mean)
+    if scale == "global":
+        return mean, np.full_like(mean, np.sqrt(variance.mean()) or 1)
+    return mean, np.where(variance > 0, np.sqrt(variance), 1)
+
+
+def frame_errors(levels: Tensor, target: Tensor, root: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+    """Squared error of every level at every frame, in standardised units: mean over features of ((y - q) W^(1/2))^2.
+
+    levels (..., n, N, D) and target (..., N, D) -> (..., n, N). ``root``: a further metric over the standardised features, a vector
+    (D,) of root weights or a matrix (D, r) with W = root root^T. ``observed`` (..., N, D): 0 where the target is missing.
+    """
+    residual = target.unsqueeze(-3) - levels
+    if observed is not None:
+        residual = residual * observed.unsqueeze(-3)
+    if root is not None:
+        residual = residual * root if root.ndim == 1 else residual @ root
+    return residual.square().sum(-1) / target.shape[-1]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """L = sum_k w_k E_k / sum_k w_k with E_k the mean of `frame_errors` over frames (Chen, Tan, Ferguson 2018: w_k = 1).
+
+    level_weights: (n,) or None; root: see `frame_errors`.
+    """
+
+    level_weights: Tensor | None = None
+    root: Tensor | None = None
+
+    def level_errors(self, levels: Tensor, target: Tensor, weights: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
+        """E_k, (..., n): mean over frames, weighted by ``weights`` (..., N) of mean 1 over the data set."""
+        if weights is None and observed is None and self.root is None:
+            return (target.unsqueeze(-3) - levels).square().mean((-2, -1))
+        errors = frame_errors(levels, target, self.root, observed)
+        return errors.mean(-1) if weights is None else (errors * weights.unsqueeze(-2)).mean(-1)
+
+    def loss(self, errors: Tensor) -> Tensor:
+        """L of each member, (...), from its level errors (..., n)."""
+        if self.level_weights is None:
+            return errors.mean(-1)
+        return (errors * self.level_weights).sum(-1) / self.level_weights.sum()
+
+    def to(self, like: Tensor) -> "Objective":
+        """The same on the device and in the type of ``like``."""
+        move = lambda tensor: None if tensor is None else tensor.to(device=like.device, dtype=like.dtype)  # noqa: E731
+        return Objective(move(self.level_weights), move(self.root))

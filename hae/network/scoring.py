@@ -1,0 +1,87 @@
+"""What a network explains: errors of its levels frame by frame, and FVE, the fraction of the variance explained."""
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .hierarchy import HierarchicalNetwork
+from .objective import frame_errors
+
+__all__ = ["FrameErrors", "chunked", "encode", "filled", "score_frames"]
+
+CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
+
+
+@dataclass(frozen=True)
+class FrameErrors:
+    """e (n, N): squared error of every level at every frame in the metric W; v (N,): squared distance from the training mean."""
+
+    e: np.ndarray
+    v: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def fve(self) -> np.ndarray:
+        """(n,): FVE_k = 1 - E_k / V. About the mean of the training rows, so a bias counts as error. 0 where there is no variance."""
+        error = np.average(self.e, axis=1, weights=self.weights)
+        variance = np.average(self.v, weights=self.weights)
+        return 1 - error / variance if variance > 0 else np.zeros_like(error)
+
+    @property
+    def gains(self) -> np.ndarray:
+        """(n,): FVE_k - FVE_{k-1} with FVE_0 = 0, the importance of CV_k."""
+        return np.diff(self.fve, prepend=0.0)
+
+
+def chunked(network: HierarchicalNetwork, X: np.ndarray, function) -> list:
+    """``function(network, s)`` over the rows of X a chunk at a time, in the type of X, without gradients."""
+    dtype = torch.float32 if X.dtype == np.float32 else torch.float64
+    device = network.input_mean.device
+    network = network if network.input_mean.dtype == dtype else copy.deepcopy(network).to(dtype)
+    with torch.no_grad():
+        return [
+            function(network, torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype))
+            for i in range(0, len(X), CHUNK_ROWS)
+        ]
+
+
+def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
+    """Inputs (N, D) with the training mean where they are missing."""
+    return torch.where(s.isnan(), network.input_mean, s)
+
+
+def encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
+    return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
+
+
+def score_frames(
+    network: HierarchicalNetwork,
+    X: np.ndarray,
+    target: np.ndarray | None = None,
+    root: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+) -> FrameErrors:
+    """Errors of a network at rows X (N, D) in raw units against ``target`` (N, D'), the rows themselves by default.
+
+    NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
+    """
+    target = X if target is None else target
+    metric = None if root is None else torch.as_tensor(root)
+    starts = iter(range(0, len(X), CHUNK_ROWS))
+
+    def errors(network, s):
+        start = next(starts)
+        s = filled(network, s)
+        y = torch.from_numpy(np.ascontiguousarray(target[start : start + len(s)])).to(s)
+        y = (y - network.output_mean) / network.output_scale
+        observed = None if not y.isnan().any() else (~y.isnan()).to(y)
+        y = y.nan_to_num()
+        levels = network.standardised_levels((s - network.input_mean) / network.input_scale)
+        levels = torch.cat([levels, torch.zeros_like(levels[:1])])  # the mean is the level without any CV
+        return frame_errors(levels, y, None if metric is None else metric.to(y), observed).double().cpu().numpy()
+
+    both = np.concatenate(chunked(network, X, errors), axis=1)
+    return FrameErrors(both[:-1], both[-1], weights)

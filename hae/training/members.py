@@ -1,0 +1,114 @@
+"""Members: several networks from several seeds, trained in one stack where they can be, one after another where not."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import Objective
+from hae.training.loop import History, Settings, train
+from hae.training.rows import Rows
+
+if TYPE_CHECKING:
+    from hae.training.stored import StoredRows
+
+__all__ = ["Members", "train_members"]
+
+
+@dataclass(frozen=True)
+class Members:
+    """Trained networks, best validation loss first, on the CPU, and what each training told (rows carry the member's number)."""
+
+    networks: list[HierarchicalNetwork]
+    loss: list[float]
+    best_epoch: list[int]
+    rows: list[dict]
+
+
+class _Single(nn.Module):
+    """A network without the axis of members, as a stack of one."""
+
+    def __init__(self, network: HierarchicalNetwork):
+        super().__init__()
+        self.network = network
+
+    def standardised_levels(self, x: Tensor) -> Tensor:
+        return self.network.standardised_levels(x[0])[None]
+
+
+def train_members(
+    build: Callable[[int | None], HierarchicalNetwork],
+    data: "Rows | StoredRows",
+    validation: "Rows | StoredRows | None",
+    objective: Objective,
+    settings: Settings,
+    seeds: Sequence[int],
+    *,
+    checkpoint: Path | None = None,
+    progress: str | None = None,
+    on_epoch: Callable[[list[dict]], None] | None = None,
+    **options,
+) -> Members:
+    """Train one network a seed. ``build(M)`` gives a stack of M networks of the default kind; ``build(None)`` one of one's own
+    modules, which is drawn with the member's seed. Other arguments: see `hae.training.loop.train`."""
+    with torch.random.fork_rng(devices=[]):
+        network = build(len(seeds))
+    if network.spec is not None:
+        for m, seed in enumerate(seeds):
+            network.reset(seed, m)
+        history = train(
+            network.to(data.inputs),
+            data,
+            validation,
+            objective,
+            settings,
+            seeds,
+            checkpoint=checkpoint,
+            progress=progress,
+            on_epoch=on_epoch,
+            **options,
+        )
+        return _sorted([network.member(m) for m in range(len(seeds))], history)
+    networks, whole = [], History()
+    for m, seed in enumerate(seeds):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build(None).to(data.inputs)
+
+        def renumbered(rows, m=m):
+            for row in rows:
+                row["member"] = m
+            if on_epoch is not None:
+                on_epoch(rows)
+
+        history = train(
+            _Single(network),
+            data,
+            validation,
+            objective,
+            settings,
+            [seed],
+            on_epoch=renumbered,
+            checkpoint=None if checkpoint is None else checkpoint.with_name(f"{checkpoint.stem}-{m}.pt"),
+            progress=progress and f"{progress}, member {m}",
+            **options,
+        )
+        networks.append(network)
+        for name in ("rows", "best_loss", "best_epoch", "stopped"):
+            getattr(whole, name).extend(getattr(history, name))
+    return _sorted(networks, whole)
+
+
+def _sorted(networks: list[HierarchicalNetwork], history: History) -> Members:
+    order = np.argsort(history.best_loss, kind="stable")
+    return Members(
+        [networks[i].cpu().eval().requires_grad_(False) for i in order],
+        [history.best_loss[i] for i in order],
+        [history.best_epoch[i] for i in order],
+        history.rows,
+    )

@@ -1,0 +1,191 @@
+"""Retraining as a Prefect flow: the stale stages of dvc.yaml as tasks, wave by wave, then record, then promote."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.concurrency.sync import concurrency
+from prefect.exceptions import ObjectNotFound
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Completed, Crashed, Failed, State
+
+from hae.errors import BadInput
+from pipelines import processes, settings
+from pipelines.flow import retraining, versioning
+from pipelines.gate import promotion
+from pipelines.record import recording
+
+if TYPE_CHECKING:
+    from pipelines.gate.promotion import Outcome
+
+__all__ = ["retrain"]
+
+# What DVC says around a stage's own output, and nobody needs on the task's page.
+CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
+           "\tdvc config core.autostage", "Use `dvc push`")
+FAILED = "ERROR: failed to reproduce"
+ANNOUNCED = ("Running stage ", "> ")
+
+
+# A second try only where something killed the first one.
+OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_seconds": 5,
+                           "retry_condition_fn": lambda task, run, state: state.name == "Killed"}
+
+
+@task(task_run_name="{name}", **OPTIONS)
+def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> State:
+    """Run one stage, or fetch its result from DVC's cache. Its output is this task's log.
+
+    Ends as Failed with the stage's own last line, or as Killed.
+    """
+    log, said = get_run_logger(), []
+
+    def say(line: str) -> None:
+        if line.startswith(CHATTER):
+            return
+        if not line.startswith(FAILED):  # said by the task's own state
+            log.info(line)
+        if not line.startswith(ANNOUNCED):
+            said.append(line)
+
+    with ExitStack() as held:
+        if gpu and settings.has_gpu():
+            held.enter_context(concurrency(_gpu_limit(project), strict=True))
+            held.enter_context(processes.device_lock())
+        if name.startswith("train@"):  # only a training has curves to watch while it runs
+            held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
+        code = processes.run(versioning.command(name), project, say)
+    if code == 0:
+        return Completed(message="done")
+    if code < 0 or "exited with -" in "".join(said[-1:]):
+        return Failed(name="Killed", message=f"{name}: something killed it (out of memory?)")
+    own = [line for line in said if not line.startswith(FAILED)] or said
+    return Failed(message=f"{name}: {own[-1] if own else f'DVC ended with {code}'}")
+
+
+@task(task_run_name="record", **OPTIONS)
+def record(project: Path, retraining_name: str) -> "State | recording.Records":
+    """Copy what the stages wrote to MLflow: runs and versions."""
+    try:
+        return recording.record(project, retraining.facts(project, versioning.read_graph(project)), retraining_name)
+    except BadInput as error:
+        return Failed(message=f"record: {error}")
+
+
+@task(task_run_name="promote", **OPTIONS)
+def promote(project: Path, decide: bool) -> "State | Outcome":
+    """Name the candidate, decide, move the aliases."""
+    facts = retraining.facts(project, versioning.read_graph(project))
+    try:
+        return promotion.promote(project, facts, decide)
+    except BadInput as error:
+        return Failed(message=f"promote: {error}")
+
+
+@flow(name="retrain", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
+def retrain(project: str, promotes: bool = True, served: bool = False) -> "State | Outcome":
+    """Run what is stale, record it, decide on it.
+
+    project: its folder. promotes: whether aliases may move. served: started by `hae serve`, so it waits for
+    a retraining at work here instead of ending, and ends with the server.
+    """
+    if served:
+        processes.end_with_parent()
+    folder, started = Path(project), datetime.now(UTC).astimezone()
+    ran, ending = [], "interrupted"
+    try:
+        with processes.only_one(folder, wait=served), processes.children():
+            look = retraining.look(folder, promotes)
+            if look.complete:
+                ending = "nothing new"
+                return Completed(message=ending)
+            _begin(folder, look)
+            for wave in _waves(folder, look.graph):
+                ran += wave
+            _completed(record(folder, flow_run.name, return_state=True))
+            outcome = _completed(promote(folder, promotes, return_state=True)).result()
+        ending = f"{outcome.action}: {outcome.reason}"
+        _show(folder, outcome)
+        return outcome
+    except BadInput as error:
+        ending = str(error)
+        return Failed(message=ending)
+    except Exception as error:
+        ending = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        retraining.note(folder, started, ran, ending)
+
+
+def _begin(project: Path, look: retraining.Look) -> None:
+    log = get_run_logger()
+    for path in look.snapshots:
+        log.info("Snapshot of own data: %s", path)
+    with get_client(sync_client=True) as client:
+        _tidy(project, client)
+    try:
+        recording.initialise(project)  # once, before anything runs side by side
+    except BadInput as error:
+        log.warning("%s; training goes on, the record waits for the next retraining", error)
+
+
+def _waves(project: Path, graph: versioning.Graph) -> Iterator[list[str]]:
+    """Run the stale stages; gives the names of each wave after it. Raises BadInput with the line of the first that failed."""
+    before: list[PrefectFuture] = []
+    for wave in graph.waves():
+        before = [
+            run_stage.submit(  # type: ignore[call-overload]  # Prefect's overloads know wait_for only beside return_state
+                project, name, graph.stages[name].gpu, flow_run.name, wait_for=before
+            )
+            for name in wave
+        ]
+        wait(before)
+        yield wave
+        for future in before:
+            _completed(future.state)
+
+
+def _completed(state: State) -> State:
+    if not state.is_completed():
+        raise BadInput(state.message)
+    return state
+
+
+def _show(project: Path, outcome: "Outcome") -> None:
+    rows = retraining.table(project, outcome)
+    if rows:
+        create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
+    links = "\n".join(f"    {line}" for line in retraining.pages(project))
+    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
+    create_markdown_artifact(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n", key="links",
+                             description="Verdicts, decision, report and pages")
+
+
+def _gpu_limit(project: Path) -> str:
+    return f"gpu of {settings.place(project)}"
+
+
+def _tidy(project: Path, client: SyncPrefectClient) -> None:
+    """Put right what a killed retraining of this checkout left in Prefect: its run as running, its slot on the GPU as taken.
+
+    The checkout's lock is held, so none of it can be anybody else's.
+    """
+    name, mark = _gpu_limit(project), settings.home(project) / "prefect" / "run"
+    client.upsert_global_concurrency_limit_by_name(name, 1)
+    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    if mark.exists():
+        with suppress(ObjectNotFound):  # it ran on another server
+            dead = client.read_flow_run(UUID(mark.read_text()))
+            if dead.state and dead.state.is_running():
+                client.set_flow_run_state(dead.id, Crashed(message="It was killed."), force=True)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.write_text(str(flow_run.id))

@@ -1,0 +1,126 @@
+"""What a retraining needs and what it says at the end: the parts that need no Prefect."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines import params, settings
+from pipelines.flow import versioning
+from pipelines.gate import promotion
+from pipelines.record import recording
+
+if TYPE_CHECKING:
+    from pipelines.gate.promotion import Outcome
+    from pipelines.record.lineage import StageFacts
+
+__all__ = ["Look", "facts", "look", "note", "notes", "pages", "table", "to_text", "verdicts"]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to do. snapshots: of people's own data, taken just now."""
+
+    graph: versioning.Graph
+    snapshots: tuple[str, ...]
+    complete: bool  # nothing stale, and the record whole
+
+    @property
+    def stale(self) -> frozenset[str]:
+        return self.graph.stale
+
+
+def look(project: Path, promote: bool = True) -> Look:
+    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
+    graph = versioning.read_graph(project)
+    known = {} if graph.stale else facts(project, graph)
+    complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
+    return Look(graph, tuple(snapshots), complete)
+
+
+def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":
+    """Of every stage that has a run in the record."""
+    return {name: versioning.stage_facts(project, name) for name in versioning.recorded(graph)}
+
+
+def verdicts(project: Path) -> dict[str, str]:
+    """Variant -> what the report says of its CVs in a sentence; nothing where there is no report."""
+    try:
+        return json.loads((project / "results" / "importance.json").read_text(encoding="utf-8"))["verdicts"]
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def table(project: Path, outcome: "Outcome") -> list[dict[str, str]]:
+    """A row for each variant and for both baselines: FVE of every level, version, alias, reason."""
+    try:
+        results = json.loads((project / "results" / "table.json").read_text())
+    except (OSError, ValueError):
+        return []
+    levels = sorted({int(row["cv"]) for row in results})
+    variants = list(dict.fromkeys(row["variant"] for row in results))
+    rows = []
+    for variant in variants:
+        version = outcome.versions.get(variant)
+        rows.append({
+            "variant": variant,
+            **_fves(levels, {int(row["cv"]): row["fve"] for row in results if row["variant"] == variant}),
+            "version": version.version if version else "",
+            "alias": ", ".join(version.aliases) if version else "",
+            "reason": version.reason if version else "",
+        })
+    for name, column in (("PCA", "pca_fve"), ("plain autoencoder", "plain_fve")):
+        rows.append({
+            "variant": name,
+            **_fves(levels, {int(row["cv"]): row.get(column) for row in results}),
+            "version": "", "alias": "", "reason": "",
+        })
+    return rows
+
+
+def _fves(levels: list[int], by_level: Mapping[int, float | None]) -> dict[str, str]:
+    return {f"FVE_{k}": "" if by_level.get(k) is None else f"{by_level[k]:.3f}" for k in levels}
+
+
+def to_text(rows: list[dict[str, str]]) -> str:
+    """The rows as a table of text."""
+    if not rows:
+        return ""
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    lines = [{name: name for name in widths}, *rows]
+    return "\n".join("  ".join(line[name].ljust(width) for name, width in widths.items()).rstrip() for line in lines)
+
+
+def pages(project: Path) -> list[str]:
+    """How to open the report and the tools' pages."""
+    home = settings.home(project)
+    return [
+        f"Report   {project / 'results' / 'report.html'}",
+        f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
+        if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
+        f"Prefect  PREFECT_HOME={home / 'prefect'} prefect server start"
+        if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
+    ]
+
+
+def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
+    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads."""
+    entry = {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
+        "stages": stages,
+        "ending": ending,
+    }
+    with open(settings.home(project) / "retrainings.jsonl", "a") as file:
+        file.write(json.dumps(entry) + "\n")
+
+
+def notes(project: Path, last: int = 5) -> list[dict]:
+    """The last retrainings, newest first."""
+    path = settings.home(project) / "retrainings.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in reversed(lines[-last:])]

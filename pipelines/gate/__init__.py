@@ -1,0 +1,1 @@
+"""Whether a candidate becomes champion, and the steps around it."""

@@ -1,0 +1,114 @@
+"""What the report looks at: of every variant its importance, history and CVs, and how two variants compare on the same frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hae.data.frames import Frames
+from hae.data.molecules import Recipe
+from hae.errors import BadInput
+from hae.estimator import HierarchicalAutoencoder
+from hae.importance.evaluate import compare
+from hae.importance.intervals import Sampling
+from hae.importance.report import Comparison, ImportanceReport
+from hae.importance.stability import Stability
+from hae.network.scoring import score_frames
+
+__all__ = ["Evidence", "VariantEvidence", "gather"]
+
+MOST_FRAMES = 100_000  # drawn in maps, evenly spread
+
+
+@dataclass(frozen=True)
+class VariantEvidence:
+    """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
+    None where it was not measured."""
+
+    name: str
+    importance: ImportanceReport
+    stability: Stability | None
+    history: pd.DataFrame
+    relations: pd.DataFrame
+    kinds: tuple[str, ...]
+    cvs: np.ndarray
+    test_cvs: np.ndarray
+    levels: np.ndarray
+
+    @property
+    def sentence(self) -> str:
+        """The verdicts, and what is tied."""
+        tied = self.stability.words() if self.stability else ""
+        return "; ".join(filter(None, [self.importance.sentence(), tied]))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of the whole project. frames: all that are drawn; test: evenly spread ones of the test side; paired: by "A - B"."""
+
+    variants: tuple[VariantEvidence, ...]
+    frames: Frames
+    test: Frames
+    counts: dict[str, int]
+    trajectories: int
+    recipe: Recipe
+    temperature: float | None
+    paired: dict[str, tuple[Comparison, ...]]
+
+    @property
+    def reports(self) -> dict[str, ImportanceReport]:
+        return {variant.name: variant.importance for variant in self.variants}
+
+
+def gather(names: Mapping[str, object] | list[str], temperature: float | None = None) -> Evidence:
+    """Read what prepare, train and evaluate left, in the project folder. Raises BadInput for what is not there."""
+    everything = Frames.read("data/prepared/frames.parquet")
+    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text(encoding="utf-8"))
+    frames, test = everything.select(_spread(len(everything), MOST_FRAMES)), everything.select("test")
+    looked_at = test.select(_spread(len(test), 4000))
+    variants, errors = [], {}
+    for name in names:
+        folder = Path("results", name)
+        for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv", folder / "stability.json"):
+            if not path.is_file():
+                raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
+                               "and its files among the deps of report in dvc.yaml")
+        model = HierarchicalAutoencoder.load(Path("models", name))
+        with_levels = [model.reconstruct(looked_at.values, level=k + 1) for k in range(model.network_.n_cvs)]
+        variants.append(VariantEvidence(
+            name,
+            ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
+            Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
+            pd.read_csv(folder / "history.csv"),
+            pd.read_csv(folder / "labels.csv"),
+            tuple(model.network_.bottleneck.kinds),
+            model.transform(frames.values),
+            model.transform(looked_at.values),
+            np.stack(with_levels),
+        ))
+        errors[name] = score_frames(model.network_, test.values)
+    paired = {
+        f"{a.name} - {b.name}": _paired(a, b, errors, test)
+        for i, a in enumerate(variants) for b in variants[i + 1 :]
+    }
+    trajectories = len(set(everything.trajectory.tolist()) - {""})
+    return Evidence(tuple(variants), frames, looked_at, everything.counts(), trajectories, recipe, temperature, paired)
+
+
+def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict, test: Frames) -> tuple[Comparison, ...]:
+    """FVE of a less that of b on the test frames, over the levels that both have."""
+    levels = min(len(a.kinds), len(b.kinds))
+    sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
+    found = compare(errors[a.name].e[:levels], errors[b.name].e[:levels], errors[a.name].v, sampling, a.importance.n_blocks)
+    return tuple(
+        Comparison(b.name, k + 1, cv.fve, cv.fve_low, cv.fve_high, *(float(x[k]) for x in (found.value, found.low, found.high)))
+        for k, cv in enumerate(b.importance.cvs[:levels])
+    )
+
+
+def _spread(n: int, most: int) -> np.ndarray:
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)

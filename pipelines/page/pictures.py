@@ -1,0 +1,164 @@
+"""The figures of the report: from evidence to SVG, a picture a variant (or a CV), so that a page can set them side by side."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hae.figures import maps, plots
+from hae.figures.maps import BOLTZMANN, Variable
+from hae.importance.intervals import Sampling
+from pipelines.page.evidence import Evidence, VariantEvidence
+
+__all__ = ["Picture", "pictures", "unit_of_energy"]
+
+PLACES = (0.05, 0.5, 0.95)  # quantiles of CV1 at which reconstructions are shown
+SHOWN_LEVELS = 4
+TOP = 15  # features or groups of them whose gains are drawn
+
+
+@dataclass(frozen=True)
+class Picture:
+    """group: the figure that it is a part of; name: of its file; title: above it; svg: the element."""
+
+    group: str
+    name: str
+    title: str
+    svg: str
+
+
+def pictures(evidence: Evidence) -> list[Picture]:
+    """All figures, in the order of the page."""
+    rows = comparisons(evidence)
+    made = [
+        Picture("fve", "fve", "", _drawn(lambda axis: plots.fve_by_level(evidence.reports, axis))),
+        Picture("fve", "differences", "", _drawn(lambda axis: plots.differences(rows, axis),
+                                                 height=max(3.6, 1.3 + 0.12 * sum(len(found) + 1 for found in rows.values())))),
+    ]
+    for variant in evidence.variants:
+        made += _maps(evidence, variant)
+    for variant in evidence.variants:
+        made.append(Picture("energy", f"energy-{variant.name}", variant.name, _energy(evidence, variant)))
+    for variant in evidence.variants:
+        shares = variant.importance.by_group or variant.importance.by_feature
+        lines = min(len(shares.names), TOP) * max(0.09 * len(variant.kinds) + 0.05, 0.22)
+        made.append(Picture("gains", f"gains-{variant.name}", variant.name,
+                            _drawn(lambda axis, shares=shares: plots.gains(shares, axis, TOP), height=1.2 + lines)))
+    for variant in evidence.variants:
+        made.append(Picture("rebuilt", f"rebuilt-{variant.name}", variant.name, _rebuilt(evidence, variant)))
+    for variant in evidence.variants:
+        made.append(Picture("training", f"training-{variant.name}", variant.name,
+                            _drawn(lambda axis, variant=variant: plots.training_curves(variant.history, axis))))
+    return made
+
+
+def comparisons(evidence: Evidence) -> dict:
+    """The paired comparisons: each variant with PCA and with the plain autoencoder, then the variants with each other."""
+    rows = {}
+    for name, report in evidence.reports.items():
+        for other, words in (("pca", "PCA"), ("plain", "plain AE")):
+            if report.compared(other):
+                rows[f"{name}\n− {words}"] = report.compared(other)
+    return rows | {title.replace(" - ", "\n− "): found for title, found in evidence.paired.items()}
+
+
+def unit_of_energy(evidence: Evidence) -> tuple[float, str]:
+    """kT and its name: kJ/mol with a temperature, kT for molecules without one, nothing for other tables."""
+    if evidence.temperature is not None:
+        return BOLTZMANN * evidence.temperature, "kJ/mol"
+    return 1.0, "" if evidence.recipe.kind == "columns" else "kT"
+
+
+def _drawn(draw: Callable, width: float = 4.8, height: float = 3.6) -> str:
+    made, axis = plots.figure(width, height)
+    draw(axis)
+    return plots.svg(made)
+
+
+def _variables(variant: VariantEvidence, values: np.ndarray) -> list[Variable]:
+    return [
+        Variable(values[:, k], f"CV{k + 1}", "rad" if kind == "circular" else "", 2 * np.pi if kind == "circular" else None)
+        for k, kind in enumerate(variant.kinds)
+    ]
+
+
+def _labels(evidence: Evidence) -> list[Variable]:
+    frames = evidence.frames
+    return [
+        Variable(frames.labels[name].to_numpy(), str(name), unit, period)
+        for name, unit, period in zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
+    ]
+
+
+def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
+    """Two labels coloured by each CV; with one label, the plane of two CVs coloured by it, or CV1 against it."""
+    labels, cvs, weights = _labels(evidence), _variables(variant, variant.cvs), evidence.frames.weights
+    if len(labels) >= 2:
+        planes = [(labels[0], labels[1], cv, f"cv{k + 1}") for k, cv in enumerate(cvs)]
+    elif len(labels) == 1 and len(cvs) >= 2:
+        planes = [(cvs[0], cvs[1], labels[0], "label")]
+    elif len(labels) == 1:
+        planes = [(labels[0], cvs[0], cvs[0], "cv1")]
+    else:
+        return []
+    return [
+        Picture("labels", f"labels-{variant.name}-{name}", f"{variant.name}, {colour.name}",
+                _drawn(lambda axis, x=x, y=y, colour=colour: maps.label_map(x, y, colour, axis, weights), 4.2, 3.3))
+        for x, y, colour, name in planes
+    ]
+
+
+def _energy(evidence: Evidence, variant: VariantEvidence) -> str:
+    frames = evidence.frames
+    cvs, sampling = _variables(variant, variant.cvs), Sampling.of(len(frames), frames.trajectory, frames.frame, frames.weights)
+    how = sampling, unit_of_energy(evidence), variant.importance.status != "not enough data"
+    if len(cvs) == 1:
+        return _drawn(lambda axis: maps.free_energy_profile(cvs[0], axis, *how))
+    return _drawn(lambda axis: maps.free_energy(cvs[0], cvs[1], axis, *how))
+
+
+def _rebuilt(evidence: Evidence, variant: VariantEvidence) -> str:
+    """Levels from top to bottom: three molecules along CV1, or the three features with the largest gains."""
+    n = len(variant.kinds)
+    levels = list(range(1, n + 1)) if n <= SHOWN_LEVELS else [*range(1, SHOWN_LEVELS), n]
+    molecules = evidence.recipe.kind == "coordinates"
+    columns = len(PLACES) if molecules else min(len(PLACES), len(evidence.test.features))
+    made, axes = plots.grid(4.8, 1.4 * len(levels) + 0.4, len(levels), columns)
+    titles = (_draw_molecules if molecules else _draw_features)(evidence, variant, levels, axes)
+    for axis, title in zip(axes[0], titles, strict=True):
+        axis.set_title(title, fontsize=9)
+    for axis, level in zip(axes[:, 0], levels, strict=True):
+        axis.text(-0.05 if molecules else -0.32, 0.5, f"level {level}", transform=axis.transAxes, rotation=90, ha="right", va="center",
+                  fontsize=9)
+    return plots.svg(made)
+
+
+def _draw_molecules(evidence: Evidence, variant: VariantEvidence, levels: list[int], axes: np.ndarray) -> list[str]:
+    """A frame a column; the columns' titles."""
+    bonds = maps.skeleton(np.array(evidence.recipe.reference))
+    order = np.argsort(variant.test_cvs[:, 0], kind="stable")
+    for column, place in zip(axes.T, PLACES, strict=True):
+        row = int(order[int(place * (len(order) - 1))])
+        for axis, level in zip(column, levels, strict=True):
+            true, rebuilt = (values[row].reshape(-1, 3) for values in (evidence.test.values, variant.levels[level - 1]))
+            maps.sticks(true, rebuilt, bonds, axis, level, len(variant.kinds))
+    return ["CV1 low", "CV1 middle", "CV1 high"]
+
+
+def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[int], axes: np.ndarray) -> list[str]:
+    """A feature a column; the columns' titles."""
+    test, titles = evidence.test, []
+    best = np.argsort(-np.sum(variant.importance.by_feature.gain, axis=0), kind="stable")[: axes.shape[1]]
+    for column, j in zip(axes.T, best, strict=True):
+        true = Variable(test.values[:, j], test.features[j], test.units[j])
+        for axis, level in zip(column, levels, strict=True):
+            maps.pair_of_reconstruction(true, variant.levels[level - 1, :, j], axis, test.weights)
+            axis.tick_params(labelsize=8)
+            axis.locator_params(nbins=3)
+            if level != levels[-1]:
+                axis.set_xticklabels([])
+        titles.append("\n".join(textwrap.wrap(true.label, 18, max_lines=2, placeholder="…")))
+    return titles

@@ -1,0 +1,1 @@
+"""`hae init`: a look at data, and the project that is written for them."""

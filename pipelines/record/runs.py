@@ -1,0 +1,221 @@
+"""One run of MLflow, and its version, brought to what a stage left on disk: every step may find its work done."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hae.errors import BadInput
+from pipelines import params
+from pipelines.record import contents, lineage, registry
+from pipelines.record.contents import FRAMES, RECIPE
+from pipelines.record.history import History
+from pipelines.record.lineage import Code, StageFacts
+from pipelines.record.store import Store
+
+if TYPE_CHECKING:
+    from pipelines.record.packaging import Loaded
+
+__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "runs_of"]
+
+BATCH = 1000  # metrics in one call: the most that MLflow takes
+INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
+BEGUN, HISTORY, WEIGHTS, WHOLE = "begun", "history", "weights", "recorded"  # tags of a run, written when their part is in
+
+
+@dataclass
+class RunWriter:
+    """Brings the run of one stage to what is on disk."""
+
+    store: Store
+    project: Path
+    stage: str
+    facts: StageFacts
+    retraining: str
+    code: Code
+
+    def write(self, run, weights: str, content: str):
+        """All of it, the tag that says 'whole' last. Returns the run."""
+        client, name = self.store.client, contents.folder(self.stage)
+        results = self.project / "results" / name
+        history, training = History.read(results / "history.csv"), contents.read_json(results / "training.json")
+        if run is not None and not continues(run, history):
+            client.delete_run(run.info.run_id)  # a training that was killed left it
+            run = None
+        ended = min(file.stat().st_mtime for file in (self.project / "models" / name).iterdir())
+        run = self.begin(run, started=ended - history.seconds)
+        run_id = run.info.run_id
+        run = self.copy(run, history)
+        self.send(run_id, history.of_model(run.info.start_time))
+        with tempfile.TemporaryDirectory() as temporary:
+            contents.gather(self.project, self.stage, Path(temporary))
+            client.log_artifacts(run_id, temporary)
+        client.set_tag(run_id, WEIGHTS, weights)
+        version = self.version(run, weights) if self.stage != "baseline" else None
+        self.findings(run_id, results, version)
+        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
+        receipt = lineage.receipt(self.facts, code, training=training, best_member=history.best_member,
+                                  retraining=run.data.tags["retraining"], weights=weights)
+        if version is not None:
+            receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
+        client.log_dict(run_id, receipt, "receipt/receipt.json")
+        client.set_tag(run_id, WHOLE, content)
+        client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
+        return client.get_run(run_id)
+
+    def begin(self, run, started: float):
+        """The run, made if there is none, with all that is known before the stage starts: tags, params, data set, code."""
+        client, name = self.store.client, contents.folder(self.stage)
+        if run is None:
+            tags = {
+                "key": self.facts.key,
+                "stage": self.stage,
+                "variant": name if self.stage != "baseline" else "",
+                "retraining": self.retraining,
+                "git_commit": self.code.commit or "none",
+                "uncommitted_code": "yes" if self.code.patch else "",
+                "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
+                "params_hash": self.facts.params_hash,
+                "mlflow.source.name": self.facts.command,
+                "mlflow.source.type": "PROJECT",
+                "mlflow.source.git.commit": self.code.commit,
+            }
+            tags = {key: value for key, value in tags.items() if value}
+            run = client.create_run(self.store.experiment, start_time=int(started * 1000), run_name=name, tags=tags)
+        if BEGUN in run.data.tags:
+            return run
+        run_id = run.info.run_id
+        client.log_batch(run_id, params=contents.flat_params(self.facts.params))
+        if self.code.patch:
+            client.log_text(run_id, self.code.patch, "receipt/uncommitted.patch")
+        for file in ("dvc.lock", "params.yaml"):
+            if (self.project / file).exists():
+                client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
+        client.log_inputs(run_id, datasets=[contents.dataset(self.project, self.facts)])
+        client.set_tag(run_id, BEGUN, "yes")
+        return client.get_run(run_id)
+
+    def copy(self, run, history: History):
+        """Send the epochs of every member that the run has not seen."""
+        seen = _seen(run)["rows"]
+        if len(history) <= seen:
+            return run
+        self.send(run.info.run_id, history.of_members(run.info.start_time, after=seen))
+        state = json.dumps({"rows": len(history), "digest": history.digest(len(history))})
+        self.store.client.set_tag(run.info.run_id, HISTORY, state)
+        return self.store.client.get_run(run.info.run_id)
+
+    def send(self, run_id: str, metrics: list) -> None:
+        for first in range(0, len(metrics), BATCH):
+            self.store.client.log_batch(run_id, metrics=metrics[first : first + BATCH])
+
+    def findings(self, run_id: str, results: Path, version) -> None:
+        """What training and evaluation found: numbers that the run does not have yet, for run and model; words as tags and description."""
+        from mlflow.entities import Metric, RunTag
+
+        client, now = self.store.client, int(time.time() * 1000)
+        found = contents.findings(results)
+        numbers = {name: float(value) for name, value in found.items() if isinstance(value, int | float)}
+        known, model_id = client.get_run(run_id).data.metrics, version.model_id if version is not None else None
+        self.send(run_id, [Metric(name, value, now, 0, model_id=model_id) for name, value in numbers.items() if known.get(name) != value])
+        client.log_batch(run_id, tags=[RunTag(name, value) for name, value in found.items() if isinstance(value, str)])
+        words = contents.verdicts(self.project, self.stage)
+        if words:
+            client.set_tag(run_id, "mlflow.note.content", words)
+        if words and version is not None:
+            client.update_model_version(self.store.name, version.version, words)
+
+    def version(self, run, weights: str):
+        """The version of a run, made if there is none: packed, uploaded, and only then registered."""
+        from mlflow.entities import LoggedModelOutput
+        from mlflow.models import Model
+
+        from hae import HierarchicalAutoencoder
+        from hae.data.frames import Frames
+        from pipelines.record import packaging
+
+        client, run_id, variant = self.store.client, run.info.run_id, contents.folder(self.stage)
+        known = registry.version_of_run(self.store, run_id)
+        if known is not None and known.tags.get(WEIGHTS) == weights:
+            return known
+        self.forget_unregistered(run_id)
+        crowned = registry.champion(self.store)
+        champion: Loaded | None = None
+        if crowned is not None:
+            with suppress(BadInput):  # a champion whose files are gone must not stop the next model
+                champion = packaging.load(self.store, crowned.version)
+        prepare = params.load(self.project / "params.yaml").prepare
+        split = prepare.split.model_dump(mode="json") | {"group": prepare.group, "id": prepare.id}
+        about = {"variant": variant, "key": self.facts.key, "split": split}
+        model = client.create_logged_model(self.store.experiment, variant, run_id, {"variant": variant}, dict(run.data.params))
+        try:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary) / "model"
+                matching = packaging.pack(
+                    folder,
+                    HierarchicalAutoencoder.load(self.project / "models" / variant).network_,
+                    Frames.read(self.project / FRAMES),
+                    self.project / RECIPE,
+                    champion,
+                    about,
+                    Model(artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id),
+                )
+                client.log_model_artifacts(model.model_id, str(folder))
+            client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
+            client.finalize_logged_model(model.model_id, "READY")
+            tags = {WEIGHTS: weights, "matching": "; ".join(matching), "n_cvs": str(len(matching))}
+            tags |= {name: run.data.tags[name] for name in INHERITED if name in run.data.tags}
+            if not client.search_registered_models(f"name = '{self.store.name}'"):
+                client.create_registered_model(self.store.name)
+            return client.create_model_version(self.store.name, model.artifact_location, run_id, tags, model_id=model.model_id)
+        except BaseException:
+            with suppress(Exception):
+                client.delete_logged_model(model.model_id)
+            raise
+
+    def forget_unregistered(self, run_id: str) -> None:
+        """Delete models of this run that a killed call left without a version."""
+        registered = {version.model_id for version in registry.versions(self.store)}
+        for model in self.store.client.search_logged_models([self.store.experiment], f"source_run_id = '{run_id}'"):
+            if model.model_id not in registered:
+                self.store.client.delete_logged_model(model.model_id)
+
+
+def runs_of(store: Store, facts: StageFacts) -> list:
+    """The runs of this key, newest first."""
+    return store.client.search_runs([store.experiment], f"tags.key = '{facts.key}'", order_by=["attributes.start_time DESC"])
+
+
+def find(store: Store, facts: StageFacts, weights: str):
+    """The run of this key with these weights, else one whose training has not been recorded to its end, else None."""
+    runs = runs_of(store, facts)
+    same = [run for run in runs if weights and run.data.tags.get(WEIGHTS) == weights]
+    unfinished = [run for run in runs if not is_trained(run)]
+    return (same or unfinished or [None])[0]
+
+
+def is_trained(run) -> bool:
+    """Whether the training of this run has been recorded to its end."""
+    return WEIGHTS in run.data.tags
+
+
+def is_whole(store: Store, run, stage: str, content: str) -> bool:
+    """Whether all that is on disk of this stage is in its run, and its version is registered."""
+    if run is None or run.data.tags.get(WHOLE) != content:
+        return False
+    return stage == "baseline" or registry.version_of_run(store, run.info.run_id) is not None
+
+
+def _seen(run) -> dict:
+    return json.loads(run.data.tags.get(HISTORY, '{"rows": 0, "digest": ""}'))
+
+
+def continues(run, history: History) -> bool:
+    """Whether the run has seen the beginning of this history, and of no other."""
+    seen = _seen(run)
+    return seen["rows"] == 0 or (seen["rows"] <= len(history) and seen["digest"] == history.digest(seen["rows"]))

@@ -1,0 +1,97 @@
+"""Intervals: nominal coverage on correlated series, and nothing that repeating, shuffling or weighing frames alike could change."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from hae.importance.intervals import Sampling, status_of
+
+N, TIME = 4000, 10.0
+KEEP = np.exp(-1 / TIME)
+
+
+def series(rows: int, n: int = N, seed: int = 0) -> np.ndarray:
+    """(rows, n) autoregressive series of unit variance, mean 0 and correlation time 10."""
+    noise = np.random.default_rng(seed).normal(size=(rows, n + 300))
+    return lfilter([np.sqrt(1 - KEEP**2)], [1, -KEEP], noise, axis=1)[:, -n:]
+
+
+def one_run(n: int = N, weights=None) -> Sampling:
+    return Sampling.of(n, np.full(n, "walk"), np.arange(n), weights)
+
+
+def test_nominal_coverage_on_correlated_frames():
+    x = series(400)
+    found = one_run().ratio(x, np.ones(N))
+    covered = np.mean((found.low <= 0) & (found.high >= 0))
+    assert 0.86 <= covered <= 0.97
+    naive = 1.645 * x.std(axis=1) / np.sqrt(N)
+    assert np.mean(np.abs(found.value) <= naive) < 0.5  # what ignoring the correlation gives
+
+
+def test_number_of_independent_frames_of_a_known_series():
+    truth = N * (1 - KEEP) / (1 + KEEP)
+    assert np.median(one_run().n_eff(series(20))) == pytest.approx(truth, rel=0.15)
+
+
+def test_left_out_blocks_hide_no_correlation():
+    frame = np.arange(40000)
+    held_out = (frame // 200) % 5 == 0
+    count = held_out.sum()
+    found = Sampling.of(count, np.full(count, "walk"), frame[held_out]).n_eff(series(20, 40000)[:, held_out])
+    assert np.median(found) == pytest.approx(count * (1 - KEEP) / (1 + KEEP), rel=0.15)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["frame numbers known", "rows only"])
+def test_frames_repeated_ten_times_are_no_more_information(known):
+    x = series(2)
+    v = x[1] ** 2 + 1
+    rows = np.repeat(np.arange(N), 10)
+    names = np.full(N, "walk") if known else np.full(N, "")
+    once, often = Sampling.of(N, names, np.arange(N)), Sampling.of(10 * N, names[rows], np.arange(N)[rows])
+    a, b = once.ratio(x[0], v), often.ratio(x[0][rows], v[rows])
+    assert b.value == pytest.approx(a.value, rel=1e-9)
+    assert b.high - b.low == pytest.approx(a.high - a.low, rel=1e-9)
+    assert often.n_eff(x[0][rows]) == pytest.approx(once.n_eff(x[0]), rel=1e-9 if known else 0.1)
+
+
+def test_order_of_rows_does_not_matter():
+    x, v = series(1)[0], series(1, seed=1)[0] ** 2 + 0.1
+    names, frame = np.repeat(["b", "a"], N // 2), np.tile(np.arange(N // 2), 2)
+    rows = np.random.default_rng(2).permutation(N)
+    a = Sampling.of(N, names, frame).ratio(x, v)
+    b = Sampling.of(N, names[rows], frame[rows]).ratio(x[rows], v[rows])
+    assert (b.low, b.high) == pytest.approx((a.low, a.high), rel=1e-9)
+
+
+def test_weights_weigh():
+    x, v = series(2) ** 2
+    w = np.random.default_rng(3).integers(1, 4, N)
+    rows = np.repeat(np.arange(N), w)
+    weighed = one_run(weights=w.astype(float)).ratio(x, v)
+    assert weighed.value == pytest.approx(x[rows].mean() / v[rows].mean(), rel=1e-12)
+    plain, same = one_run().ratio(x, v), one_run(weights=np.full(N, 7.0)).ratio(x, v)
+    assert (same.low, same.high) == pytest.approx((plain.low, plain.high), rel=1e-12)
+    few = np.where(np.arange(N) % 10 == 0, 1.0, 1e-9)  # nine frames of ten count for nothing
+    assert one_run(weights=few).n_eff(np.random.default_rng(4).normal(size=N)) == pytest.approx(N / 10, rel=0.15)
+
+
+def test_paired_differences_are_sharper_than_levels():
+    e = series(1)[0] ** 2 + 1
+    other = e + 0.1 + 0.05 * np.random.default_rng(5).normal(size=N)
+    sampling, v = one_run(), np.full(N, 4.0)
+    level, paired = sampling.ratio(v - e, v), sampling.ratio(other - e, v)
+    assert paired.high - paired.low < 0.1 * (level.high - level.low)
+    assert paired.low > 0
+
+
+def test_nothing_to_explain_gives_no_bounds():
+    found = one_run().ratio(np.zeros(N), np.zeros(N))
+    assert found.value == 0 and np.isnan(found.low)
+    short = Sampling.of(20).ratio(np.ones(20), np.ones(20))
+    assert short.value == 1 and np.isnan(short.high)
+
+
+def test_words_for_the_data():
+    assert [status_of(n) for n in (99, 100, 199, 200)] == ["not enough data", "rough", "rough", "ok"]
+    assert status_of(1000, n_blocks=19) == "not enough data" and status_of(1000, n_blocks=20) == "ok"

@@ -1,0 +1,217 @@
+"""The retraining as a flow: every stage in its place, its own words in its task, the record after it, and nothing twice."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from hae.errors import BadInput
+from pipelines import processes
+from pipelines.flow import retraining, versioning
+from pipelines.gate import promotion
+from pipelines.record import recording
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+PYTHON = f'"{sys.executable}" -c'
+# A stage that people add to dvc.yaml: after evaluation, beside the report.
+ADDED = {"cmd": f"{PYTHON} \"print('counted 2 CVs'); open('results/count.txt', 'w').write('2')\"",
+         "deps": ["results/boosted/metrics.json"], "outs": ["results/count.txt"]}
+
+
+def retrain(folder: Path, **options):
+    """The state that the flow ends in."""
+    from pipelines.flow import flows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
+        return flows.retrain(str(folder), return_state=True, **options)
+
+
+def task_runs(state) -> dict:
+    """Name -> task run, as the server knows them."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    with get_client(sync_client=True) as client:
+        here = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+        return {run.name: run for run in client.read_task_runs(flow_run_filter=here)}
+
+
+def logs(task_run, wanted: str) -> str:
+    """The log of a task run, once it has the wanted text; they arrive in batches."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import LogFilter, LogFilterTaskRunId
+
+    text, patience = "", 60
+    with get_client(sync_client=True) as client:
+        while wanted not in text and patience:
+            text = "\n".join(log.message for log in client.read_logs(LogFilter(task_run_id=LogFilterTaskRunId(any_=[task_run.id]))))
+            patience -= 1
+            time.sleep(0.5)
+    return text
+
+
+@pytest.fixture(scope="module")
+def retrained(new_project):
+    """A project with one stage more than the repository's graph, retrained once, and the state of the flow."""
+    folder = new_project(count=ADDED)
+    return folder, retrain(folder)
+
+
+@pytest.fixture
+def project(retrained, tmp_path):
+    """A copy to spoil."""
+    return Path(shutil.copytree(retrained[0], tmp_path / "project"))
+
+
+def test_it_ends_with_a_champion(retrained):
+    folder, state = retrained
+    assert state.is_completed(), state.message
+    outcome = state.result()
+    assert outcome.action == "promoted" and outcome.champion == outcome.version
+    assert set(outcome.versions) == {"collective", "boosted"}
+    rows = retraining.table(folder, outcome)
+    assert [row["variant"] for row in rows] == ["collective", "boosted", "PCA", "plain autoencoder"]
+    assert [row["alias"] for row in rows].count("champion") == 1
+    assert 0 < float(rows[0]["FVE_1"]) < float(rows[0]["FVE_2"]) < 1
+
+
+def test_its_artifact_says_the_verdicts_before_the_decision(retrained):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    folder, state = retrained
+    here = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+    with get_client(sync_client=True) as client:
+        text = next(artifact.data for artifact in client.read_artifacts(artifact_filter=here) if artifact.key == "links")
+    verdicts = retraining.verdicts(folder)
+    assert set(verdicts) == {"collective", "boosted"}
+    for variant, words in verdicts.items():
+        assert 0 < text.index(f"**{variant}**: {words}") < text.index("**promoted**")
+
+
+def test_every_stage_is_a_task_in_its_place(retrained):
+    runs = task_runs(retrained[1])
+    graph = versioning.read_graph(retrained[0])
+    assert set(runs) == set(graph.stages) | {"record", "promote"}
+    for name, stage in graph.stages.items():
+        for need in stage.needs:
+            assert runs[need].end_time <= runs[name].start_time, (need, name)
+    assert max(runs[name].end_time for name in graph.stages) <= runs["record"].start_time
+    assert runs["record"].end_time <= runs["promote"].start_time
+
+
+def test_a_task_shows_what_its_stage_said(retrained):
+    text = logs(task_runs(retrained[1])["count"], "counted 2 CVs")
+    assert "counted 2 CVs" in text
+    assert "lock file" not in text
+
+
+def test_a_second_retraining_runs_nothing_and_adds_nothing(retrained):
+    folder, _ = retrained
+    assert retraining.look(folder).complete
+    state = retrain(folder)
+    assert state.is_completed() and not task_runs(state)
+    its = retraining.facts(folder, versioning.read_graph(folder))
+    assert not recording.record(folder, its, "again").added
+    assert promotion.promote(folder, its).action == "nothing new"
+
+
+def test_the_last_retrainings_are_remembered(retrained):
+    newest, *_, first = retraining.notes(retrained[0], last=100)
+    assert first["stages"][0] == "prepare" and first["ending"].startswith("promoted")
+    assert newest["seconds"] >= 0
+
+
+def test_a_failed_stage_ends_the_flow_with_the_stages_own_line(project):
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
+    before = (project / "results" / "table.csv").read_text()
+    state = retrain(project)
+    assert state.is_failed()
+    assert state.message.startswith("prepare: ") and "\n" not in state.message
+    assert "Traceback" not in state.message and "ERROR" not in state.message
+    assert set(task_runs(state)) == {"prepare"}
+    assert (project / "results" / "table.csv").read_text() == before
+
+
+def test_stages_do_not_need_the_record_and_the_record_no_stages(project, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("dpi: 150", "dpi: 90"))
+    state = retrain(project)
+    assert state.is_failed() and state.message.startswith("record: ") and "http://127.0.0.1:9" in state.message
+    assert not versioning.read_graph(project).stale
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (project / ".hae" / "mlflow.db").unlink()
+    state = retrain(project)
+    assert state.is_completed() and set(task_runs(state)) == {"record", "promote"}
+    assert retraining.look(project).complete
+
+
+def test_stages_on_the_gpu_take_turns(project, monkeypatch):
+    """Two stages of one wave that ask for the GPU never have it together. A third one fails, to end the flow there."""
+    monkeypatch.setenv("HAE_DEVICE", "cuda")
+    times = f"{PYTHON} \"import time; a = time.time(); time.sleep(1); open('NAME', 'w').write(f'{{a}} {{time.time()}}')\""
+    stages = {name: {"cmd": times.replace("NAME", f"{name}.txt"), "outs": [f"{name}.txt"], "meta": {"gpu": True}}
+              for name in ("one", "two")}
+    stages["last"] = {"cmd": "exit 3", "deps": ["one.txt", "two.txt"], "outs": ["never.txt"]}
+    yaml = YAML()
+    graph = yaml.load((project / "dvc.yaml").read_text())
+    graph["stages"].update(stages)
+    yaml.dump(graph, project / "dvc.yaml")
+    state = retrain(project)
+    assert state.message.startswith("last: ")
+    first, second = sorted(tuple(map(float, (project / f"{name}.txt").read_text().split())) for name in ("one", "two"))
+    assert first[1] <= second[0]
+
+
+def test_one_retraining_a_checkout(project):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", "import sys, pathlib; from pipelines import processes\n"
+         "with processes.only_one(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()", str(project)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    assert f"process {holder.pid} " in processes.holder(project)
+    state = retrain(project)
+    assert state.is_failed() and f"process {holder.pid} " in state.message
+    with pytest.raises(BadInput, match="at work here already"), processes.only_one(project):
+        pass
+    holder.kill()
+    holder.wait()
+    assert processes.holder(project) == ""
+    with processes.only_one(project):
+        assert f"process {os.getpid()} " in processes.holder(project)
+
+
+def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project):
+    """Its DVC may live a moment longer, and a dead one that nobody has waited for keeps its pid; both held files."""
+    nobody, end = subprocess.Popen(["true"]), "import time; time.sleep(600)"
+    environment = {"PREFECT_HOME": str(project / ".hae" / "prefect"), "HAE_PARENT": f"{nobody.pid} 0"}
+    left = subprocess.Popen([sys.executable, "-c", end], env=os.environ | environment)
+    ours = subprocess.Popen([sys.executable, "-c", end], env=os.environ | environment | {"HAE_PARENT": processes.identity()})
+    locks = project / ".dvc" / "tmp" / "rwlock"
+    locks.parent.mkdir(parents=True, exist_ok=True)
+
+    def hold(*pids):
+        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "dvc repro"} for pid in pids}}))
+
+    try:
+        hold(left.pid, nobody.pid)
+        with processes.only_one(project):
+            assert left.wait(10) == -9
+            assert ours.poll() is None
+            assert not locks.exists()
+        hold(nobody.pid, ours.pid)
+        with processes.only_one(project):
+            assert locks.exists()  # a dvc that someone runs by hand
+    finally:
+        for process in (left, ours):
+            process.kill()
+            process.wait()
+        locks.unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""What DVC says is stale, what runs beside what, and last month's data had back."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from hae.errors import BadInput
+from pipelines import params
+from pipelines.flow import versioning
+
+COPY = "python -c \"import pathlib, sys; p = pathlib.Path(sys.argv[2]); p.parent.mkdir(parents=True, exist_ok=True); " \
+       "p.write_text(pathlib.Path(sys.argv[1]).read_text())\""
+
+
+@pytest.fixture(scope="module")
+def fresh(new_project):
+    """Small, with stages that only copy files: what runs when is the same. Nothing has run."""
+    folder = new_project()
+    yaml = YAML()
+    graph = {
+        "prepare": {"cmd": f"{COPY} data/raw/table.csv data/prepared/frames.parquet", "deps": ["data/raw"], "params": ["prepare"],
+                    "outs": ["data/prepared/frames.parquet"]},
+        "train": {"foreach": "${train}", "do": {
+            "cmd": f"{COPY} data/prepared/frames.parquet models/${{key}}/model", "deps": ["data/prepared/frames.parquet"],
+            "params": ["train.${key}"], "outs": ["models/${key}"], "meta": {"gpu": True}}},
+        "baseline": {"cmd": f"{COPY} data/prepared/frames.parquet models/baseline", "deps": ["data/prepared/frames.parquet"],
+                     "params": ["baseline"], "outs": ["models/baseline"]},
+        "report": {"cmd": f"{COPY} models/boosted/model results/table.csv",
+                   "deps": ["models/boosted", "models/collective", "models/baseline"], "outs": ["results/table.csv"]},
+    }
+    yaml.dump({"stages": graph}, folder / "dvc.yaml")
+    return folder
+
+
+@pytest.fixture
+def project(fresh, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
+    return Path(shutil.copytree(fresh, tmp_path / "project"))
+
+
+@pytest.fixture(scope="module")
+def brought(fresh, tmp_path_factory):
+    """All stages run once."""
+    folder = tmp_path_factory.mktemp("done") / "project"
+    shutil.copytree(fresh, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
+        versioning.read_graph(folder)
+        bring_up_to_date(folder)
+    return folder
+
+
+@pytest.fixture
+def done(brought, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
+    return Path(shutil.copytree(brought, tmp_path / "done"))
+
+
+def bring_up_to_date(project) -> str:
+    """Run what is stale; gives what DVC said."""
+    return subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=project, check=True, capture_output=True, text=True).stdout
+
+
+def change(project, *keys, **values):
+    yaml = YAML()
+    content = yaml.load((project / "params.yaml").read_text())
+    section = content
+    for key in keys:
+        section = section[key]
+    section.update(values)
+    yaml.dump(content, project / "params.yaml")
+
+
+def test_waves_follow_the_graph(project):
+    graph = versioning.read_graph(project)
+    assert graph.waves() == [["prepare"], ["baseline", "train@boosted", "train@collective"], ["report"]]
+    assert {name for name, stage in graph.stages.items() if stage.gpu} == {"train@boosted", "train@collective"}
+
+
+def test_one_changed_number_makes_one_variant_stale_and_what_reads_it(done):
+    assert not versioning.read_graph(done).stale
+    change(done, "train", "boosted", n_seeds=7)
+    graph = versioning.read_graph(done)
+    assert graph.waves() == [["train@boosted"], ["report"]]
+    assert graph.stages["train@boosted"].changed == ("train.boosted modified",)
+
+
+def test_a_number_set_back_trains_nothing(done):
+    change(done, "train", "boosted", n_seeds=7)
+    assert "Running stage 'train@boosted'" in bring_up_to_date(done)
+    change(done, "train", "boosted", n_seeds=2)
+    lines = subprocess.run(versioning.command("train@boosted"), cwd=done, check=True, capture_output=True, text=True).stdout
+    assert "Running stage" not in lines
+
+
+def test_changed_data_reach_everything(done):
+    with open(done / "data" / "raw" / "table.csv", "a") as file:
+        file.write("0,0,0,0,0,run0\n")
+    assert len(versioning.read_graph(done).stale) == 5
+
+
+def test_facts_are_known_before_a_stage_runs_and_stay(done):
+    after = versioning.stage_facts(done, "train@boosted")
+    shutil.rmtree(done / "models")
+    (done / "dvc.lock").unlink()
+    before = versioning.stage_facts(done, "train@boosted")
+    assert before == after and before.key == after.key
+    assert before.command.endswith("models/boosted/model")
+    assert set(before.dependencies) == {"data/prepared/frames.parquet"}
+    assert before.params["train.boosted"]["n_cvs"] == 2
+    assert versioning.recorded(versioning.read_graph(done)) == ["train@collective", "train@boosted", "baseline"]
+
+
+def test_own_data_can_be_had_back(project):
+    table = project / "data" / "raw" / "table.csv"
+    old = table.read_text()
+    loaded = params.load(project / "params.yaml")
+    assert versioning.snapshot(project, loaded) == ["data/raw"]
+    receipt = (project / "data" / "raw.dvc").read_text()
+    assert versioning.snapshot(project, loaded) == []
+    table.chmod(0o644)
+    table.write_text(old + "0,0,0,0,0,run0\n")
+    assert versioning.snapshot(project, loaded) == ["data/raw"]
+    (project / "data" / "raw.dvc").write_text(receipt)
+    subprocess.run([sys.executable, "-m", "dvc", "checkout", "--force", "data/raw.dvc"], cwd=project, check=True, capture_output=True)
+    assert table.read_text() == old
+
+
+def test_the_digest_is_of_the_content(project):
+    first = versioning.data_digest(project)
+    table = project / "data" / "raw" / "table.csv"
+    text = table.read_text()
+    table.write_text(text + "0,0,0,0,0,run0\n")
+    second = versioning.data_digest(project)
+    table.write_text(text)
+    assert first != second and versioning.data_digest(project) == first
+
+
+def test_data_that_a_change_of_would_go_unseen_are_refused(project, tmp_path):
+    change(project, "prepare", trajectories=["data/other.csv"])
+    (project / "data" / "other.csv").write_text("a\n1\n")
+    with pytest.raises(BadInput, match=r"dvc.yaml: prepare.deps: data/other.csv is missing"):
+        versioning.snapshot(project, params.load(project / "params.yaml"))
+    (tmp_path / "far.csv").write_text("a\n1\n")
+    change(project, "prepare", trajectories=[str(tmp_path / "far.csv")])
+    with pytest.raises(BadInput, match="is not in the project"):
+        versioning.snapshot(project, params.load(project / "params.yaml"))
+
+
+@pytest.mark.parametrize("where", ["nowhere", "here", "above"])
+def test_with_git_without_and_below_it(project, where):
+    if where != "nowhere":
+        subprocess.run(["git", "init", "-q"], cwd=project if where == "here" else project.parent, check=True)
+    assert versioning.read_graph(project).waves()[0] == ["prepare"]
+    assert "Running stage 'prepare'" in subprocess.run(
+        versioning.command("prepare"), cwd=project, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_broken_graph_is_said_in_one_line(project):
+    (project / "dvc.yaml").write_text("stages:\n  prepare:\n    cnd: echo\n")
+    with pytest.raises(BadInput) as caught:
+        versioning.read_graph(project)
+    assert str(caught.value).startswith("dvc.yaml: ") and "\n" not in str(caught.value)

@@ -1,0 +1,174 @@
+"""Stage prepare: from files to frames.parquet and recipe.json, by params.yaml."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from hae.data.frames import Frames
+from hae.data.molecules import Recipe
+from hae.data.trajectories import load_structure
+from hae.errors import BadInput
+from pipelines.stages.prepare import find_files, prepare
+
+mdtraj = pytest.importorskip("mdtraj")
+ROOT = Path(__file__).parents[3]
+PDB = ROOT / "pipelines" / "stages" / "alanine-dipeptide.pdb"
+PREPARED = ["frames.parquet", "recipe.json"]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder with two short trajectories; called with changes of the section prepare, it writes params.yaml."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n")
+    structure = load_structure(PDB)
+    raw = tmp_path / "data" / "raw"
+    raw.mkdir(parents=True)
+    structure.save(str(raw / "topology.pdb"))
+    rng = np.random.default_rng(0)
+    for i, frames in enumerate((600, 400)):
+        xyz = structure.xyz[0] + rng.normal(scale=0.01, size=(frames, 22, 3))
+        mdtraj.Trajectory(xyz.astype(np.float32), structure.topology).save(str(raw / f"walker-{i}.dcd"))
+
+    def write(split=None, **changes):
+        yaml = YAML(typ="safe", pure=True)
+        content = yaml.load((ROOT / "params.yaml").read_text())
+        content["prepare"].update(changes)
+        content["prepare"]["split"].update({"block_frames": 20, "gap_frames": 2, **(split or {})})
+        with open(tmp_path / "params.yaml", "w") as file:
+            yaml.dump(content, file)
+
+    write()
+    return write
+
+
+def read() -> tuple[Frames, Recipe]:
+    return Frames.read("data/prepared/frames.parquet"), Recipe.from_json(Path("data/prepared/recipe.json").read_text())
+
+
+def test_trajectories_become_frames_and_a_recipe(project, capsys):
+    prepare()
+    frames, recipe = read()
+    assert sorted(os.listdir("data/prepared")) == PREPARED
+    assert len(frames) == 1000 and frames.n_features == 30 and frames.units == ("nm",) * 30
+    assert list(frames.labels.columns) == ["phi", "psi"] and frames.label_units == ("rad", "rad")
+    assert set(frames.trajectory) == {"walker-0", "walker-1"} and frames.features == recipe.names
+    counts = frames.counts()
+    assert counts["gap"] == 200 and all(counts[side] > 0 for side in ("train", "validation", "test"))
+    told = capsys.readouterr().out
+    for words in ("1000 frames of 2 trajectories", "30 features (coordinates, nm)", "phi, psi", f"test {counts['test']}"):
+        assert words in told
+
+
+def test_the_same_data_and_params_give_the_same_bytes(project):
+    prepare()
+    before = [Path("data/prepared", name).read_bytes() for name in PREPARED]
+    prepare()
+    assert [Path("data/prepared", name).read_bytes() for name in PREPARED] == before
+
+
+def test_a_new_trajectory_moves_no_frame_to_another_side(project):
+    prepare()
+    before, _ = read()
+    walker = mdtraj.load("data/raw/walker-0.dcd", top=str(PDB))
+    walker.save("data/raw/walker-00.dcd")
+    mdtraj.join([mdtraj.load("data/raw/walker-1.dcd", top=str(PDB)), walker]).save("data/raw/walker-1.dcd")
+    prepare()
+    after, _ = read()
+    assert len(after) == 2200
+    sides = dict(zip(zip(after.trajectory, after.frame, strict=True), after.split, strict=True))
+    assert [sides[key] for key in zip(before.trajectory, before.frame, strict=True)] == before.split.tolist()
+
+
+@pytest.mark.parametrize(("kind", "features"), [("distances", 45), ("torsions", 4)])
+def test_other_features_of_molecules(project, kind, features):
+    project(features=kind, labels=[])
+    prepare()
+    frames, _ = read()
+    assert frames.n_features == features and frames.labels.shape == (1000, 0)
+
+
+def test_tables(project, capsys):
+    rng = np.random.default_rng(1)
+    for i in range(2):
+        table = pd.DataFrame(rng.normal(size=(300, 3)), columns=["a", "b", "angle"])
+        table["same"] = 1.5
+        table.to_csv(f"data/raw/run-{i}.csv", index=False)
+    tables = {"features": "columns", "topology": None, "trajectories": ["data/raw/run-*.csv"], "labels": ["angle"]}
+    project(**tables, units={"a": "nm"}, periods={"angle": 6.25})
+    prepare()
+    frames, recipe = read()
+    assert len(frames) == 600 and frames.values.dtype == np.float64 and frames.features == ("a", "b", "same")
+    assert frames.label_periods == (6.25,) and set(frames.trajectory) == {""} and frames.counts()["gap"] == 0
+    assert recipe.kind == "columns" and "constant, kept but without information: same" in capsys.readouterr().out
+    project(**tables, group="<file>")
+    prepare()
+    frames, _ = read()
+    assert set(frames.trajectory) == {"run-0", "run-1"} and frames.counts()["gap"] == 120
+
+
+def test_a_file_is_named_by_its_path_behind_the_fixed_part(tmp_path):
+    for name in ("a/md.xtc", "b/md.xtc", "c.dcd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert set(find_files([f"{tmp_path}/*/md.xtc"])) == {"a/md", "b/md"}
+    assert set(find_files([f"{tmp_path}/*.dcd", f"{tmp_path}/a/md.xtc"])) == {"c", "md"}
+    assert set(find_files([f"{tmp_path}/**/*.xtc"])) == {"a/md", "b/md"}
+    with pytest.raises(BadInput, match="would both be named 'md'"):
+        find_files([f"{tmp_path}/a/md.xtc", f"{tmp_path}/b/md.xtc"])
+    with pytest.raises(BadInput, match="matches no file"):
+        find_files([f"{tmp_path}/*.trr"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"trajectories": ["data/raw/*.xtc"]}, ["prepare.trajectories", "data/raw/*.xtc"]),
+        ({"trajectories": ["data/raw/no.dcd"]}, ["data/raw/no.dcd", "no such file"]),
+        ({"topology": "data/raw/no.pdb"}, ["data/raw/no.pdb", "no such file"]),
+        ({"topology": None}, ["prepare.topology", "allowed: a PDB file"]),
+        ({"labels": ["chi1"]}, ["chi1"]),
+        ({"split": {"block_frames": 600}}, ["no frames for", "validation"]),
+        ({"split": {"shares": [0.5, 0.5, 0.0]}}, ["no frames for test"]),
+        ({"features": "columns"}, [".dcd", "allowed: .csv, .parquet"]),
+    ],
+)
+def test_what_cannot_be_prepared_is_one_line_and_leaves_what_was_there(project, changes, words):
+    prepare()
+    before = [Path("data/prepared", name).read_bytes() for name in PREPARED]
+    project(**changes)
+    with pytest.raises(BadInput) as error:
+        prepare()
+    assert "\n" not in str(error.value)
+    for word in words:
+        assert word in str(error.value)
+    assert sorted(os.listdir("data/prepared")) == PREPARED
+    assert [Path("data/prepared", name).read_bytes() for name in PREPARED] == before
+
+
+def test_one_trajectory_name_in_two_tables_is_refused(project):
+    for i in range(2):
+        pd.DataFrame({"a": np.arange(50.0), "run": "x"}).to_csv(f"data/raw/part-{i}.csv", index=False)
+    project(features="columns", topology=None, trajectories=["data/raw/part-*.csv"], labels=[], group="run")
+    with pytest.raises(BadInput, match=r"trajectory 'x' is in .*part-0\.csv too"):
+        prepare()
+
+
+def test_the_stage_ends_with_one_line_and_code_2(project, tmp_path):
+    structure = load_structure(PDB)
+    structure.atom_slice(range(15)).save("data/raw/topology.pdb")
+    stage = subprocess.run(
+        [sys.executable, "-m", "pipelines.stages.prepare"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert stage.returncode == 2 and stage.stdout == ""
+    assert stage.stderr.count("\n") == 1 and "22 atoms, but the topology has 15" in stage.stderr
+    assert not Path("data/prepared").exists()
