@@ -36,10 +36,10 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
     centred = c - mean
     T, t = np.eye(c.shape[1]), np.zeros(c.shape[1])
     for kind, columns in zip(bottleneck.kinds, bottleneck.columns):
-        k = columns[0]
+        k = columns.start
         covariance = centred[:, columns].T @ features  # (1 or 2, D)
         if kind == "circular":
-            T[np.ix_(columns, columns)] = _turn(covariance)
+            T[columns, columns] = _turn(covariance)
             continue
         row = T[k].copy()
         if kind == "linear":
@@ -83,11 +83,11 @@ def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, ki
             same, mirrored = np.exp(1j * (reference[:, k] - cvs[:, k])).mean(), np.exp(1j * (reference[:, k] + cvs[:, k])).mean()
             reflect = abs(mirrored) > abs(same)
             angle = np.angle(mirrored if reflect else same)
-            T[np.ix_(columns, columns)] = _rotation(angle) @ np.diag([1, -1 if reflect else 1])
+            T[columns, columns] = _rotation(angle) @ np.diag([1, -1 if reflect else 1])
             done.append(f"turned by {np.degrees(angle):.2f} degrees" + (" and reflected" if reflect else ""))
         else:
             flip = np.cov(cvs[:, k], reference[:, k])[0, 1] < 0
-            T[columns[0], columns[0]] = -1 if flip else 1
+            T[columns, columns] = -1 if flip else 1
             done.append("flipped" if flip else "kept")
     bottleneck.rename(torch.from_numpy(T), torch.zeros(bottleneck.n_coordinates, dtype=torch.float64))
     return done

@@ -74,7 +74,7 @@ def test_linear_cvs_have_mean_0_and_deviation_1_and_collective_ones_nothing_of_e
     for k, kind in enumerate(cv):
         if kind == "linear":
             assert cvs[:, k].mean() == pytest.approx(0, abs=1e-10) and cvs[:, k].std() == pytest.approx(1)
-            earlier = embedded[:, : network.bottleneck.columns[k][0]]
+            earlier = embedded[:, : network.bottleneck.columns[k].start]
             if variant == "collective" and k > 0:
                 assert np.abs(np.corrcoef(earlier.T, cvs[:, k])[-1, :-1]).max() < 1e-9
     if variant == "boosted" and cv == KINDS[0]:
