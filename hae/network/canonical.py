@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .hierarchy import HierarchicalNetwork
-from .scoring import chunked, encode
+from .scoring import chunked, encode, filled
 
 __all__ = ["canonicalise", "canonicalise_members", "match"]
 
@@ -30,7 +30,7 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
     X = np.asarray(X, dtype=np.float64)
     weights = np.full(len(X), 1 / len(X)) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
     bottleneck = network.bottleneck
-    c = np.concatenate(chunked(network, X, lambda net, s: net.coordinates(_standardised(net, s)).cpu().numpy()))
+    c = np.concatenate(chunked(network, X, lambda net, s: net.coordinates(net.standardise(filled(net, s))).cpu().numpy()))
     features = (np.nan_to_num(X - network.input_mean.numpy()) / network.input_scale.numpy()) * weights[:, None]
     mean = weights @ c
     centred = c - mean
@@ -91,10 +91,6 @@ def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, ki
             done.append("flipped" if flip else "kept")
     bottleneck.rename(torch.from_numpy(T), torch.zeros(bottleneck.n_coordinates, dtype=torch.float64))
     return done
-
-
-def _standardised(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
-    return ((s - network.input_mean) / network.input_scale).nan_to_num()
 
 
 def _rotation(angle: float) -> np.ndarray:

@@ -31,10 +31,10 @@ def disguised(network, seed: int = 0):
     network, rng, layer = copy.deepcopy(network), np.random.default_rng(seed), network.bottleneck
     T, t = np.eye(layer.n_coordinates), np.zeros(layer.n_coordinates)
     for kind, columns in zip(layer.kinds, layer.columns):
-        k = columns[0]
+        k = columns.start
         if kind == "circular":
             angle = rng.uniform(-np.pi, np.pi)
-            T[np.ix_(columns, columns)] = [[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]]
+            T[columns, columns] = [[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]]
         elif kind == "tanh":
             T[k, k] = -1
         else:
