@@ -76,7 +76,7 @@ def load_networks(
         try:
             standard = [state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")]
             network = build(len(standard[0]), len(standard[2])) if spec is None and build is not None else HierarchicalNetwork.mlp(**spec)
-            network.to(standard[0].dtype).scale_by(*standard)
+            network.to(state["bottleneck.T"].dtype).scale_by(*standard)
             network.load_state_dict(state)
         except (KeyError, TypeError, RuntimeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -12,6 +12,8 @@ from ..errors import BadInput
 from .bottleneck import Bottleneck
 from .layers import ACTIVATIONS, MaskedMLP, MLPFactory, SeparateDecoders
 
+STANDARD = ("input_mean", "input_scale", "output_mean", "output_scale")
+
 __all__ = ["DECODERS", "VARIANTS", "BoostedDecoder", "CollectiveDecoder", "Decoder", "HierarchicalNetwork", "PlainDecoder"]
 
 
@@ -113,8 +115,16 @@ class HierarchicalNetwork(nn.Module):
         self.bottleneck = Bottleneck(cv)
         self.encoder = encoder
         self.decoder = DECODERS[variant](decoder_factory, self.bottleneck.owner)
-        for name, value in (("input_mean", 0.0), ("input_scale", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
-            self.register_buffer(name, torch.tensor([value]))
+        for name, value in zip(STANDARD, (0.0, 1.0, 0.0, 1.0)):
+            self.register_buffer(name, torch.tensor([value], dtype=torch.float64))
+
+    def _apply(self, fn, recurse=True):
+        """As of any module, but the standardisation stays float64: far from zero a mean in float32 would be off by whole deviations."""
+        exact = {name: getattr(self, name) for name in STANDARD}
+        super()._apply(fn, recurse)
+        for name, value in exact.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        return self
 
     @classmethod
     def mlp(
@@ -150,7 +160,7 @@ class HierarchicalNetwork(nn.Module):
     def member(self, i: int) -> "HierarchicalNetwork":
         """Network i of a stack, by itself."""
         assert self.spec is not None
-        single = HierarchicalNetwork.mlp(**self.spec).to(self.input_mean)
+        single = HierarchicalNetwork.mlp(**self.spec).to(self.bottleneck.T)
         stacked = {name for name, _ in self.named_parameters()}
         state = {name: value[i] if name in stacked else value for name, value in self.state_dict().items()}
         single.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
@@ -161,7 +171,7 @@ class HierarchicalNetwork(nn.Module):
         """The default network of the first n CVs of this one: its levels are the first n of these, unchanged."""
         assert self.spec is not None
         cv = self.spec["cv"][:n]
-        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.input_mean)
+        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.bottleneck.T)
         cut.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
         # Later CVs, coordinates and levels are the last rows of each tensor, and no earlier level depends on them.
         state = {name: self.state_dict()[name][tuple(slice(size) for size in value.shape)] for name, value in cut.state_dict().items()}
@@ -185,12 +195,18 @@ class HierarchicalNetwork(nn.Module):
 
     def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
         """Set the standardisation: x = (s - input_mean) / input_scale inside, q = output_mean + output_scale * y outside."""
-        for name, value in zip(
-            ("input_mean", "input_scale", "output_mean", "output_scale"),
-            (input_mean, input_scale, output_mean, output_scale),
-        ):
+        for name, value in zip(STANDARD, (input_mean, input_scale, output_mean, output_scale)):
             old = getattr(self, name)
             setattr(self, name, torch.as_tensor(value, dtype=old.dtype, device=old.device).reshape(-1).clone())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the network works in; its standardisation is float64 always."""
+        return self.bottleneck.T.dtype
+
+    def standardise(self, s: Tensor) -> Tensor:
+        """Inputs (N, D) in raw units as the encoder reads them; the difference from the mean is taken in float64."""
+        return ((s - self.input_mean) / self.input_scale).to(self.dtype)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """What the decoders read, (*members, N, C), of standardised input x (*members, N, D)."""
@@ -202,18 +218,18 @@ class HierarchicalNetwork(nn.Module):
 
     def encode(self, s: Tensor) -> Tensor:
         """CVs (N, n) of s (N, D) in raw units; a circular CV is an angle in radians, in (-pi, pi]."""
-        return self.bottleneck.publish(self.coordinates((s - self.input_mean) / self.input_scale))
+        return self.bottleneck.publish(self.coordinates(self.standardise(s)))
 
     def decode(self, cvs: Tensor) -> Tensor:
         """Levels (n, N, D) in raw units of CVs (N, n)."""
         return self._restore(self.decoder(self.bottleneck.read(cvs)))
 
     def forward(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        coordinates = self.coordinates((s - self.input_mean) / self.input_scale)
+        coordinates = self.coordinates(self.standardise(s))
         return self.bottleneck.publish(coordinates), self._restore(self.decoder(coordinates))
 
     def _restore(self, levels: Tensor) -> Tensor:
-        return self.output_mean + self.output_scale * levels
+        return (self.output_mean + self.output_scale * levels).to(levels.dtype)
 
     def n_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())

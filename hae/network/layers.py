@@ -117,8 +117,10 @@ class SeparateDecoders(nn.Module):
 
     def __init__(self, factory: Callable[[int], nn.Module], adjacency: Tensor):
         super().__init__()
-        self.inputs = [row.nonzero().flatten().tolist() for row in adjacency]
-        self.decoders = nn.ModuleList(factory(len(seen)) for seen in self.inputs)
+        for k, row in enumerate(adjacency):
+            self.register_buffer(f"seen_{k}", row.nonzero().flatten(), persistent=False)
+        self.decoders = nn.ModuleList(factory(int(row.sum())) for row in adjacency)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([decoder(x[..., seen]) for decoder, seen in zip(self.decoders, self.inputs)], dim=-3)
+        seen = (self.get_buffer(f"seen_{k}") for k in range(len(self.decoders)))
+        return torch.stack([decoder(x.index_select(-1, columns)) for decoder, columns in zip(self.decoders, seen)], dim=-3)

@@ -20,7 +20,7 @@ from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.network.canonical import canonicalise_members
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective
+from hae.network.objective import Objective, scales
 from hae.training.loop import Settings
 from hae.training.members import train_members
 from hae.training.pairs import Standard
@@ -74,13 +74,8 @@ class Moments:
 
     def standard(self, scale: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and scale, (D,): as `hae.network.objective.standardisation`."""
-        mean, variance = np.asarray(self.mean), np.asarray(self.squares / self.total)
-        variance[variance <= (1e-12 * np.abs(mean)) ** 2] = 0
-        if scale == "none":
-            return mean, np.ones_like(mean)
-        if scale == "global":
-            return mean, np.full_like(mean, np.sqrt(variance.mean()) or 1)
-        return mean, np.where(variance > 0, np.sqrt(variance), 1)
+        mean = np.asarray(self.mean)
+        return mean, scales(mean, np.asarray(self.squares / self.total), scale)
 
 
 class StoredRows:
@@ -299,7 +294,7 @@ def explained(network: HierarchicalNetwork, rows: StoredRows) -> np.ndarray:
     """FVE of each level, (n,), over all rows, a chunk at a time; as `hae.network.scoring.FrameErrors.fve`."""
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
     for part in rows.chunks(READ_ROWS):
-        levels = network.standardised_levels(part.inputs[0].to(network.input_mean))
+        levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
         total += Objective().level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
     errors = total.numpy()

@@ -29,7 +29,7 @@ def separate(masked: MaskedMLP, adjacency: torch.Tensor) -> SeparateDecoders:
     with torch.no_grad():
         for row, decoder in enumerate(plain.decoders):
             for i, (layer, own) in enumerate(zip(masked.layers, decoder.layers)):
-                own.weight.copy_(layer.weight[row][plain.inputs[row]] if i == 0 else layer.weight[row])
+                own.weight.copy_(layer.weight[row][plain.get_buffer(f"seen_{row}")] if i == 0 else layer.weight[row])
                 own.bias.copy_(layer.bias[row])
     return plain
 
