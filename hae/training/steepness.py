@@ -43,6 +43,8 @@ class Steepness:
         self.by_value, self.by_sum, self.of_value, self.of_sum = (
             [like.new_empty(members, width, self.n, batch) for width in widths] for _ in range(4)
         )
+        self.of_value[0] = self.by_value[0]  # one becomes the other
+        self.slopes: dict[int, Tensor] = {}  # of the activation of each hidden layer
         self.beside: list[Tensor] = []
 
     @torch.no_grad()
@@ -59,8 +61,8 @@ class Steepness:
         batch, d = ratio.shape[-1], slopes.shape[1]
         pull = self.free * (found >= STILL) * ratio.square().mean(-1, keepdim=True) / variance
         self.of_cvs = away.mul_(pull).mul_(-4 * self.smooth / batch)
-        slopes.mul_((ratio / variance).mul_(4 * self.smooth / (batch * d)).unsqueeze(1))
-        self._back(slopes)
+        slopes.mul_((ratio / variance).mul_(4 * self.smooth / (batch * d)).unsqueeze(1))  # now those of the steepness by ds_k/dx
+        self._back()
 
     def through(self, slope: Tensor) -> Tensor:
         """Slope of all by the pre-activations from that of the levels by the coordinates, (M, C, B)."""
@@ -106,7 +108,8 @@ class Steepness:
             else:
                 torch.bmm(weight, self.heads.detach().flatten(2), out=out.flatten(2))
             if i > 0 and self.slope_of is not None:
-                torch.mul(out, self.slope_of(self.encoder.values[i - 1]).unsqueeze(2), out=self.by_sum[i])
+                self.slopes[i] = self.slope_of(self.encoder.values[i - 1]).unsqueeze(2)
+                torch.mul(out, self.slopes[i], out=self.by_sum[i])
             elif i > 0:
                 self.by_sum[i].copy_(out)
         if self.encoder.path is not None:
@@ -116,19 +119,18 @@ class Steepness:
             )
         return self.by_value[0]
 
-    def _back(self, of_slopes: Tensor) -> None:
-        """From the slope of the steepness by ds_k/dx, (M, D, n, B): that by all between, forth through the layers."""
-        self.of_value[0].copy_(of_slopes)
+    def _back(self) -> None:
+        """From the slope of the steepness by ds_k/dx: that by all between, forth through the layers."""
         self.beside = []
         for i in range(1, len(self.encoder.weights)):
             weight, value = self.encoder.weights[i - 1], self.encoder.values[i - 1]
             of_sum = torch.bmm(weight.mT, self.of_value[i - 1].flatten(2), out=self.of_sum[i].flatten(2)).view_as(self.of_sum[i])
-            bend = None if self.back_of is None else self.back_of((of_sum * self.by_value[i]).sum(2), value)
-            self.beside.append(torch.zeros_like(value) if bend is None else bend)
+            by_bend = None if self.back_of is None else self.back_of((of_sum * self.by_value[i]).sum(2), value)
+            self.beside.append(torch.zeros_like(value) if by_bend is None else by_bend)
             if self.slope_of is None:
                 self.of_value[i].copy_(of_sum)
             else:
-                torch.mul(of_sum, self.slope_of(value).unsqueeze(2), out=self.of_value[i])
+                torch.mul(of_sum, self.slopes[i], out=self.of_value[i])
         if self.heads is not None:
             self.of_heads = torch.bmm(self.encoder.weights[-1].mT, self.of_value[-1].flatten(2))
             if self.encoder.path is not None:
