@@ -60,6 +60,8 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
     )
     require("patience", lambda value: value is None or is_whole(value, 1), "a whole number of 1 or more, or None")
     require("learning_rate", lambda value: isinstance(value, numbers.Real) and 0 < value < np.inf, "a number above 0")  # type: ignore[operator]
+    require("smooth", lambda value: isinstance(value, numbers.Real) and 0 <= value < np.inf, "a number of 0 or more")  # type: ignore[operator]
+    require("linear_path", lambda value: isinstance(value, bool), "True or False")
     require(
         "level_weights",
         lambda weights: weights is None or (len(weights) == n and bool(np.isfinite(weights).all()) and min(weights) > 0),

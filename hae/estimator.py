@@ -49,6 +49,9 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         n_seeds: networks (members) trained side by side; the one with the least validation loss becomes the model.
         batch_size, max_epochs, learning_rate: of Adam with a one-cycle rate, whose peak is learning_rate.
         patience: epochs without a better validation loss before a member ends, counted after the rate's peak; None: no early stop.
+        smooth: weight of the steepness of the CVs that training adds to L, 0 or more. A CV that forces are to act along needs some, or it
+            has cliffs; 1 to 20 cost little. See `hae.network.hierarchy.HierarchicalNetwork.steepness`.
+        linear_path: the encoder adds a linear map to what its perceptron gives; the map starts at the principal components.
         level_weights: (n_cvs,) weights of the levels in L, or None for equal ones.
         feature_weights: W on top of ``scale``: a vector (D,) or a positive semidefinite matrix (D, D); None: the identity.
         lag: frames between input and target inside each trajectory; 0: the target is the input. Rows given without ``groups``
@@ -102,6 +105,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         max_epochs=100,
         patience=20,
         learning_rate=5e-3,
+        smooth=0.0,
+        linear_path=False,
         level_weights=None,
         feature_weights=None,
         lag=0,
@@ -127,6 +132,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.max_epochs = max_epochs
         self.patience = patience
         self.learning_rate = learning_rate
+        self.smooth = smooth
+        self.linear_path = linear_path
         self.level_weights = level_weights
         self.feature_weights = feature_weights
         self.lag = lag
@@ -197,6 +204,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         objective = Objective(
             None if self.level_weights is None else torch.as_tensor(self.level_weights, dtype=torch.float64),
             None if self.metric_root_ is None else torch.as_tensor(self.metric_root_),
+            self.smooth,
         )
         settings = Settings(self.batch_size, self.max_epochs, self.patience, self.learning_rate)
         seeds = member_seeds(self.random_state, self.n_seeds)
@@ -206,13 +214,16 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         def build(members):
             sizes = X.shape[1], pairs["train"].targets.shape[1]
             network = (
-                HierarchicalNetwork.mlp(sizes[0], kinds, self.variant, self.hidden, self.activation, sizes[1], members)
+                HierarchicalNetwork.mlp(sizes[0], kinds, self.variant, self.hidden, self.activation, sizes[1], members, self.linear_path)
                 if self.network is None
                 else self.network(*sizes)
             )
             if network.bottleneck.kinds != kinds:
                 raise BadInput(f"network: has the CVs {network.bottleneck.kinds}; allowed with these n_cvs and cv: {kinds}")
             network.scale_by(*dataclasses.astuple(standard))
+            if self.linear_path and self.network is None:
+                part = pairs["train"]
+                network.start_path(torch.from_numpy(part.inputs), None if part.weights is None else torch.from_numpy(part.weights))
             return network
 
         members = train_members(

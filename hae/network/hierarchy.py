@@ -198,12 +198,16 @@ class HierarchicalNetwork(nn.Module):
         return self
 
     @torch.no_grad()
-    def start_path(self, x: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
-        """Start the linear path of every member at the principal directions of standardised rows x (N, D), weights (N,): coordinate c
-        gets the c-th, over the standard deviation along it, and so begins as a principal component of unit variance."""
+    def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
+        """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
+
+        Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
+        variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.
+        """
         path = cast(MaskedMLP, self.encoder).path
-        assert path is not None
-        x = x.double().cpu()
+        if path is None:
+            return self
+        x = ((s.double().cpu() - self.input_mean.cpu()) / self.input_scale.cpu()).nan_to_num()
         w = torch.ones(len(x), 1, dtype=torch.float64) if weights is None else weights.double().cpu()[:, None]
         centred = x - (w * x).sum(0) / w.sum()
         variances, axes = torch.linalg.eigh(centred.mT @ (w * centred) / w.sum())

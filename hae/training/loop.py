@@ -233,7 +233,10 @@ class _Run:
             return self.gradients(batch)
         self.optimiser.zero_grad(set_to_none=True)
         errors = self.objective.level_errors(self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed)
-        self.objective.loss(errors).sum().backward()
+        loss = self.objective.loss(errors).sum()
+        if self.objective.smooth:
+            loss = loss + self.objective.smooth * self.network.steepness(batch.inputs).sum()
+        loss.backward()
         return errors.detach()
 
     @torch.no_grad()

@@ -40,6 +40,9 @@ class _Single(nn.Module):
     def standardised_levels(self, x: Tensor) -> Tensor:
         return self.network.standardised_levels(x[0])[None]
 
+    def steepness(self, x: Tensor) -> Tensor:
+        return self.network.steepness(x[0])[None]
+
 
 def train_members(
     build: Callable[[int | None], HierarchicalNetwork],
