@@ -1,10 +1,11 @@
 """The bargain of smooth CVs: what is explained against the steepest place, for `smooth=` and `linear_path=` of the estimator.
 
     python -m benchmarks.smooth [--docs] [--data data/prepared/frames.parquet] [--members 3]
+    python -m benchmarks.smooth --cost [--docs]
 
 Each point is one training of the project's params.yaml but for what the row says, with a member a seed. FVE_2 and the largest |ds/dx| of
-every member are taken on the test frames: s over its standard deviation there, x in raw units (nm). ``--docs`` writes the table and the
-figure into docs/smooth.md and docs/smooth.svg.
+every member are taken on the test frames: s over its standard deviation there, x in raw units (nm). ``--cost``: CPU seconds of an epoch
+with smooth 5 against one without, in turns, one thread. ``--docs`` writes the table into docs/smooth.md, and the figure docs/smooth.svg.
 """
 
 import time
@@ -14,17 +15,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.peers import cpu_seconds
 from benchmarks.sections import arguments, table
+from benchmarks.training import data
 from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
-from hae.network.hierarchy import HierarchicalNetwork
+from hae.files import written_whole
+from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
+from hae.network.objective import Objective
 from hae.network.scoring import score_frames
+from hae.training.loop import Training
+from hae.training.rows import Rows
+from hae.training.schedule import Settings
 from pipelines import params
 
 DOCS = Path(__file__).parents[1] / "docs"
 SMOOTH = (0.0, 1.0, 5.0, 20.0)
 SHAPES = {"(64, 64)": ((64, 64), False), "(64, 64) and a linear path": ((64, 64), True), "(8,) and a linear path": ((8,), True)}
-MARKS = ("<!-- begin front -->", "<!-- end front -->")
+ROUNDS = 9
 
 
 @dataclass(frozen=True)
@@ -111,12 +119,51 @@ def draw(points: list[Point], path: Path) -> None:
     figure.savefig(path)
 
 
+def epochs(x: torch.Tensor, variant: str, cv: tuple[str, ...], hidden: tuple[int, ...], members: int, smooth: float) -> Training:
+    network = HierarchicalNetwork.mlp(x.shape[1], cv, variant, hidden, members=members)
+    for m in range(members):
+        network.reset(m, m)
+    settings = Settings(max_epochs=1000, patience=None, learning_rate=1e-3)
+    return Training(network, Rows(x, x), Rows(x[:2000], x[:2000]), Objective(smooth=smooth), settings, list(range(members)))
+
+
+def cost() -> str:
+    """Table of CPU seconds of an epoch, the least of some rounds, and the median ratio within rounds."""
+    torch.set_num_threads(1)
+    x, body = data(9000), []
+    for variant in VARIANTS:
+        for cv in (("linear",) * 3, ("linear", "circular", "tanh")):
+            for hidden, members in (((64, 64), 1), ((64, 64), 4), ((8,), 4)):
+                both = [epochs(x, variant, cv, hidden, members, smooth) for smooth in (0.0, 5.0)]
+                for run in both:
+                    run.train_epoch()
+                turns = np.array([[cpu_seconds(run.train_epoch) for run in both] for _ in range(ROUNDS)])
+                ratio = np.median(turns[:, 1] / turns[:, 0])
+                body.append([variant, ", ".join(dict.fromkeys(cv)), str(hidden), members, *(f"{s:.3f}" for s in turns.min(0)), f"{ratio:.2f}"])
+                print(*body[-1], flush=True)
+    return table(["variant", "CVs", "hidden", "members", "smooth 0, s", "smooth 5, s", "ratio"], body)
+
+
+def publish(name: str, text: str) -> None:
+    """Put a table between its marks in docs/smooth.md."""
+    begin, end, page = f"<!-- {name}: begin -->", f"<!-- {name}: end -->", DOCS / "smooth.md"
+    before, rest = page.read_text().split(begin)
+    with written_whole(page) as partial:
+        partial.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}")
+
+
 def main() -> None:
     parser = arguments(__doc__)
+    parser.add_argument("--cost", action="store_true", help="what an epoch costs instead")
     parser.add_argument("--data", type=Path, default=Path("data/prepared/frames.parquet"))
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["collective", "boosted"])
     options = parser.parse_args()
+    if options.cost:
+        text = cost()
+        if options.docs:
+            publish("cost", text)
+        return
     frames, sections = Frames.read(options.data), params.load().train
     points = []
     for variant in options.variants:
@@ -129,9 +176,7 @@ def main() -> None:
     text = rows(points)
     print(text)
     if options.docs:
-        page = DOCS / "smooth.md"
-        before, rest = page.read_text().split(MARKS[0])
-        page.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+        publish("front", text)
         draw(points, DOCS / "smooth.svg")
 
 
