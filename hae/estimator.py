@@ -48,6 +48,9 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         max_epochs: passes over the training rows, at most; None: 100, and as many more as make min_steps steps of few rows.
         min_steps: steps of a training where max_epochs is None, at least; patience grows with the epochs.
         patience: epochs without a better validation loss before a member ends, counted after the rate's peak; None: no early stop.
+        smooth: weight of the steepness of the CVs that training adds to L, 0 or more. A CV that forces are to act along needs some, or it
+            has cliffs; 1 to 20 cost little. See `hae.network.hierarchy.HierarchicalNetwork.steepness`.
+        linear_path: the encoder adds a linear map to what its perceptron gives; the map starts at the principal components.
         level_weights: (n_cvs,) weights of the levels in L, or None for equal ones.
         feature_weights: W on top of ``scale``: a vector (D,) or a positive semidefinite matrix (D, D); None: the identity.
         lag: frames between input and target inside each trajectory; 0: the target is the input. Rows given without ``groups``
@@ -106,6 +109,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         min_steps=3000,
         patience=20,
         learning_rate=5e-3,
+        smooth=0.0,
+        linear_path=False,
         level_weights=None,
         feature_weights=None,
         lag=0,
@@ -132,6 +137,8 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.min_steps = min_steps
         self.patience = patience
         self.learning_rate = learning_rate
+        self.smooth = smooth
+        self.linear_path = linear_path
         self.level_weights = level_weights
         self.feature_weights = feature_weights
         self.lag = lag
@@ -227,8 +234,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
         """
-        X = self._validated(X)
-        return self._measure(self._pairs(X, groups, frame, target, sample_weight))
+        return self._measure(self._pairs(self._validated(X), groups, frame, target, sample_weight))
 
     def _measure(self, rows: Pairs, held_out: bool = True) -> ImportanceReport:
         """The report on these rows; on the training rows themselves without intervals and verdicts, as too few blocks have it."""
@@ -287,8 +293,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the target does not fit the rows or the network.
         """
-        X = self._validated(X)
-        pairs = self._pairs(X, groups, None, target, sample_weight)
+        pairs = self._pairs(self._validated(X), groups, None, target, sample_weight)
         return float(score_frames(self.network_, pairs.inputs, pairs.targets, self.metric_root_, pairs.weights).fve[-1])
 
     def save(self, directory) -> None:

@@ -104,6 +104,8 @@ class Variant(Learning):
         description="an integer of 1 or more, or auto (the surely alive ones of max_cvs)"
     )
     max_cvs: Count = 6
+    smooth: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False, description="a number of 0 or more")] = 0.0
+    linear_path: Annotated[bool, Field(strict=True, description="true or false")] = False
     level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
 
     @property

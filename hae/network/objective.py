@@ -73,11 +73,13 @@ def frame_errors(levels: Tensor, target: Tensor, root: Tensor | None = None, obs
 class Objective:
     """L = sum_k w_k E_k / sum_k w_k with E_k the mean of `frame_errors` over frames (Chen, Tan, Ferguson 2018: w_k = 1).
 
-    level_weights: (n,) or None; root: see `frame_errors`.
+    level_weights: (n,) or None; root: see `frame_errors`. smooth: weight of the steepness of the CVs
+    (`hae.network.hierarchy.HierarchicalNetwork.steepness`) that training adds to L; what is explained is measured without it.
     """
 
     level_weights: Tensor | None = None
     root: Tensor | None = None
+    smooth: float = 0.0
 
     def level_errors(self, levels: Tensor, target: Tensor, weights: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """E_k, (..., n): mean over frames, weighted by ``weights`` (..., N) of mean 1 over the data set."""
@@ -95,4 +97,4 @@ class Objective:
     def to(self, like: Tensor) -> "Objective":
         """The same on the device and in the type of ``like``."""
         move = lambda tensor: None if tensor is None else tensor.to(device=like.device, dtype=like.dtype)  # noqa: E731
-        return Objective(move(self.level_weights), move(self.root))
+        return Objective(move(self.level_weights), move(self.root), self.smooth)

@@ -26,8 +26,8 @@ __all__ = ["Plan", "fit_members"]
 class Plan:
     """What is to be trained.
 
-    kinds: of the CVs, in order. variant, hidden, activation: of the default network; network: function of (n_features, n_targets) that
-    gives one of one's own instead. scale: see `hae.network.objective.standardisation`; level_weights, root: see
+    kinds: of the CVs, in order. variant, hidden, activation, linear_path: of the default network; network: function of (n_features,
+    n_targets) that gives one of one's own instead. scale: see `hae.network.objective.standardisation`; level_weights, root, smooth: see
     `hae.network.objective.Objective`. augment: function of (inputs (B, D), generator) in raw units, or None. settings, seeds: of the
     training. device: where it runs. progress: title of a progress bar, or None.
 
@@ -47,6 +47,8 @@ class Plan:
     network: Callable[[int, int], HierarchicalNetwork] | None = None
     scale: str = "global"
     level_weights: Sequence[float] | None = None
+    smooth: float = 0.0
+    linear_path: bool = False
     root: np.ndarray | None = None
     augment: Callable | None = None
     settings: Settings = Settings()
@@ -54,16 +56,20 @@ class Plan:
     device: torch.device = torch.device("cpu")
     progress: str | None = None
 
-    def build(self, standard: Standard, members: int | None) -> HierarchicalNetwork:
+    def build(self, standard: Standard, source: Source, members: int | None) -> HierarchicalNetwork:
         """A stack of untrained networks, or one of one's own modules. Raises BadInput where that has other CVs than said."""
         n_inputs, n_outputs = len(standard.input_mean), len(standard.output_mean)
         if self.network is None:
-            network = HierarchicalNetwork.mlp(n_inputs, self.kinds, self.variant, self.hidden, self.activation, n_outputs, members)
+            how = self.variant, self.hidden, self.activation, n_outputs, members, self.linear_path
+            network = HierarchicalNetwork.mlp(n_inputs, self.kinds, *how)
         else:
             network = self.network(n_inputs, n_outputs)
         if network.bottleneck.kinds != tuple(self.kinds):
             raise BadInput(f"network: has the CVs {network.bottleneck.kinds}; allowed with these n_cvs and cv: {tuple(self.kinds)}")
         network.scale_by(*dataclasses.astuple(standard))
+        if self.linear_path and self.network is None:
+            inputs, weights = source.sample()
+            network.start_path(torch.from_numpy(inputs), None if weights is None else torch.from_numpy(weights))
         return network
 
     @property
@@ -71,6 +77,7 @@ class Plan:
         return Objective(
             None if self.level_weights is None else torch.as_tensor(self.level_weights, dtype=torch.float64),
             None if self.root is None else torch.as_tensor(self.root),
+            self.smooth,
         )
 
 
@@ -91,7 +98,7 @@ def fit_members(
     data, validation = source.rows(standard, plan.device)
     key = None if checkpoints is None else training_key(params or {}, source.digest(), plan.seeds)
     members = train_members(
-        lambda members: plan.build(standard, members),
+        lambda members: plan.build(standard, source, members),
         data,
         validation,
         plan.objective,

@@ -12,7 +12,7 @@ from hae.training.resident import ResidentStep
 from hae.training.rows import Rows, RowSource
 from hae.training.schedule import Schedule, Settings
 
-__all__ = ["STEPS", "DeviceStep", "PlainStep", "Step", "WrittenStep", "fastest"]
+__all__ = ["STEPS", "DeviceStep", "PlainStep", "Step", "Trainable", "WrittenStep", "fastest"]
 
 Change = Callable[[Rows], Rows]  # of a batch before its step
 
@@ -61,9 +61,13 @@ class PlainStep:
     def backward(self, batch: Rows) -> Tensor:
         """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n)."""
         self.optimiser.zero_grad(set_to_none=True)
-        levels = cast(HasLevels, self.network).standardised_levels(batch.inputs)
+        network = cast(Trainable, self.network)
+        levels = network.standardised_levels(batch.inputs)
         errors = self.objective.level_errors(levels, batch.targets, batch.weights, batch.observed)
-        self.objective.loss(errors).sum().backward()
+        loss = self.objective.loss(errors).sum()
+        if self.objective.smooth:
+            loss = loss + self.objective.smooth * network.steepness(batch.inputs).sum()
+        loss.backward()
         return errors.detach()
 
     def __call__(self, batch: Rows, rate: float) -> Tensor:
@@ -110,7 +114,7 @@ class DeviceStep:
             rate,
             self.optimiser,
             self.inner.backward,
-            cast(HasLevels, network).n_levels,
+            cast(Trainable, network).n_levels,
             capture=device.type == "cuda",
         )
 
@@ -120,12 +124,15 @@ class DeviceStep:
         return self.resident.epoch(order, epoch * self.schedule.steps)
 
 
-class HasLevels(Protocol):
-    """A network as training sees it."""
+class Trainable(Protocol):
+    """A network as training sees it: ``n_levels`` where its steps stay on a device, `steepness` where CVs are to be smooth."""
 
-    n_levels: int
+    @property
+    def n_levels(self) -> int: ...
 
     def standardised_levels(self, x: Tensor) -> Tensor: ...
+
+    def steepness(self, x: Tensor) -> Tensor: ...
 
 
 STEPS: dict[str, Callable[..., Step]] = {"plain": PlainStep, "written": WrittenStep, "device": DeviceStep}
