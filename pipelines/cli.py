@@ -104,6 +104,8 @@ def retrain(promote: bool) -> None:
 
     with processes.only_one(project):
         look = retraining.look(project, promote)
+        for line in look.upgrades:
+            click.echo(line)
         if look.complete:
             click.echo("Nothing is stale and the record is whole: nothing to do.")
             outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)

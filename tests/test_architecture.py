@@ -1,14 +1,27 @@
-"""The arrow between the two rooms, and one door for each outside tool."""
+"""The house: the arrow between the two wings, the order of the rooms, one door for each outside tool, and stages that name their code."""
 
 import ast
+import graphlib
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
+rooms = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(rooms)
+GRAPH = rooms.imports()
+
+# They bring files, params and processes to a stage. What they bring is among its deps and params already, so a change of theirs alone
+# must not train anew.
+PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "pipelines", "pipelines.stages", "pipelines.params",
+            "pipelines.settings", "pipelines.processes"}
+OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
+LONGEST = 350  # lines of a module
 
 
-def imports(folder: str) -> dict[str, set[str]]:
+def outside(folder: str) -> dict[str, set[str]]:
     """Module -> the packages it imports anywhere, also inside functions."""
     found = {}
     for file in sorted((ROOT / folder).rglob("*.py")):
@@ -23,8 +36,40 @@ def imports(folder: str) -> dict[str, set[str]]:
 
 
 def test_the_library_knows_nothing_of_the_retraining_system():
-    for module, names in imports("hae").items():
-        assert not names & {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel"}, module
+    for module, names in outside("hae").items():
+        assert not names & OF_THE_PIPELINE, module
+
+
+def test_lower_rooms_never_import_higher_ones():
+    place = {name: number for number, name in enumerate(rooms.ROOMS)}
+    upwards = [f"{name} -> {other}" for name, others in GRAPH.items() for other in others
+               if place[rooms.room(other)] > place[rooms.room(name)]]
+    assert not upwards
+
+
+@pytest.mark.parametrize("more", [(), ("benchmarks",)])
+def test_there_is_no_circle_of_modules(more):
+    graph = rooms.imports((*rooms.PACKAGES, *more))
+    assert len(list(graphlib.TopologicalSorter(graph).static_order())) == len(graph)  # raises CycleError, which names the circle
+
+
+def test_the_network_room_imports_nothing_of_ours_but_errors_and_by_relative_names():
+    """Its folder travels with a registered model under another name, and has to work there without this library."""
+    for name, others in GRAPH.items():
+        if name.startswith("hae.network"):
+            assert all(other.startswith("hae.network") or other == "hae.errors" for other in others), name
+    for module, names in outside("hae/network").items():
+        assert "hae" not in names, module
+
+
+def test_the_drawing_is_that_of_the_code():
+    assert (ROOT / "docs" / "rooms.svg").read_text(encoding="utf-8") == rooms.svg(), "python docs/rooms.py draws it anew"
+
+
+def test_modules_are_short():
+    long = {str(file.relative_to(ROOT)): count for folder in ("hae", "pipelines", "benchmarks") for file in (ROOT / folder).rglob("*.py")
+            if (count := len(file.read_text().splitlines())) > LONGEST}
+    assert not long
 
 
 @pytest.mark.parametrize(("tool", "doors"), [
@@ -32,11 +77,11 @@ def test_the_library_knows_nothing_of_the_retraining_system():
     ("prefect", {"pipelines/flow/flows.py", "pipelines/flow/serving.py"}),
 ])
 def test_each_tool_has_its_door(tool, doors):
-    assert {module for module, names in imports("pipelines").items() if tool in names} == doors
+    assert {module for module, names in outside("pipelines").items() if tool in names} == doors
 
 
 def test_stages_need_no_server():
-    for module, names in imports("pipelines/stages").items():
+    for module, names in outside("pipelines/stages").items():
         assert not names & {"prefect", "mlflow", "dvc"}, module
 
 
@@ -52,11 +97,19 @@ def test_stage_file_function_and_section_have_one_name():
         assert name in Params.model_fields
 
 
-def test_the_graph_names_files_that_exist():
-    for stage in _graph()["stages"].values():
-        for path in stage.get("do", stage)["deps"]:
-            if path.startswith(("hae/", "pipelines/")):
-                assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("stage", sorted(file.stem for file in (ROOT / "pipelines" / "stages").glob("[!_]*.py")))
+def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_more(stage):
+    about = _graph()["stages"][stage]
+    named = {path for path in about.get("do", about)["deps"] if path.startswith(("hae/", "pipelines/"))}
+    known = rooms.modules()
+    reached = {name: known[name].relative_to(ROOT).as_posix()
+               for name in rooms.closure(f"pipelines.stages.{stage}", GRAPH) - PLUMBING if known[name].name != "__init__.py"}
+    missing = {path for path in reached.values() if not any(path == dep or path.startswith(f"{dep}/") for dep in named)}
+    assert not missing, "dvc.yaml does not name what the stage imports"
+    idle = {dep for dep in named if (ROOT / dep).is_dir() or dep.endswith(".py")
+            if not any(path == dep or path.startswith(f"{dep}/") for path in reached.values())}
+    assert not idle, "dvc.yaml names what the stage does not import"
+    assert all((ROOT / dep).exists() for dep in named)
 
 
 def _graph() -> dict:

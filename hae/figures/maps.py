@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from scipy import sparse
 
 from hae.data.tables import BOLTZMANN
-from hae.figures.plots import level_colours
+from hae.figures.plots import level_colours, plain
 from hae.importance.intervals import Sampling
 
 __all__ = ["BOLTZMANN", "Variable", "free_energy", "free_energy_profile", "label_map", "pair_of_reconstruction", "skeleton", "sticks"]
@@ -54,7 +54,7 @@ class Variable:
     def dress(self, axis) -> None:
         """Limits, ticks and label of an x or y axis (matplotlib's Axis)."""
         low, high = self.edges
-        axis.axes.set(**{f"{axis.axis_name}lim": (low, high), f"{axis.axis_name}label": self.label})
+        axis.axes.set(**{f"{axis.axis_name}lim": (low, high), f"{axis.axis_name}label": plain(self.label)})
         if self._factor != 1:
             axis.set_ticks([-180, -90, 0, 90, 180])
 
@@ -74,7 +74,7 @@ def label_map(x: Variable, y: Variable, cv: Variable, axis: Axes, weights: np.nd
     image = axis.imshow(np.ma.masked_where(total <= 0, mean).T, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=low,
                         vmax=high, interpolation="nearest")
     _dress(x, y, axis)
-    bar = axis.figure.colorbar(image, ax=axis, label=cv.label, pad=0.02, extend="neither" if cv.period else "both")
+    bar = axis.figure.colorbar(image, ax=axis, label=plain(cv.label), pad=0.02, extend="neither" if cv.period else "both")
     bar.outline.set_visible(False)
     if cv._factor != 1:
         bar.set_ticks([-180, -90, 0, 90, 180])

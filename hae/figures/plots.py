@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import matplotlib
-
-matplotlib.use("Agg")  # figures go to files: no screen is needed
-
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,7 +17,8 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from hae.importance.report import Comparison, Contributions, ImportanceReport
 
 __all__ = [
-    "COLOURS", "differences", "figure", "fve_by_level", "gains", "grid", "level_colours", "svg", "training_curves", "variant_colours",
+    "COLOURS", "differences", "figure", "fve_by_level", "gains", "grid", "level_colours", "plain", "style", "svg", "training_curves",
+    "variant_colours",
 ]
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; levels, which are ordered, go along viridis.
@@ -39,6 +37,18 @@ STYLE: dict[str, object] = {
 }
 
 
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of the figures, for what is drawn and saved inside the block; matplotlib's own settings are as before after it."""
+    with matplotlib.rc_context(STYLE):  # type: ignore[arg-type]
+        yield
+
+
+def plain(name: object) -> str:
+    """A name from data as text that matplotlib draws as it stands: a dollar sign begins no formula."""
+    return str(name).replace("$", r"\$")
+
+
 def figure(width: float = 4.8, height: float = 3.6) -> tuple[Figure, Axes]:
     """A figure of this size in inches with one axis."""
     made, axes = grid(width, height, 1, 1)
@@ -46,16 +56,16 @@ def figure(width: float = 4.8, height: float = 3.6) -> tuple[Figure, Axes]:
 
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
-    """A figure of this size in inches with axes (rows, columns)."""
-    matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type]
-    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
+    """A figure of this size in inches with axes (rows, columns). It needs no screen, and no figure of anybody else's is touched."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, made.subplots(rows, columns, squeeze=False)
 
 
 def svg(made: Figure) -> str:
-    """The figure as an SVG element, without what changes from day to day; the figure is closed."""
+    """The figure as an SVG element, without what changes from day to day."""
     text = io.StringIO()
-    made.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    plt.close(made)
+    with style():  # what a file looks like inside is settled when it is saved
+        made.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return text.getvalue()[text.getvalue().index("<svg"):]
 
 
@@ -67,7 +77,7 @@ def variant_colours(names: Iterable[str]) -> dict[str, str]:
 
 def level_colours(n: int) -> list[tuple]:
     """Colours of levels or CVs 1 to n, dark to light."""
-    return [plt.get_cmap("viridis")(x) for x in np.linspace(0.08, 0.85, n)]
+    return [matplotlib.colormaps["viridis"](x) for x in np.linspace(0.08, 0.85, n)]
 
 
 def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
@@ -102,7 +112,7 @@ def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
     shades = level_colours(longest)
     for title, comparisons in rows.items():
         ticks.append(place + (len(comparisons) - 1) / 2)
-        names.append(title)
+        names.append(plain(title))
         for row in comparisons:
             bounds = _arms([row.difference], [row.difference_low], [row.difference_high])
             axis.errorbar(row.difference, place, xerr=bounds, capsize=3, markersize=5, color=shades[row.level - 1],
@@ -183,4 +193,4 @@ def _fve_limits(axis: Axes) -> tuple[float, float]:
 
 
 def _short(name: str, limit: int = 26) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
+    return plain(name if len(name) <= limit else f"{name[: limit - 1]}…")

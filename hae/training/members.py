@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor, nn
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import History, Settings, train
-from hae.training.rows import Rows
-
-if TYPE_CHECKING:
-    from hae.training.stored import StoredRows
+from hae.training.loop import TrainingHistory, train
+from hae.training.rows import RowSource
+from hae.training.schedule import Settings
 
 __all__ = ["Members", "train_members"]
 
@@ -46,8 +43,8 @@ class _Single(nn.Module):
 
 def train_members(
     build: Callable[[int | None], HierarchicalNetwork],
-    data: "Rows | StoredRows",
-    validation: "Rows | StoredRows | None",
+    data: RowSource,
+    validation: RowSource | None,
     objective: Objective,
     settings: Settings,
     seeds: Sequence[int],
@@ -77,7 +74,7 @@ def train_members(
             **options,
         )
         return _sorted([network.member(m) for m in range(len(seeds))], history)
-    networks, whole = [], History()
+    networks, whole = [], TrainingHistory()
     for m, seed in enumerate(seeds):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -107,7 +104,7 @@ def train_members(
     return _sorted(networks, whole)
 
 
-def _sorted(networks: list[HierarchicalNetwork], history: History) -> Members:
+def _sorted(networks: list[HierarchicalNetwork], history: TrainingHistory) -> Members:
     order = np.argsort(history.best_loss, kind="stable")
     return Members(
         [networks[i].cpu().eval().requires_grad_(False) for i in order],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines import params, settings
 from pipelines.flow import versioning
 from pipelines.gate import promotion
+from pipelines.project import code
 from pipelines.record import recording
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Look:
     graph: versioning.Graph
     snapshots: tuple[str, ...]
     complete: bool  # nothing stale, and the record whole
+    upgrades: tuple[str, ...] = ()  # what of hae's own code changed since the last look, in lines
 
     @property
     def stale(self) -> frozenset[str]:
@@ -35,11 +37,12 @@ class Look:
 
 def look(project: Path, promote: bool = True) -> Look:
     """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    upgrades = code.refresh(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
     graph = versioning.read_graph(project)
     known = {} if graph.stale else facts(project, graph)
     complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
-    return Look(graph, tuple(snapshots), complete)
+    return Look(graph, tuple(snapshots), complete, tuple(upgrades))
 
 
 def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":

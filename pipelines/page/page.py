@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hae.figures.maps import BOLTZMANN
 from hae.importance.report import ImportanceReport
@@ -221,5 +221,5 @@ def _inline(svg: str, name: str, words: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     width = float(re.findall(r'width="([\d.]+)pt"', svg)[0]) * 4 / 3
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{words}" style="max-width:{np.ceil(width):.0f}px"', 1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}" style="max-width:{np.ceil(width):.0f}px"', 1)
 

@@ -30,6 +30,7 @@ class Picture:
     svg: str
 
 
+@plots.style()
 def pictures(evidence: Evidence) -> list[Picture]:
     """All figures, in the order of the page."""
     rows = comparisons(evidence)
@@ -160,5 +161,5 @@ def _draw_features(evidence: Evidence, variant: VariantEvidence, levels: list[in
             axis.locator_params(nbins=3)
             if level != levels[-1]:
                 axis.set_xticklabels([])
-        titles.append("\n".join(textwrap.wrap(true.label, 18, max_lines=2, placeholder="…")))
+        titles.append(plots.plain("\n".join(textwrap.wrap(true.label, 18, max_lines=2, placeholder="…"))))
     return titles

@@ -24,7 +24,7 @@ from hae.data.trajectories import check_atoms, load_structure
 from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import params
-from pipelines.project import suggest
+from pipelines.project import code, suggest
 from pipelines.stages.prepare import from_tables, from_trajectories, without_ending
 
 __all__ = ["Choices", "init"]
@@ -287,6 +287,8 @@ def _write(folder: Path, homes: dict[Path, Path], context: dict) -> None:
             made.append(folder / name)
             with written_whole(folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
+        made.append(folder / code.FILE)
+        code.write(folder)
         params.load(folder / "params.yaml")
     except BaseException:
         for path in made:

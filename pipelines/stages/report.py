@@ -36,9 +36,9 @@ def report() -> None:
     for picture in made:
         _write(folder / "figures" / f"{picture.name}.svg", picture.svg)
     _write(folder / "fve.svg", made[0].svg)
-    figure, axis = plots.figure()
-    plots.fve_by_level(evidence.reports, axis)
-    with written_whole(folder / "fve.png") as partial:
+    with plots.style(), written_whole(folder / "fve.png") as partial:
+        figure, axis = plots.figure()
+        plots.fve_by_level(evidence.reports, axis)
         figure.savefig(partial, dpi=everything.report.dpi)
     _write(folder / "report.html", page.html(evidence, made, everything))
     for variant in evidence.variants:

@@ -2,8 +2,9 @@
 
 import math
 import re
+import subprocess
+import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,9 +33,7 @@ def report_of(fves, interval=0.02, variant="collective", pca=None):
 
 @pytest.fixture
 def axis():
-    figure, axis = plots.figure()
-    yield axis
-    plt.close(figure)
+    return plots.figure()[1]
 
 
 def points(axis, label):
@@ -194,3 +193,34 @@ def test_same_data_same_file():
 def test_variants_have_colours_of_their_own():
     colours = plots.variant_colours(["collective", "boosted", "mine", "yours"])
     assert len(set(colours.values())) == 4 and colours["boosted"] == plots.COLOURS["boosted"]
+
+
+NAMES = ["a$_$b", "$x^", r"\$y$", "<b>&amp;", "100 %"]  # as people name columns; the first crashed matplotlib's formulas
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_from_data_are_drawn_as_they_stand(name):
+    rng = np.random.default_rng(0)
+    x, y, cv = (Variable(rng.normal(size=400), name) for _ in range(3))
+    made, axis = plots.figure()
+    maps.label_map(x, y, cv, axis)
+    plots.svg(made)
+    made, axis = plots.figure()
+    plots.gains(Contributions((name, "b"), ((0.1, 0.2),), ((0.0, 0.1),), ((0.2, 0.3),)), axis)
+    plots.svg(made)
+    shown = axis.get_yticklabels()[1].get_text()
+    assert shown.replace(r"\$", "$") == name and axis.get_yticklabels()[1]._preprocess_math(shown) == (name, False)
+
+
+def test_the_settings_of_matplotlib_are_left_as_they_are():
+    script = """
+import matplotlib
+before = dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)
+from hae.figures import maps, plots
+made, axis = plots.figure()
+with plots.style():
+    plots.figure()
+plots.svg(made)
+assert (dict(matplotlib.rcParams), matplotlib.get_backend(auto_select=False)) == before
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -35,6 +35,7 @@ class Killed(Exception):
 @pytest.fixture(autouse=True)
 def checkpoints_after_every_epoch(monkeypatch):
     monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("hae.training.loop.CHECKPOINT_TIMES", 0)
 
 
 def killed_in(epoch: int):

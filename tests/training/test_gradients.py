@@ -7,8 +7,10 @@ from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP, SeparateDecoders
 from hae.network.objective import Objective
 from hae.training.gradients import Gradients
-from hae.training.loop import Settings, _Run
+from hae.training.loop import Training
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
+from hae.training.steps import PlainStep, WrittenStep
 
 MIXED = ("linear", "circular", "tanh")
 ROWS = 11
@@ -112,19 +114,17 @@ def test_a_step_of_the_one_vector_moves_the_networks_parameters():
 def test_a_training_with_it_is_the_training_without(variant):
     x = normal(200, 5)
     runs = []
-    for fast in (True, False):
+    for step in (None, "plain"):
         network = HierarchicalNetwork.mlp(5, MIXED, variant, (8, 7), members=2).double()
         for m in range(2):
             network.reset(m, m)
-        run = _Run(network, Rows(x, x), Rows(x[:50], x[:50]), Objective(), Settings(batch_size=40, max_epochs=4), [0, 1], None)
-        assert run.gradients is not None
-        if not fast:
-            run.gradients = None
-            run.optimiser = torch.optim.Adam(run.parameters, fused=True)
+        settings = Settings(batch_size=40, max_epochs=4)
+        run = Training(network, Rows(x, x), Rows(x[:50], x[:50]), Objective(), settings, [0, 1], step=step)
         for _ in range(4):
             run.train_epoch()
         runs.append(run)
     fast, plain = runs
+    assert type(fast.step) is WrittenStep and type(plain.step) is PlainStep
     for a, b in zip(fast.parameters, plain.parameters):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-9)
     for row, other in zip(fast.rows, plain.rows):

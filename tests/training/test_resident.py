@@ -6,9 +6,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import Settings, _Run
-from hae.training.resident import ResidentStep
+from hae.training.loop import Training
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
 
 KINDS = {"linear": ("linear",) * 2, "circular": ("circular",) * 2, "mixed": ("linear", "circular", "tanh")}
 # What a captured step may not do, since each waits for the host or copies from it.
@@ -31,28 +31,20 @@ def normal(*shape, dtype=torch.float32) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
 
 
-def run_of(network, rows: Rows, objective: Objective, epochs: int = 3) -> _Run:
+def training_of(network, rows: Rows, objective: Objective, step: str | None) -> Training:
+    """Two members; step "device": as they go on a GPU, without the capture."""
     for m in range(2):
         network.reset(m, m)
-    return _Run(network, rows, None, objective, Settings(batch_size=50, max_epochs=epochs), [0, 1], None)
-
-
-def resident(run: _Run) -> ResidentStep:
-    """The steps of a run as they go on a GPU, without the capture."""
-    rate = torch.tensor(0.0)
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
-    shape = 2, run.steps, run.batch_size
-    return ResidentStep(run.data, shape, run.rates, rate, run.optimiser, run.backward, run.network.n_levels, capture=False)
+    return Training(network, rows, None, objective, Settings(batch_size=50, max_epochs=3), [0, 1], step=step)
 
 
 @pytest.mark.parametrize("variant", ["collective", "boosted"])
 def test_resident_steps_equal_plain_steps(variant):
     x = normal(300, 4, dtype=torch.float64)
     plain, moved = (
-        run_of(HierarchicalNetwork.mlp(4, ["linear"] * 2, variant, (8,), members=2).double(), Rows(x, x), Objective()) for _ in range(2)
+        training_of(HierarchicalNetwork.mlp(4, ["linear"] * 2, variant, (8,), members=2).double(), Rows(x, x), Objective(), step)
+        for step in (None, "device")
     )
-    moved.resident = resident(moved)
     for _ in range(3):
         one, other = plain.train_epoch(), moved.train_epoch()
         assert [row["train_error_2"] for row in one] == pytest.approx([row["train_error_2"] for row in other], rel=1e-6)
@@ -66,6 +58,7 @@ CASES = {
     "weights": (Rows(X, X, weights=normal(300).square()), Objective()),
     "missing": (Rows(X, X, observed=(X > 0).float()), Objective()),
     "metric": (Rows(X, X), Objective(root=normal(4, 3))),
+    "smooth": (Rows(X, X), Objective(smooth=1.0)),
 }
 
 
@@ -75,11 +68,12 @@ CASES = {
 @pytest.mark.parametrize("variant", ["collective", "boosted"])
 def test_a_step_asks_nothing_of_the_host(variant, kinds, activation, case):
     """Batch, rate, forward, backward, and the optimiser with its rate as a number: on a CPU its kernel reads a tensor of the rate."""
-    run = run_of(HierarchicalNetwork.mlp(4, KINDS[kinds], variant, (8,), activation, members=2), *CASES[case])
-    steps = resident(run)
-    for group in run.optimiser.param_groups:
+    network = HierarchicalNetwork.mlp(4, KINDS[kinds], variant, (8,), activation, members=2)
+    training = training_of(network, *CASES[case], "device")
+    steps = training.step.resident
+    for group in training.step.optimiser.param_groups:
         group["lr"] = 0.01
-    steps.order.copy_(run.data.order([0, 1], 0, run.batch_size))
+    steps.order.copy_(training.data.order([0, 1], 0, training.schedule.batch_size))
     steps._step()  # the optimiser makes its state
     with Dispatched() as seen:
         steps._step()

@@ -1,9 +1,17 @@
 """The page in a browser: nothing asked for outside, nothing complained of, nothing cut off; and what it says without one."""
 
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from browser import browser
+
+from pipelines import params
+from pipelines.page import page
+from pipelines.page.evidence import gather
+from pipelines.page.pictures import pictures
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +32,31 @@ def test_words_come_before_figures(report_page):
     assert text.index("In words") < text.index("Which to choose") < text.index("<svg")
     for variant in ("collective", "boosted"):
         assert f"<h3>{variant}</h3>" in text
+
+
+def labelled(frames, name):
+    """The frames with their first feature as a label of this name."""
+    return replace(frames, labels=pd.DataFrame({name: frames.values[:, 0]}), label_units=("",), label_periods=(None,))
+
+
+def test_names_from_data_are_text(trained_folder, monkeypatch):
+    """A label may be called anything: it becomes no attribute and no element of the page, and no formula of a figure."""
+    name = 'x" onload="alert(1)"><script>alert(2)</script> a$_$b'
+    monkeypatch.chdir(trained_folder)
+    evidence = gather(["collective", "boosted"])
+    evidence = replace(evidence, **{side: labelled(getattr(evidence, side), name) for side in ("frames", "test")})
+    made = pictures(evidence)
+    assert any(name in picture.title for picture in made)
+    seen = []
+
+    class Looked(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            seen.append((tag, dict(attrs)))
+
+    Looked().feed(page.html(evidence, made, params.load()))
+    assert "script" not in {tag for tag, _ in seen}
+    assert not any(key.startswith("on") for _, attrs in seen for key in attrs)
+    assert any(name in (attrs.get("aria-label") or "") for _, attrs in seen)
 
 
 @pytest.mark.needs_chromium

@@ -96,7 +96,7 @@ def test_a_deleted_database_is_written_anew_without_training(trained):
     before, weights = runs_of(trained), (trained.folder / "models/collective/weights.safetensors").stat().st_mtime_ns
     (trained.folder / ".hae/mlflow.db").unlink()
     # MLflow keeps a database open for the life of a process, so the next call is another process, as it is for people.
-    script = "import sys, pickle; from pathlib import Path; from pipelines import recording\n" \
+    script = "import sys, pickle; from pathlib import Path; from pipelines.record import recording\n" \
              "print(recording.record(Path.cwd(), pickle.load(sys.stdin.buffer), 'second').versions)"
     done = subprocess.run([sys.executable, "-c", script], input=pickle.dumps(facts), cwd=trained.folder, capture_output=True)
     assert done.stdout.decode().strip() == "{'collective': '1'}", done.stderr.decode()
@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_half_registered(trained):
     facts = trained.facts("collective")
     script = (
         "import pickle, resource, signal, sys; from pathlib import Path\n"
-        "from hae.errors import BadInput; from pipelines import recording\n"
+        "from hae.errors import BadInput; from pipelines.record import recording\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"  # no file may grow beyond this: as if the disk were full
         "try: recording.record(Path.cwd(), pickle.load(sys.stdin.buffer), 'first')\n"
