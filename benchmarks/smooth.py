@@ -158,6 +158,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/prepared/frames.parquet"))
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["collective", "boosted"])
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--smooth", nargs="+", type=float, default=list(SMOOTH))
+    parser.add_argument("--seed", type=int, help="random_state in place of that of params.yaml")
     options = parser.parse_args()
     if options.cost:
         text = cost()
@@ -168,8 +171,9 @@ def main() -> None:
     points = []
     for variant in options.variants:
         section = sections[variant].arguments() | {"n_seeds": options.members}
-        for shape in SHAPES:
-            for smooth in SMOOTH:
+        section |= {} if options.seed is None else {"random_state": options.seed}
+        for shape in options.shapes:
+            for smooth in options.smooth:
                 point = measure(frames, variant, shape, smooth, section)
                 points.append(point)
                 print(f"{point.seconds:.0f} s\n{rows([point])}", flush=True)
