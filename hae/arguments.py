@@ -4,7 +4,6 @@ import numbers
 
 import numpy as np
 import pandas as pd
-from sklearn.utils.validation import check_random_state
 
 from hae.data.frames import SIDES
 from hae.devices import resolve_device
@@ -14,15 +13,13 @@ from hae.network.hierarchy import VARIANTS
 from hae.network.layers import ACTIVATIONS
 from hae.network.objective import SCALES
 from hae.training.fit import Plan
+from hae.training.members import member_seeds
 from hae.training.pairs import Pairs, make_pairs, split_or_warn
 from hae.training.schedule import Settings
 from hae.training.sources import RowsInMemory
 from hae.training.stored import StoredFrames
 
-# Parameters of the estimator that go into its plan as they are.
-PLANNED = ("variant", "hidden", "activation", "linear_path", "network", "scale", "level_weights", "smooth", "augment")
-
-__all__ = ["checked_kinds", "checked_pairs", "is_whole", "member_seeds", "metric_root", "plan_of", "rows_in_file", "rows_in_memory"]
+__all__ = ["checked_kinds", "checked_pairs", "is_whole", "metric_root", "plan_of", "rows_in_file", "rows_in_memory"]
 
 
 def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
@@ -85,6 +82,9 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
     return (estimator.cv,) * n if isinstance(estimator.cv, str) else tuple(estimator.cv)
 
 
+OF_A_PLAN = ("variant", "hidden", "activation", "network", "scale", "level_weights", "smooth", "linear_path", "augment")
+
+
 def plan_of(estimator, n_features: int, n_targets: int) -> Plan:
     """What a `HierarchicalAutoencoder` is to train on so many columns. Raises BadInput for a parameter that does not fit them."""
     kinds = checked_kinds(estimator, n_features)
@@ -97,15 +97,8 @@ def plan_of(estimator, n_features: int, n_targets: int) -> Plan:
         seeds=member_seeds(estimator.random_state, estimator.n_seeds),
         device=resolve_device(estimator.device),
         progress=estimator.variant if estimator.verbose else None,
-        **{name: getattr(estimator, name) for name in PLANNED},
+        **{name: getattr(estimator, name) for name in OF_A_PLAN},
     )
-
-
-def member_seeds(random_state, n: int) -> list[int]:
-    """n seeds; the first of them do not depend on how many follow."""
-    if not isinstance(random_state, numbers.Integral):
-        random_state = check_random_state(random_state).randint(2**31)
-    return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
 
 
 def is_whole(value, low: int = 0) -> bool:

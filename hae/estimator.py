@@ -234,8 +234,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
         """
-        X = self._validated(X)
-        return self._measure(self._pairs(X, groups, frame, target, sample_weight))
+        return self._measure(self._pairs(self._validated(X), groups, frame, target, sample_weight))
 
     def _measure(self, rows: Pairs, held_out: bool = True) -> ImportanceReport:
         """The report on these rows; on the training rows themselves without intervals and verdicts, as too few blocks have it."""
@@ -294,8 +293,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the target does not fit the rows or the network.
         """
-        X = self._validated(X)
-        pairs = self._pairs(X, groups, None, target, sample_weight)
+        pairs = self._pairs(self._validated(X), groups, None, target, sample_weight)
         return float(score_frames(self.network_, pairs.inputs, pairs.targets, self.metric_root_, pairs.weights).fve[-1])
 
     def save(self, directory) -> None:

@@ -50,8 +50,23 @@ def test_another_target_is_what_is_reconstructed(X):
     assert model.score(X, target=y) > 0.99
     one = HierarchicalAutoencoder(**{**LINEAR, "n_cvs": 1}).fit(X, target=y[:, 0])
     assert one.score(X, target=y[:, 0]) > 0.99
-    with pytest.raises(BadInput, match="target: 4 columns; allowed: 2, as in fit"):
-        model.score(X)
+    for measure in (model.score, model.importance):
+        with pytest.raises(BadInput, match="target: is missing; allowed: 2 columns, as in fit"):
+            measure(X)
+        with pytest.raises(BadInput, match="target: 4 columns; allowed: 2, as in fit"):
+            measure(X, target=X)
+        with pytest.raises(BadInput, match="target: 499 rows, but X has 500; allowed: as many"):
+            measure(X, target=y[1:])
+        with pytest.raises(BadInput, match=r"target: shape \(500, 2, 1\) is not allowed; \(N,\) or \(N, D'\)"):
+            measure(X, target=y[:, :, None])
+
+
+def test_a_forgotten_target_of_as_many_columns_as_the_input_is_refused(tmp_path, X):
+    model = HierarchicalAutoencoder(**{**LINEAR, "max_epochs": 2}).fit(X, target=X[:, ::-1])
+    model.save(tmp_path)
+    for fitted in (model, HierarchicalAutoencoder.load(tmp_path)):
+        with pytest.raises(BadInput, match="target: is missing; allowed: 4 columns, as in fit"):
+            fitted.score(X)
 
 
 def test_level_weights_are_what_is_trained_on_and_chosen_by(X):

@@ -26,8 +26,8 @@ __all__ = ["Plan", "fit_members"]
 class Plan:
     """What is to be trained.
 
-    kinds: of the CVs, in order. variant, hidden, activation, linear_path: of the default network; network: function of (n_features, n_targets) that
-    gives one of one's own instead. scale: see `hae.network.objective.standardisation`; level_weights, root, smooth: see
+    kinds: of the CVs, in order. variant, hidden, activation, linear_path: of the default network; network: function of (n_features,
+    n_targets) that gives one of one's own instead. scale: see `hae.network.objective.standardisation`; level_weights, root, smooth: see
     `hae.network.objective.Objective`. augment: function of (inputs (B, D), generator) in raw units, or None. settings, seeds: of the
     training. device: where it runs. progress: title of a progress bar, or None.
 
@@ -44,30 +44,32 @@ class Plan:
     variant: str = "collective"
     hidden: Sequence[int] = (64, 64)
     activation: str = "tanh"
-    linear_path: bool = False
     network: Callable[[int, int], HierarchicalNetwork] | None = None
     scale: str = "global"
     level_weights: Sequence[float] | None = None
-    root: np.ndarray | None = None
     smooth: float = 0.0
+    linear_path: bool = False
+    root: np.ndarray | None = None
     augment: Callable | None = None
     settings: Settings = Settings()
     seeds: Sequence[int] = (0,)
     device: torch.device = torch.device("cpu")
     progress: str | None = None
 
-    def build(self, standard: Standard, members: int | None) -> HierarchicalNetwork:
+    def build(self, standard: Standard, source: Source, members: int | None) -> HierarchicalNetwork:
         """A stack of untrained networks, or one of one's own modules. Raises BadInput where that has other CVs than said."""
         n_inputs, n_outputs = len(standard.input_mean), len(standard.output_mean)
         if self.network is None:
-            network = HierarchicalNetwork.mlp(
-                n_inputs, self.kinds, self.variant, self.hidden, self.activation, n_outputs, members, self.linear_path
-            )
+            how = self.variant, self.hidden, self.activation, n_outputs, members, self.linear_path
+            network = HierarchicalNetwork.mlp(n_inputs, self.kinds, *how)
         else:
             network = self.network(n_inputs, n_outputs)
         if network.bottleneck.kinds != tuple(self.kinds):
             raise BadInput(f"network: has the CVs {network.bottleneck.kinds}; allowed with these n_cvs and cv: {tuple(self.kinds)}")
         network.scale_by(*dataclasses.astuple(standard))
+        if self.linear_path and self.network is None:
+            inputs, weights = source.sample()
+            network.start_path(torch.from_numpy(inputs), None if weights is None else torch.from_numpy(weights))
         return network
 
     @property
@@ -94,16 +96,9 @@ def fit_members(
     """
     standard = source.standard(plan.scale)
     data, validation = source.rows(standard, plan.device)
-
-    def build(members: int | None) -> HierarchicalNetwork:
-        network = plan.build(standard, members)
-        if plan.linear_path and plan.network is None:
-            network.start_path(*(None if of is None else torch.from_numpy(of) for of in source.sample()))  # type: ignore[arg-type]
-        return network
-
     key = None if checkpoints is None else training_key(params or {}, source.digest(), plan.seeds)
     members = train_members(
-        build,
+        lambda members: plan.build(standard, source, members),
         data,
         validation,
         plan.objective,

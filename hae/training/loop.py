@@ -17,7 +17,7 @@ from hae.network.objective import Objective
 from hae.training.checkpoint import Checkpoint
 from hae.training.rows import Rows, RowSource, epoch_generator, epoch_seed
 from hae.training.schedule import SMALLEST_BATCH, Schedule, Settings
-from hae.training.steps import STEPS, HasLevels, fastest
+from hae.training.steps import STEPS, Trainable, fastest
 
 __all__ = ["Training", "TrainingHistory", "train"]
 
@@ -207,7 +207,7 @@ class Training:
         count = 0
         for part in rows.chunks(EVALUATION_ROWS):
             size = part.inputs.shape[1]
-            levels = cast(HasLevels, self.network).standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
+            levels = cast(Trainable, self.network).standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
             total = total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
             count += size
         return cast(Tensor, total / count)

@@ -1,5 +1,6 @@
 """Members: several networks from several seeds, trained in one stack where they can be, one after another where not."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,16 @@ from hae.training.loop import TrainingHistory, train
 from hae.training.rows import RowSource
 from hae.training.schedule import Settings
 
-__all__ = ["Members", "train_members"]
+__all__ = ["Members", "member_seeds", "train_members"]
+
+
+def member_seeds(random_state, n: int) -> list[int]:
+    """n seeds from a whole number, None or a RandomState; the first of them do not depend on how many follow."""
+    if not isinstance(random_state, numbers.Integral):
+        from sklearn.utils import check_random_state  # takes a second to import
+
+        random_state = check_random_state(random_state).randint(2**31)
+    return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hae.training.resident import ResidentStep
 from hae.training.rows import Rows, RowSource
 from hae.training.schedule import Schedule, Settings
 
-__all__ = ["STEPS", "DeviceStep", "PlainStep", "Step", "WrittenStep", "fastest"]
+__all__ = ["STEPS", "DeviceStep", "PlainStep", "Step", "Trainable", "WrittenStep", "fastest"]
 
 Change = Callable[[Rows], Rows]  # of a batch before its step
 
@@ -61,7 +61,7 @@ class PlainStep:
     def backward(self, batch: Rows) -> Tensor:
         """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n)."""
         self.optimiser.zero_grad(set_to_none=True)
-        network = cast(HasLevels, self.network)
+        network = cast(Trainable, self.network)
         levels = network.standardised_levels(batch.inputs)
         errors = self.objective.level_errors(levels, batch.targets, batch.weights, batch.observed)
         loss = self.objective.loss(errors).sum()
@@ -114,7 +114,7 @@ class DeviceStep:
             rate,
             self.optimiser,
             self.inner.backward,
-            cast(HasLevels, network).n_levels,
+            cast(Trainable, network).n_levels,
             capture=device.type == "cuda",
         )
 
@@ -124,10 +124,11 @@ class DeviceStep:
         return self.resident.epoch(order, epoch * self.schedule.steps)
 
 
-class HasLevels(Protocol):
-    """A network as training sees it."""
+class Trainable(Protocol):
+    """A network as training sees it: ``n_levels`` where its steps stay on a device, `steepness` where CVs are to be smooth."""
 
-    n_levels: int
+    @property
+    def n_levels(self) -> int: ...
 
     def standardised_levels(self, x: Tensor) -> Tensor: ...
 

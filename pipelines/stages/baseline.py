@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from hae.arguments import member_seeds
 from hae.data.frames import Frames
 from hae.devices import resolve_device, set_threads
 from hae.files import write_json
 from hae.network.scoring import score_frames
 from hae.storage import save_networks
 from hae.training.baselines import plain_autoencoders, principal_components
+from hae.training.members import member_seeds
 from hae.training.pairs import Standard, make_pairs
 from hae.training.schedule import Settings
 from pipelines import params
