@@ -142,7 +142,7 @@ def test_out_of_memory_gives_all_back_before_it_starts_again(capfd):
     rows = Rows(*2 * (rows.inputs.repeat(4, 1),))
     train(Greedy(), rows, None, objective, Settings(batch_size=256, max_epochs=2), SEEDS)
     assert "out of GPU memory at a batch of 256 rows: training starts again with 128" in capfd.readouterr().err
-    first = {size: held for size, held in reversed(seen)}
+    first = dict(reversed(seen))
     assert set(first) == {256, 128, 64} and first[64] <= first[128] <= first[256]
 
 
