@@ -1,4 +1,6 @@
-"""Measurements that need a GPU; `benchmarks.training --device cuda` runs them.
+"""Measurements that need a GPU.
+
+    python -m benchmarks.gpu [--docs]
 
 Wall seconds with the device synchronised, the least of some rounds that take turns.
 """
@@ -9,24 +11,12 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.peers import SeparateLoop
-from benchmarks.sections import table
+from benchmarks.sections import arguments, publish, table
 from benchmarks.training import BATCH, HIDDEN, LEVELS, arithmetic, data, ours
 from hae.network.hierarchy import VARIANTS
 
 ROUNDS = 5
 LARGE = {"d": 2000, "hidden": (1024, 1024), "n": 8, "batch": 8192, "rows": 65_536}
-
-
-class Eager:
-    """The same network with a graph for every step, data on the device, fused Adam."""
-
-    def __init__(self, x: torch.Tensor, variant: str):
-        self.run = ours(x, variant)
-        self.run.resident = self.run.gradients = None
-        self.run.optimiser = torch.optim.Adam(self.run.parameters, lr=1e-3, fused=True)
-
-    def epoch(self):
-        self.run.train_epoch()
 
 
 def wall(work: Callable) -> float:
@@ -69,7 +59,7 @@ def small_case() -> str:
         runs = {members: ours(x, variant, members) for members in (1, 16)}
         works[f"{variant}, captured"] = runs[1].train_epoch
         works[f"{variant}, captured, 16 members"] = runs[16].train_epoch
-        works[f"{variant}, eager"] = Eager(x, variant).epoch
+        works[f"{variant}, eager"] = ours(x, variant, step="plain").train_epoch
     works["PyTorch, separate decoders"] = SeparateLoop(x, HIDDEN, LEVELS, BATCH).epoch
     seconds = least(works)
     for variant in VARIANTS:
@@ -92,7 +82,8 @@ def large_case() -> str:
             run = ours(x, variant, hidden=LARGE["hidden"], n=LARGE["n"], batch=LARGE["batch"])
             run.train_epoch()
             seconds = min(wall(run.train_epoch) for _ in range(ROUNDS))
-            done = arithmetic(LARGE["hidden"], LARGE["n"], LARGE["d"]) * run.steps * run.batch_size / seconds
+            rows_done = run.schedule.steps * run.schedule.batch_size
+            done = arithmetic(LARGE["hidden"], LARGE["n"], LARGE["d"]) * rows_done / seconds
             rows.append(["TF32" if tf32 else "float32", variant, f"{done / 1e12:.1f}", f"{rate / 1e12:.1f}", f"{done / rate:.0%}"])
     torch.set_float32_matmul_precision("highest")
     return table(["large case", "variant", "Tflop/s", "of a large product", "share"], rows)
@@ -101,3 +92,11 @@ def large_case() -> str:
 def section() -> str:
     large = f"D {LARGE['d']:,}, widths {LARGE['hidden'][0]:,}, n {LARGE['n']}, batch {LARGE['batch']:,}"
     return f"{torch.cuda.get_device_name()}.\n\n{small_case()}\n\nThe large case: {large}.\n\n{large_case()}"
+
+
+def main() -> None:
+    publish("gpu", section(), arguments(__doc__).parse_args().docs)
+
+
+if __name__ == "__main__":
+    main()

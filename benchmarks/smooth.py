@@ -95,27 +95,39 @@ def rows(points: list[Point]) -> str:
 
 
 def draw(points: list[Point], path: Path) -> None:
+    """A panel a variant: each member a point, a line through the medians from the largest smooth to 0."""
     import matplotlib
 
     matplotlib.use("svg")
     import matplotlib.pyplot as plt
 
     variants = list(dict.fromkeys(p.variant for p in points))
-    figure, axes = plt.subplots(1, len(variants), figsize=(4.6 * len(variants), 3.8), layout="constrained", sharey=True, squeeze=False)
+    figure, axes = plt.subplots(
+        1, len(variants), figsize=(4.8 * len(variants), 4.2), layout="constrained", sharex=True, sharey=True, squeeze=False
+    )
     for axis, variant in zip(axes[0], variants):
-        for colour, shape in zip(("tab:blue", "tab:orange", "tab:green"), SHAPES):
+        for colour, shape, below in zip(("tab:blue", "tab:orange", "tab:green"), SHAPES, (True, False, True)):
             of = [p for p in points if p.variant == variant and p.shape == shape]
-            if not of:
-                continue
-            x, y = ([np.median(values) for values in both] for both in zip(*((p.steepest[:, :2].max(1), p.fve[:, 1]) for p in of)))
-            axis.plot(x, y, color=colour, lw=1, label=shape)
+            x, y = ([float(np.median(values)) for values in both] for both in zip(*((p.steepest[:, :2].max(1), p.fve[:, 1]) for p in of)))
+            axis.plot(x, y, color=colour, lw=1.2, label=shape)
             for p, a, b in zip(of, x, y):
-                axis.plot(p.steepest[:, :2].max(1), p.fve[:, 1], "o", ms=3.5, color=colour, alpha=0.6)
-                axis.annotate(f"{p.smooth:g}", (a, b), textcoords="offset points", xytext=(4, 5), fontsize=8, color=colour)
+                axis.plot(p.steepest[:, :2].max(1), p.fve[:, 1], "o", ms=3, color=colour, alpha=0.5)
+                axis.plot(a, b, "s", ms=4, color=colour)
+                axis.annotate(
+                    f"{p.smooth:g}",
+                    (a, b),
+                    textcoords="offset points",
+                    xytext=(0, -13 if below else 8),
+                    ha="center",
+                    fontsize=8,
+                    color=colour,
+                )
         axis.axvline(120, color="grey", lw=0.8, ls=":")
         axis.set(xscale="log", xlabel="steepest place of CV 1 and 2, 1/nm", title=variant)
+        axis.set_xticks([30, 60, 120, 240, 480, 960], ["30", "60", "120", "240", "480", "960"])
+        axis.minorticks_off()
     axes[0, 0].set_ylabel("FVE_2 on test frames")
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    axes[0, -1].legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(path)
 
 
@@ -139,7 +151,9 @@ def cost() -> str:
                     run.train_epoch()
                 turns = np.array([[cpu_seconds(run.train_epoch) for run in both] for _ in range(ROUNDS)])
                 ratio = np.median(turns[:, 1] / turns[:, 0])
-                body.append([variant, ", ".join(dict.fromkeys(cv)), str(hidden), members, *(f"{s:.3f}" for s in turns.min(0)), f"{ratio:.2f}"])
+                body.append(
+                    [variant, ", ".join(dict.fromkeys(cv)), str(hidden), members, *(f"{s:.3f}" for s in turns.min(0)), f"{ratio:.2f}"]
+                )
                 print(*body[-1], flush=True)
     return table(["variant", "CVs", "hidden", "members", "smooth 0, s", "smooth 5, s", "ratio"], body)
 
@@ -158,6 +172,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/prepared/frames.parquet"))
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["collective", "boosted"])
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))
+    parser.add_argument("--smooth", nargs="+", type=float, default=list(SMOOTH))
+    parser.add_argument("--seed", type=int, help="random_state in place of that of params.yaml")
     options = parser.parse_args()
     if options.cost:
         text = cost()
@@ -168,8 +185,9 @@ def main() -> None:
     points = []
     for variant in options.variants:
         section = sections[variant].arguments() | {"n_seeds": options.members}
-        for shape in SHAPES:
-            for smooth in SMOOTH:
+        section |= {} if options.seed is None else {"random_state": options.seed}
+        for shape in options.shapes:
+            for smooth in options.smooth:
                 point = measure(frames, variant, shape, smooth, section)
                 points.append(point)
                 print(f"{point.seconds:.0f} s\n{rows([point])}", flush=True)

@@ -1,9 +1,9 @@
 """Cost of an epoch, side by side: this library, plain PyTorch loops, and mlcolvar's plain autoencoder.
 
-    python -m benchmarks.training [--docs] [--rounds 9] [--device cpu]
+    python -m benchmarks.training [--docs] [--rounds 9]
 
 All take turns, an epoch each, so that what else the machine does meets all alike; ratios are taken within a round. CPU seconds, one thread.
-On CUDA see `benchmarks.gpu`, which this calls.
+On CUDA see `benchmarks.gpu`.
 """
 
 import tempfile
@@ -35,13 +35,15 @@ def data(n: int = N, d: int = D) -> torch.Tensor:
     return (x - x.mean(0)) / x.std()
 
 
-def ours(x: torch.Tensor, variant: str, members: int = 1, hidden=HIDDEN, n: int = LEVELS, batch: int = BATCH) -> Training:
+def ours(
+    x: torch.Tensor, variant: str, members: int = 1, hidden=HIDDEN, n: int = LEVELS, batch: int = BATCH, step: str | None = None
+) -> Training:
     """A training of this library, to be stepped by epochs."""
     network = HierarchicalNetwork.mlp(x.shape[1], ["linear"] * n, variant, hidden, members=members)
     for m in range(members):
         network.reset(m, m)
     settings = Settings(batch, max_epochs=1000, patience=None, learning_rate=1e-3)
-    return Training(network.to(x.device), Rows(x, x), None, Objective(), settings, list(range(members)))
+    return Training(network.to(x.device), Rows(x, x), None, Objective(), settings, list(range(members)), step=step)
 
 
 def arithmetic(hidden=HIDDEN, n: int = LEVELS, d: int = D) -> int:
@@ -154,14 +156,8 @@ def draw(turns: dict[str, np.ndarray]) -> None:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.device == "cuda":
-        from benchmarks import gpu
-
-        publish("gpu", gpu.section(), options.docs)
-        return
     turns = measure(options.rounds)
     publish("training", section(turns), options.docs)
     if options.docs:

@@ -69,6 +69,7 @@ def test_a_training_of_one_never_goes_on_as_one_of_another(X, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("hae.training.loop.CHECKPOINT_SECONDS", -1.0)
+        patch.setattr("hae.training.loop.CHECKPOINT_TIMES", 0)
         for choice in ({"smooth": 1.0}, {"smooth": 2.0}, {"linear_path": True}):
             told = []
 

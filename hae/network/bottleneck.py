@@ -57,10 +57,7 @@ class Bottleneck(nn.Module):
         """CVs (..., n) of coordinates (..., C)."""
         c = coordinates @ self.T.mT + self.t
         return torch.cat(
-            [
-                _angle(c[..., columns]) if kind == "circular" else c[..., columns]
-                for kind, columns in zip(self.kinds, self.columns)
-            ],
+            [_angle(c[..., columns]) if kind == "circular" else c[..., columns] for kind, columns in zip(self.kinds, self.columns)],
             dim=-1,
         )
 

@@ -30,10 +30,12 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
     total[total == 0] = 1
     mean = (np.nan_to_num(values) * shares).sum(0) / total
     variance = (np.nan_to_num(values - mean) ** 2 * shares).sum(0) / total
-    still = np.flatnonzero(np.sqrt(variance) <= rounding(mean))
-    still = [int(i) for i in still if len(set(values[~np.isnan(values[:, i]), i].tolist())) > 1]
+    constant = np.flatnonzero(np.sqrt(variance) <= rounding(mean))
+    still = [int(i) for i in constant if len(set(values[~np.isnan(values[:, i]), i].tolist())) > 1]
     if still:
-        warnings.warn(f"columns {still[:10]}: they change by rounding alone, count as constant, and nothing of them is explained", stacklevel=2)
+        warnings.warn(
+            f"columns {still[:10]}: they change by rounding alone, count as constant, and nothing of them is explained", stacklevel=2
+        )
     return mean, scales(mean, variance, scale)
 
 

@@ -3,7 +3,7 @@
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP
@@ -23,7 +23,8 @@ class Gradients:
     The parameters become views of one vector, `flat`, so that an optimiser has one tensor to step.
     """
 
-    def __init__(self, network: HierarchicalNetwork, objective: Objective, members: int, batch_size: int):
+    def __init__(self, network: nn.Module, objective: Objective, members: int, batch_size: int):
+        network = cast(HierarchicalNetwork, network)  # see `support`
         parameters = list(network.parameters())
         with torch.no_grad():
             self.flat = torch.cat([p.flatten() for p in parameters]).requires_grad_()
@@ -34,7 +35,7 @@ class Gradients:
                 p.grad = gradient.view_as(p)
         self.network, self.objective = network, objective
         self.gradient = self.flat.grad
-        assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)  # see `support`
+        assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)
         self.encoder = Perceptrons(network.encoder, members, batch_size)
         self.decoders = Perceptrons(network.decoder.outputs, members, batch_size)
         self.steepness = Steepness(self.encoder, network.bottleneck, objective.smooth) if objective.smooth else None

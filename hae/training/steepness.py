@@ -4,7 +4,6 @@ Its second derivatives cost a pass back through the encoder for the slopes ds_k/
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import Tensor

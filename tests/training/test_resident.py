@@ -58,6 +58,7 @@ CASES = {
     "weights": (Rows(X, X, weights=normal(300).square()), Objective()),
     "missing": (Rows(X, X, observed=(X > 0).float()), Objective()),
     "metric": (Rows(X, X), Objective(root=normal(4, 3))),
+    "smooth": (Rows(X, X), Objective(smooth=1.0)),
 }
 
 
