@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from itertools import groupby
 from pathlib import Path
@@ -13,17 +12,16 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from hae.figures.maps import BOLTZMANN
-from hae.importance.report import ImportanceReport
 from hae.importance.verdicts import figure
 from hae.version import __version__
+from pipelines.page.choice import pca_words, which
 from pipelines.page.evidence import Evidence, VariantEvidence
 from pipelines.page.pictures import Picture, unit_of_energy
 from pipelines.params import Params
 
-__all__ = ["html", "pca_words", "which"]
+__all__ = ["html"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
-TIE = 0.01  # of FVE: variants nearer than this explain the same
 KINDS = {
     "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
     "distances": "distances between atoms, in nm",
@@ -57,57 +55,6 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         data_digest=hashlib.sha256(Path("data/prepared/frames.parquet").read_bytes()).hexdigest()[:16],
         eps=f"{params.evaluate.eps:g}",
     )
-
-
-def pca_words(report: ImportanceReport) -> str:
-    """How many principal components explain as much as CV1 alone, to 0.01; "" where PCA was not measured."""
-    rows = report.compared("pca")
-    if not rows:
-        return ""
-    needed = next((row.level for row in rows if row.fve >= report.cvs[0].fve - TIE), None)
-    if needed == 1:
-        return "the first principal component does as well"
-    many = f"more than {rows[-1].level}" if needed is None else str(needed)
-    return f"PCA needs {many} component{'s' * (many != '1')} for that"
-
-
-def which(evidence: Evidence) -> str:
-    """Which variant to choose, from the paired comparison of collective and boosted at the last level worth having."""
-    title = next((title for title in evidence.paired if set(title.split(" - ")) == {"collective", "boosted"}), None)
-    if title is None:
-        return "There is one variant here, so there is nothing to choose."
-    worth = [report.n for name, report in evidence.reports.items() if name in ("collective", "boosted")]
-    last = max([n for n in worth if n], default=None) if all(worth) else None  # the level of the last CV worth having, where that is known
-    rows = evidence.paired[title]
-    row, sign = rows[min(last or len(rows), len(rows)) - 1], 1 if title.startswith("collective") else -1
-    bounds = (sign * row.difference_low, sign * row.difference_high)
-    low, high = bounds if math.isnan(bounds[0]) else sorted(bounds)
-    said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
-    if math.isnan(low):
-        words = (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by one "
-                 "and collective where they may act together.")
-    elif low > TIE:
-        words = (": in these features the factors behind the data act together, and levels that add up don't follow. "
-                 "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
-    elif high < TIE:
-        words = (", so adding up loses little or nothing. "
-                 "Choose boosted: each of its CVs has a meaning of its own, while collective CV2 may be mixed with CV1.")
-    else:
-        words = (": whether adding up is enough is undecided on these data. "
-                 "Choose boosted to read the CVs one by one, collective to compress.")
-    unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]
-    if unready:
-        have = "have" if len(unready) > 1 else "has"
-        words += f" But {' and '.join(unready)} {have} decoders that are not converged: train longer first."
-    return said + words
-
-
-def _signed(difference: float, low: float, high: float) -> str:
-    if difference < 0:
-        difference, low, high, word = -difference, -high, -low, "less"
-    else:
-        word = "more"
-    return f"{figure(difference, low, high)} {word}"
 
 
 def _variant(variant: VariantEvidence) -> dict:

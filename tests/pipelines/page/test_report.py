@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines.page import page
+from pipelines.page.choice import choose, pca_words, which
 from pipelines.page.evidence import gather
 from pipelines.stages.report import report
 
@@ -36,7 +36,7 @@ def test_the_table_has_a_row_a_variant_and_cv_and_agrees_with_what_was_evaluated
 
 def test_one_importance_file_of_all_variants_says_verdicts_first(trained_folder):
     together = json.loads((trained_folder / "results/importance.json").read_text())
-    assert list(together) == ["verdicts", "which", "variants", "stability", "paired"]
+    assert list(together) == ["verdicts", "which", "choice", "variants", "stability", "paired"]
     assert set(together["verdicts"]) == set(together["variants"]) == {"collective", "boosted"}
     table = pd.read_csv(trained_folder / "results/importance.csv")
     assert list(table.columns[:2]) == ["variant", "cv"] and len(table) == 4
@@ -143,7 +143,7 @@ def test_few_and_many_columns_cvs_and_labels_make_a_full_report(tmp_path, monkey
     [
         (0.10, 0.02, "Choose collective"),
         (0.00, 0.005, "Choose boosted: each"),
-        (-0.05, 0.01, "explains 0.05 [0.04, 0.06] less than boosted"),
+        (-0.05, 0.01, "explains 0.050 [0.040, 0.060] less than boosted"),
         (0.02, 0.03, "undecided"),
         (0.10, float("nan"), "too few independent frames"),
     ],
@@ -155,7 +155,38 @@ def test_which_variant_follows_from_the_paired_interval(trained_folder, monkeypa
     for title, sign in (("collective - boosted", 1), ("boosted - collective", -1)):
         own = sign * difference
         turned = replace(row, difference=own, difference_low=own - half, difference_high=own + half)
-        assert words in page.which(replace(evidence, paired={title: (turned,)}))
+        assert words in which(replace(evidence, paired={title: (turned,)}))
+
+
+def beside_pca(evidence, difference, half):
+    """The evidence with these differences from PCA at every level of every variant."""
+    def turned(row):
+        return replace(row, difference=difference, difference_low=difference - half, difference_high=difference + half)
+
+    return replace(evidence, variants=tuple(
+        replace(variant, importance=replace(variant.importance, against=tuple(map(turned, variant.importance.compared("pca")))))
+        for variant in evidence.variants))
+
+
+@pytest.mark.parametrize(("difference", "half", "pca"), [
+    (-0.03, 0.01, True),  # worse
+    (0.005, 0.001, True),  # surely better, by nothing that matters
+    (0.02, 0.03, True),  # perhaps better
+    (0.05, 0.01, False),
+    (0.05, float("nan"), False),
+])
+def test_pca_is_chosen_where_no_network_is_surely_better(trained_folder, monkeypatch, difference, half, pca):
+    monkeypatch.chdir(trained_folder)
+    evidence = beside_pca(gather(["collective", "boosted"]), difference, half)
+    assert (choose(evidence) == "PCA") is pca
+    assert ("Use PCA" in which(evidence)) is pca
+
+
+def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
+    monkeypatch.chdir(trained_folder)
+    report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
+    first = report.compared("pca")[0]
+    assert pca_words(report).startswith(f"CV1 explains {report.cvs[0].fve:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs explain")
 
 
 def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, monkeypatch):
@@ -167,9 +198,9 @@ def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, mo
         return replace(variant, importance=replace(variant.importance, cvs=cvs))
 
     collective, boosted = evidence.variants
-    said = page.which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, False))))
+    said = which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, False))))
     assert said.endswith("But boosted has decoders that are not converged: train longer first.")
-    assert "converged" not in page.which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, True))))
+    assert "converged" not in which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, True))))
 
 
 def test_every_figure_in_the_page_has_ids_of_its_own(trained_folder):
