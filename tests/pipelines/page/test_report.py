@@ -186,7 +186,8 @@ def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
     monkeypatch.chdir(trained_folder)
     report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
     first = report.compared("pca")[0]
-    assert pca_words(report).startswith(f"CV1 explains {report.cvs[0].fve:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs explain")
+    said = f"CV1 explains {report.cvs[0].fve:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs explain"
+    assert pca_words(report).startswith(said)
 
 
 def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, monkeypatch):
