@@ -15,14 +15,14 @@ NETWORKS = ("collective", "boosted")
 
 
 def pca_words(report: ImportanceReport) -> str:
-    """What CV1 and all CVs explain, beside as many principal components; "" where PCA was not measured."""
+    """What one and as many principal components explain, beside CV1 and all CVs; "" where PCA was not measured."""
     rows = report.compared("pca")
     if not rows:
         return ""
     first, last = rows[0], rows[-1]
-    words = [f"CV1 explains {report.cvs[0].fve:.3f}, PC1 {first.fve:.3f}: {_apart(first)}"]
+    words = [f"PC1 explains {first.fve:.3f}, CV1 {_apart(first)}"]
     if last.level > 1:
-        words.append(f"{last.level} CVs explain {report.cvs[last.level - 1].fve:.3f}, {last.level} PCs {last.fve:.3f}: {_apart(last)}")
+        words.append(f"{last.level} PCs explain {last.fve:.3f}, {last.level} CVs {_apart(last)}")
     return "; ".join(words)
 
 

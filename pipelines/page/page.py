@@ -22,6 +22,14 @@ from pipelines.params import Params
 __all__ = ["html"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
+TRUST = {
+    "ok": "enough for the intervals",
+    "rough": "few, so the intervals are rough",
+    "not enough data": "too few for intervals and verdicts; 100 are needed",
+}
+SECTIONS = {"words": "in words", "explained": "how much is explained", "cvs": "what the CVs are", "density": "where the data are",
+            "gains": "what each gains", "rebuilt": "reconstructions", "training": "training", "glossary": "glossary",
+            "reproduce": "how to reproduce"}
 KINDS = {
     "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
     "distances": "distances between atoms, in nm",
@@ -42,14 +50,17 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
     }
+    relations = _relations(evidence)
+    shown = SECTIONS if figures.get("labels") or relations else {name: words for name, words in SECTIONS.items() if name != "cvs"}
     return template.render(
+        contents=shown.items(),
         name=params.record.model_name,
         variants=[_variant(variant) for variant in evidence.variants],
         which=which(evidence),
         about=_about(evidence),
         figures=figures,
         captions=_captions(evidence),
-        relations=_relations(evidence),
+        relations=relations,
         settings=_settings(params),
         version=__version__,
         data_digest=hashlib.sha256(Path("data/prepared/frames.parquet").read_bytes()).hexdigest()[:16],
@@ -60,14 +71,16 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
 def _variant(variant: VariantEvidence) -> dict:
     report, stability = variant.importance, variant.stability
     parts = [report.sentence(), pca_words(report), stability.words() if stability else ""]
+    pca = report.compared("pca")
     rows = [
         {
             "cv": cv.name,
             "verdict": "too little data" if cv.status == "not enough data" else cv.verdict,
             "order": "" if cv.status == "not enough data" else f"{cv.order} with the next" if cv.order in ("tied", "out of order") else
                      f"before {report.cvs[k + 1].name}" if cv.order == "ordered" else f"place {cv.order}" if cv.order else "",
-            "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high), _parts(cv.gain, cv.gain_low, cv.gain_high),
-                        _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
+            "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high),
+                        *(_parts(row.fve, row.fve_low, row.fve_high) for row in pca[k : k + 1]),
+                        _parts(cv.gain, cv.gain_low, cv.gain_high), _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
         }
         for k, cv in enumerate(report.cvs)
     ]
@@ -75,7 +88,8 @@ def _variant(variant: VariantEvidence) -> dict:
         "name": variant.name,
         "sentence": "; ".join(filter(None, parts)) + ".",
         "rows": rows,
-        "status": report.status,
+        "pca": bool(pca),
+        "trust": TRUST[report.status],
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
         "stability": stability and {"replicas": stability.replicas, "levels": [f"{value:.2f}" for value in stability.levels]},
@@ -97,6 +111,7 @@ def _about(evidence: Evidence) -> dict:
     kind = evidence.recipe.kind
     thing = "rows" if kind == "columns" and not where else "frames"
     return {
+        "thing": thing[:-1],
         "data": f"{total:,} {thing}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",

@@ -186,7 +186,7 @@ def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
     monkeypatch.chdir(trained_folder)
     report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
     first = report.compared("pca")[0]
-    said = f"CV1 explains {report.cvs[0].fve:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs explain"
+    said = f"PC1 explains {first.fve:.3f}, CV1 0.013 [0.001, 0.025] more; 2 PCs explain"
     assert pca_words(report).startswith(said)
 
 
