@@ -14,6 +14,7 @@ from hae.errors import BadInput
 from pipelines import params
 from pipelines.record import contents, lineage, registry
 from pipelines.record.contents import FRAMES, RECIPE
+from pipelines.record.digests import TAG, to_tag
 from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
 from pipelines.record.store import Store
@@ -165,10 +166,11 @@ class RunWriter:
                     about,
                     Model(artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id),
                 )
+                files = to_tag(folder)
                 client.log_model_artifacts(model.model_id, str(folder))
             client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
             client.finalize_logged_model(model.model_id, "READY")
-            tags = {WEIGHTS: weights, "matching": "; ".join(matching), "n_cvs": str(len(matching))}
+            tags = {WEIGHTS: weights, "matching": "; ".join(matching), "n_cvs": str(len(matching)), TAG: files}
             tags |= {name: run.data.tags[name] for name in INHERITED if name in run.data.tags}
             if not client.search_registered_models(f"name = '{self.store.name}'"):
                 client.create_registered_model(self.store.name)
