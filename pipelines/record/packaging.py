@@ -22,10 +22,10 @@ import pandas as pd
 import hae
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from pipelines.record.digests import checked
+from pipelines.record.digests import TAG, checked, digests
 from pipelines.record.store import Store
 
-__all__ = ["Loaded", "check", "fetch", "load", "pack", "write_code"]
+__all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "write_code"]
 
 CHECK_ROWS, MATCH_ROWS = 200, 5000
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pandas", "pyarrow")
@@ -181,6 +181,20 @@ def fetch(store: Store, version: str, target: Path) -> Path:
         raise BadInput(f"{what}: its files can't be read ({reason[:200]})") from None
     checked(folder, tags, what)
     return folder
+
+
+def intact(store: Store, version) -> bool:
+    """Whether the files of a version (as MLflow gives it) are those that were registered; of a remote store, whether they are there."""
+    from mlflow.artifacts import list_artifacts
+
+    said = json.loads(version.tags.get(TAG, "{}"))
+    if version.source.startswith("file://"):
+        return bool(said) and digests(Path(version.source.removeprefix("file://"))) == said
+    try:
+        there = {Path(file.path).name for file in list_artifacts(version.source, tracking_uri=store.uri)}
+    except Exception:  # whatever the store of the day raises for what is gone
+        return False
+    return bool(said) and {name.partition("/")[0] for name in said} <= there
 
 
 def load(store: Store, version: str) -> Loaded:
