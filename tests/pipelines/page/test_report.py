@@ -109,7 +109,7 @@ def test_stability_of_the_levels_and_what_is_tied_are_said(trained):
     Path("results/boosted/stability.json").write_text("{}\n")
     report()
     said = json.loads(Path("results/importance.json").read_text())
-    tied = "on other draws of the data level 1 comes out alike to 0.50 only, level 2 to 0.97 (tied levels)"
+    tied = "on other draws of the data the reconstructions of level 1 agree to 0.50 only, those of level 2 to 0.97 (tied levels)"
     assert tied in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
     assert said["stability"]["collective"]["levels"] == [0.5, 0.97] and said["stability"]["boosted"] is None
     text = Path("results/report.html").read_text()
