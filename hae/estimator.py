@@ -77,8 +77,9 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
         training_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured with; None in a
             loaded model and in one that was fitted to rows in a file.
-        report_: importance_ where it was measured, else None.
-        metric_root_: root of feature_weights, or None. has_target_: whether fit was given a target.
+        report_: ``importance_`` where it was measured, else None.
+        metric_root_: root of feature_weights, or None.
+        has_target_: whether `fit` was given a target.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
         n_features_in_, feature_names_in_: as in scikit-learn.
 

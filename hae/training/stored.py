@@ -14,7 +14,7 @@ import torch
 
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective, scales
+from hae.network.objective import Objective, rounding, scales
 from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
@@ -111,6 +111,8 @@ class StoredRows:
         generators = [epoch_generator(seed, epoch) for seed in seeds]
         for pool in self._pools(self._pieces(epoch, batch_size)):
             steps = len(pool) // batch_size
+            if not steps:  # the last pool may be less than a batch
+                continue
             orders = torch.stack([torch.randperm(len(pool), generator=generator) for generator in generators])
             for rows in orders[:, : steps * batch_size].to(pool.inputs.device).split(batch_size, dim=1):
                 yield pool.take(rows)
@@ -298,12 +300,15 @@ class StoredFrames:
 
 @torch.no_grad()
 def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray | None = None) -> np.ndarray:
-    """FVE of each level, (n,), over all rows, a chunk at a time; as `hae.network.scoring.FrameErrors.fve`."""
+    """FVE of each level, (n,), over all rows, a chunk at a time; by the rules of `hae.network.scoring.score_frames`."""
+    constant = (rounding(network.output_mean.cpu().numpy()) / network.output_scale.cpu().numpy()).astype(np.float32)
+    still = torch.from_numpy(constant).to(rows.inputs.device)  # what differs from the mean by no more does not vary
     objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
     for part in rows.chunks(READ_ROWS):
         levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
-        total += objective.level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
+        targets = torch.where(part.targets.abs() <= still, 0, part.targets)
+        total += objective.level_errors(levels, targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
     errors = total.numpy()
     return 1 - errors[:-1] / errors[-1] if errors[-1] > 0 else np.zeros(network.n_levels)
