@@ -225,7 +225,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         if self.report_ is None:
             if self.held_out_rows_ is None:
                 raise BadInput("importance_: was not measured before save, or fit read rows in a file; allowed: importance_ before save")
-            self.report_ = self._measure(self.held_out_rows_, bool({"validation", "test"} & set(self.split_.tolist())))
+            self.report_ = self._measure(self.held_out_rows_, self.held_out_rows_ is not self.training_rows_)
         return self.report_
 
     def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:

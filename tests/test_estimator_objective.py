@@ -105,6 +105,24 @@ def test_missing_values_are_refused_or_masked(X):
         model.transform(np.where(np.isnan(holes), np.inf, holes))
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+def test_an_infinite_target_is_refused_where_missing_ones_are_not(X, value):
+    target = X.astype(np.float32).astype(np.float64)
+    target[3, 1], target[4, 1] = value, np.nan
+    model = quick(missing="mask").fit(X.astype(np.float32))
+    for measure in (quick(missing="mask").fit, model.score, model.importance):
+        with pytest.raises(BadInput, match="target: infinite values are not allowed; finite numbers, or NaN where they are missing"):
+            measure(X.astype(np.float32), target=target)
+
+
+def test_frame_numbers_may_be_whole_floats(X):
+    names, frame = np.repeat(["a", "b"], 250), np.tile(np.arange(250), 2)
+    whole, floats = (quick(lag=2).fit(X, groups=names, frame=of) for of in (frame, frame.astype(float)))
+    np.testing.assert_array_equal(whole.transform(X), floats.transform(X))
+    reports = [model.importance(X, names, frame=of) for model, of in ((whole, frame), (floats, frame.astype(float)))]
+    assert reports[0].to_frame().equals(reports[1].to_frame())
+
+
 def test_scholzs_missing_value_error_can_tell_models_apart():
     """Scholz (2012): leave out known values, and ask how well a model fills them in."""
     x, rng = curve(1200), np.random.default_rng(0)

@@ -54,7 +54,7 @@ def _digest(value, above: tuple[int, ...]) -> bytes:
     above = (*above, id(value))
     for kinds, describe in KNOWN:
         if isinstance(value, kinds):
-            return _hash(type(value).__qualname__, *describe(value, above))
+            return _hash(str(type(value)), *describe(value, above))
     return _hash("object", *_object(value, above))
 
 

@@ -6,6 +6,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
 from hae.training.gradients import Gradients
 from hae.training.resident import ResidentStep
@@ -20,7 +21,8 @@ Change = Callable[[Rows], Rows]  # of a batch before its step
 class Step(Protocol):
     """What a training asks of its steps."""
 
-    optimiser: torch.optim.Optimizer
+    @property
+    def optimiser(self) -> torch.optim.Optimizer: ...
 
     def epoch(self, epoch: int, change: Change | None = None) -> Tensor:
         """Take the steps of an epoch, from 0; gives the sum of E_k over them, (M, n)."""
@@ -90,7 +92,8 @@ class WrittenStep(PlainStep):
     """The same with the gradients of `hae.training.gradients`, for the networks that they support."""
 
     def trained(self) -> list[Tensor]:
-        self.gradients = Gradients(self.network, self.objective, len(self.schedule.seeds), self.schedule.batch_size)
+        network = cast(HierarchicalNetwork, self.network)  # see `Gradients.support`
+        self.gradients = Gradients(network, self.objective, len(self.schedule.seeds), self.schedule.batch_size)
         return [self.gradients.flat]
 
     def backward(self, batch: Rows) -> Tensor:

@@ -1,6 +1,8 @@
 """Training: the best weights back, every member by itself, what a batch holds, and what happens when things go wrong."""
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch import nn
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import train
+from hae.training.loop import Training, train
 from hae.training.rows import Rows
 from hae.training.schedule import Settings
 
@@ -255,6 +257,25 @@ def test_out_of_gpu_memory_starts_again_with_half_the_batch_and_says_so(data, he
     train(expected, data, held_out, Objective(), Settings(batch_size=40, max_epochs=3, patience=None), (5,))
     assert all(torch.equal(a, b) for a, b in zip(tight.inner.parameters(), expected.inner.parameters()))
     assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+
+
+def test_out_of_gpu_memory_lets_go_of_the_old_training_first(data, monkeypatch):
+    monkeypatch.setattr("hae.training.schedule.FEWEST_STEPS", 1)
+    made, alive = [], []
+
+    class Watched(Training):
+        def __init__(self, *args, **options):
+            alive.append([ref() is not None for ref in made])
+            super().__init__(*args, **options)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("hae.training.loop.Training", Watched)
+    gc.disable()
+    try:
+        train(Tight(40), data, None, Objective(), Settings(batch_size=80, max_epochs=3, patience=None), (5,))
+    finally:
+        gc.enable()
+    assert alive == [[], [False]]
 
 
 def test_out_of_gpu_memory_at_the_smallest_batch_is_an_error(data):
