@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective, scales
+from hae.network.objective import Objective, rounding, scales
 from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
@@ -292,7 +292,10 @@ def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray |
     """FVE of each level, (n,), over all rows, a chunk at a time; as `hae.network.scoring.FrameErrors.fve`."""
     objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
+    mean, scale = network.output_mean.cpu(), network.output_scale.cpu()
+    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)
     for part in rows.chunks(READ_ROWS):
+        part = replace(part, targets=torch.where(part.targets.abs() <= constant, 0, part.targets))
         levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
         total += objective.level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
