@@ -8,8 +8,8 @@ INSTALLED := .venv/.installed
 run: $(INSTALLED)
 	@$(BIN)/hae retrain
 
-test: $(INSTALLED)
-	@$(BIN)/python -m pytest
+test: lint
+	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 acceptance: $(INSTALLED)
 	@$(BIN)/python -m pytest -m acceptance

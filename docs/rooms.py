@@ -6,11 +6,13 @@ tests/test_architecture.py uses the same graph, and fails where the drawing is n
 from __future__ import annotations
 
 import ast
+import textwrap
 from html import escape
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("hae", "pipelines")
+WIDTH, BOX, LINE, CHARS = 760, 560, 17, 76  # of the drawing, its boxes, and of a line of text
 # From the lowest to the highest: a room imports from rooms before it, never from one behind. Files of a package's own folder that others
 # build on are its ground, the others are its face.
 ROOMS = (
@@ -22,11 +24,6 @@ GROUND = {
     "hae": {"version", "errors", "files", "devices"},
     "pipelines": {"settings", "params", "processes"},
 }
-ROWS = (
-    ("pipelines (face)",), ("pipelines.flow", "pipelines.project"), ("pipelines.gate",), ("pipelines.stages", "pipelines.record"),
-    ("pipelines.page", "pipelines (ground)"), ("hae (face)",), ("hae.figures", "hae.sampling"), ("hae.importance", "hae.export"),
-    ("hae.training",), ("hae.network", "hae.data"), ("hae (ground)",),
-)  # fmt: skip
 
 
 def modules(packages=PACKAGES) -> dict[str, Path]:
@@ -91,65 +88,43 @@ def _reduced(found: dict[str, set[str]]) -> list[tuple[str, str]]:
 
 
 def svg() -> str:
-    """The drawing."""
-    known, found = modules(), arrows(imports())
+    """The drawing: the highest room on top, and beside the rooms an arc from each to those that it imports from."""
     inside: dict[str, list[str]] = {}
-    for name, file in known.items():
+    for name, file in modules().items():
         if file.name != "__init__.py":
             inside.setdefault(room(name), []).append(name.rpartition(".")[2])
-    rows = [[name for name in row if name in inside] for row in ROWS]
-    rows = [row for row in rows if row]
-    width, box, gap, line, chars = 960, 430, 40, 17, 58
-    places: dict[str, tuple[float, float, float]] = {}
-    texts, y = [], 20.0
-    for row in rows:
-        tallest = 0.0
-        for i, name in enumerate(row):
-            x = (width - len(row) * box - (len(row) - 1) * gap) / 2 + i * (box + gap)
-            lines = _wrapped(sorted(inside[name]), chars)
-            height = 34 + line * len(lines)
-            places[name] = (x, y, height)
-            texts.append(_box(name, lines, x, y, box, height, line))
-            tallest = max(tallest, height)
-        y += tallest + 46
-    lines = [_arrow(places[a], places[b], box) for a, b in _reduced(found) if a in places and b in places]
+    y, texts, places = 12.0, [], {}
+    for name in reversed([name for name in ROOMS if name in inside]):
+        lines = textwrap.wrap(", ".join(sorted(inside[name])), CHARS)
+        height = 32 + LINE * len(lines)
+        places[name] = y + height / 2
+        texts.append(_box(name, lines, y, height))
+        y += height + 12
+    arcs = [_arc(places[a], places[b], number) for number, (a, b) in enumerate(_reduced(arrows(imports())))]
     return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y - 20:.0f}" font-family="sans-serif" role="img" '
-        'aria-label="The rooms of hae and pipelines, and who imports whom">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y:.0f}" font-family="sans-serif" role="img" '
+        'aria-label="The rooms of hae and pipelines, the highest on top, and who imports whom">',
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#666"/></marker></defs>',
-        f'<rect width="{width}" height="{y - 20:.0f}" fill="#fff"/>',
-        *lines, *texts, "</svg>", "",
+        '<path d="M0 0 8 4 0 8z" fill="#555"/></marker></defs>',
+        f'<rect width="{WIDTH}" height="{y:.0f}" fill="#fff"/>',
+        *texts, *arcs, "</svg>", "",
     ])  # fmt: skip
 
 
-def _wrapped(names: list[str], chars: int) -> list[str]:
-    lines = [""]
-    for name in names:
-        if len(lines[-1]) + len(name) + 2 > chars and lines[-1]:
-            lines.append("")
-        lines[-1] += (", " if lines[-1] else "") + name
-    return lines
-
-
-def _box(name: str, lines: list[str], x: float, y: float, box: float, height: float, line: int) -> str:
+def _box(name: str, lines: list[str], y: float, height: float) -> str:
     colour = "#e8f1fa" if name.startswith("hae") else "#fdf0e4"
-    rows = "".join(f'<text x="{x + 12}" y="{y + 40 + i * line}" font-size="13" fill="#333">{escape(text)}</text>'
-                   for i, text in enumerate(lines))  # fmt: skip
+    rows = "".join(f'<text x="24" y="{y + 38 + i * LINE}" font-size="13" fill="#333">{escape(text)}</text>' for i, text in enumerate(lines))
     title = name.replace(".", "/") + ("/" if "." in name else "")
-    return (f'<rect x="{x}" y="{y}" width="{box}" height="{height}" rx="6" fill="{colour}" stroke="#888"/>'
-            f'<text x="{x + 12}" y="{y + 20}" font-size="14" font-weight="bold">{escape(title)}</text>{rows}')  # fmt: skip
+    return (f'<rect x="12" y="{y}" width="{BOX}" height="{height}" rx="6" fill="{colour}" stroke="#888"/>'
+            f'<text x="24" y="{y + 20}" font-size="14" font-weight="bold">{escape(title)}</text>{rows}')  # fmt: skip
 
 
-def _arrow(a: tuple[float, float, float], b: tuple[float, float, float], box: float) -> str:
-    (ax, ay, ah), (bx, by, _) = a, b
-    if ay == by:  # side by side
-        x1, x2, y = (ax + box, bx, ay + 15) if ax < bx else (ax, bx + box, ay + 15)
-        return f'<path d="M{x1} {y}L{x2} {y}" stroke="#666" fill="none" marker-end="url(#tip)"/>'
-    start, end = ax + box / 2, bx + box / 2
-    x1 = ax + box * min(max((end - ax) / box, 0.1), 0.9)
-    x2 = bx + box * min(max((start - bx) / box, 0.1), 0.9)
-    return f'<path d="M{x1:.0f} {ay + ah}L{x2:.0f} {by}" stroke="#666" fill="none" marker-end="url(#tip)"/>'
+def _arc(start: float, end: float, number: int) -> str:
+    """An arc on the right of the boxes, further out the longer it is; ends are set apart, so that arcs can be told from each other."""
+    x, reach = BOX + 12, 26 + (end - start) * 0.24
+    start, end = start + 3, end - 6 + number % 4 * 3
+    return (f'<path d="M{x} {start:.0f}C{x + reach:.0f} {start:.0f} {x + reach:.0f} {end:.0f} {x} {end:.0f}" stroke="#555" fill="none" '
+            'marker-end="url(#tip)"/>')  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from hae.errors import BadInput
 from hae.files import plain, write_json, written_whole
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.weights import rebuild
 from hae.version import __version__
 
 __all__ = ["load_estimator", "load_networks", "save_estimator", "save_networks"]
@@ -75,14 +76,12 @@ def load_networks(
             raise BadInput(f"{directory}: holds the weights of a network of one's own; give load the function that builds it")
         state = {key.removeprefix(f"{name}/"): value for key, value in weights.items() if key.startswith(f"{name}/")}
         try:
-            standard = [state[key] for key in ("input_mean", "input_scale", "output_mean", "output_scale")]
-            network = build(len(standard[0]), len(standard[2])) if spec is None and build is not None else HierarchicalNetwork.mlp(**spec)
-            network.to(state["bottleneck.T"].dtype).scale_by(*standard)
-            network.load_state_dict(state)
+            sizes = len(state["input_mean"]), len(state["output_mean"])
+            empty = build(*sizes) if spec is None and build is not None else HierarchicalNetwork.mlp(**spec)
+            networks[name] = rebuild(empty, state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
-        networks[name] = network.eval()
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
 
 

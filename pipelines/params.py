@@ -87,7 +87,7 @@ class Learning(Section):
     n_seeds: Count
     batch_size: Count
     max_epochs: Count | None = Field(description="an integer of 1 or more, or null (as many as make min_steps steps)")
-    min_steps: Natural = 3000
+    min_steps: Natural = 5000
     patience: Count | None = Field(description="an integer of 1 or more, or null for no early stop")
     learning_rate: Positive
     random_state: Natural

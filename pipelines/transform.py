@@ -68,7 +68,7 @@ def transform(
         nonlocal outside
         values = piece.values[:, [piece.features.index(name) for name in model.about["features"]]]
         outside = outside + _far(model.about, values).sum(0)
-        cvs = np.concatenate([model.program(values[start : start + ROWS])[0] for start in range(0, len(values), ROWS)])
+        cvs = np.concatenate([model.encode(values[start : start + ROWS]) for start in range(0, len(values), ROWS)])
         return rows.assign(**{f"cv{k + 1}": cvs[:, k] for k in range(cvs.shape[1])})
 
     table = pd.concat([encoded(*piece) for piece in pieces], ignore_index=True)

@@ -11,7 +11,8 @@ import pytest
 import hae
 
 ROOT = Path(__file__).parents[1]
-READ_BY_CODE = {"hae/py.typed", "pipelines/page/page.html", "pipelines/project/dvc.yaml.j2", "pipelines/project/params.yaml.j2",
+READ_BY_CODE = {"hae/py.typed", "hae/data/alanine-dipeptide.npz", "pipelines/page/page.html", "pipelines/project/dvc.yaml.j2",
+                "pipelines/project/params.yaml.j2",
                 "pipelines/stages/alanine-dipeptide.pdb"}
 EXTRAS = ("prefect", "mlflow", "dvc", "pydantic", "ruamel", "click", "psutil", "mdtraj", "openmm")
 

@@ -1,5 +1,6 @@
 """What an import costs and changes."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,16 @@ def modules(folder: str) -> list[str]:
 
 def told(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+
+
+@pytest.mark.parametrize("folder", ["tests", "benchmarks", "examples"])
+def test_nobody_outside_imports_a_private_name(folder):
+    private = []
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("hae", "pipelines"):
+                private += [f"{file.name}: {alias.name}" for alias in node.names if alias.name.startswith("_") and alias.name != "__version__"]
+    assert not private
 
 
 @pytest.mark.parametrize("room", ["network", "training"])

@@ -1,4 +1,4 @@
-"""How far another training on other data would find the same: S_k of levels, agreement of CVs, and levels that are tied."""
+"""Whether another training on other data finds the same: S_k of levels, agreement of CVs, and levels that are tied."""
 
 from __future__ import annotations
 
@@ -24,8 +24,15 @@ SHAKY, FIRM = 0.9, 0.95  # a level below the first, before a level above the sec
 
 @dataclass(frozen=True)
 class Stability:
-    """levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs;
-    tied: (k, k+1) from 1; replicas: how many; seconds: what they took, which is no part of an evaluation's time."""
+    """How well replicas of a training agree, see `replicate`; 1: they give the same.
+
+    levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs; tied: (k, k+1) from 1;
+    replicas: how many; seconds: what they took, which is no part of an evaluation's time.
+
+    Example:
+        >>> print(Stability((0.5, 0.97), (0.4, 0.95), (0.6, 0.9), ((1, 2),), replicas=4, seconds=60.0).sentence())
+        on other draws of the data the reconstructions of level 1 agree to 0.50 only, those of level 2 to 0.97 (tied levels); agreement of 4 replicas: level 1 0.50, level 2 0.97
+    """
 
     levels: tuple[float, ...]
     lowest: tuple[float, ...]
@@ -35,8 +42,8 @@ class Stability:
     seconds: float
 
     def sentence(self) -> str:
-        figures = ", ".join(f"{s:.2f}" for s in self.levels)
-        return "; ".join(filter(None, [self.words(), f"in {self.replicas} replicas the levels come out alike to {figures}"]))
+        figures = ", ".join(f"level {k} {s:.2f}" for k, s in enumerate(self.levels, start=1))
+        return "; ".join(filter(None, [self.words(), f"agreement of {self.replicas} replicas: {figures}"]))
 
     def words(self) -> str:
         """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
@@ -44,8 +51,8 @@ class Stability:
         parts = []
         for k, s in enumerate(self.levels, start=1):
             if s < SHAKY:
-                after = f", level {first[k]} to {self.levels[k]:.2f} (tied levels)" if k in first else ""
-                parts.append(f"on other draws of the data level {k} comes out alike to {s:.2f} only{after}")
+                after = f", those of level {first[k]} to {self.levels[k]:.2f} (tied levels)" if k in first else ""
+                parts.append(f"on other draws of the data the reconstructions of level {k} agree to {s:.2f} only{after}")
         return "; ".join(parts)
 
     def to_json(self) -> str:
@@ -79,10 +86,11 @@ def level_agreement(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = N
 
 
 def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
-    """(n,) in 0..1: how far CVs (N, n) of two replicas are one up to sign and monotone map (|Spearman|), and up to rotation and
-    reflection for circular ones (the longer of the mean vectors of difference and sum of the angles).
+    """(n,) from 0 to 1: agreement of CVs (N, n) of two replicas.
 
-    A collective CV may differ by any mixture with earlier ones and be as good: low values say nothing against its level.
+    |Spearman's correlation|, which does not see sign and monotone maps; for circular CVs the longer of the mean vectors of difference and sum
+    of the angles, which does not see rotation and reflection. A collective CV may be mixed with earlier ones and be as good: a low value
+    says nothing against its level.
     """
     out = []
     for k, kind in enumerate(kinds):
@@ -97,7 +105,8 @@ def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarr
 
 
 def tied_levels(stability: Sequence[float]) -> tuple[tuple[int, int], ...]:
-    """Pairs (k, k+1), from 1, with S_k < 0.9 and S_{k+1} > 0.95: what either level takes first is chance, both together is not."""
+    """Pairs (k, k+1), from 1, with S_k < 0.9 and S_{k+1} > 0.95: what both levels explain together is sure, what the first of them takes
+    of it is chance."""
     return tuple((k + 1, k + 2) for k, (s, after) in enumerate(pairwise(stability)) if s < SHAKY and after > FIRM)
 
 

@@ -32,7 +32,16 @@ OnEpoch = Callable[[list[dict]], None]
 
 @dataclass
 class TrainingHistory:
-    """What training told: a plain row an epoch and member, with E_k of every level in the metric W."""
+    """What training told.
+
+    rows: a dictionary an epoch and member: member, epoch, seconds, learning_rate, train_error_k and validation_error_k, which is E_k of level
+    k in the metric W. best_epoch, best_loss, stopped: of each member; stopped says why it ended early, "" if it did not.
+
+    Example:
+        >>> history = TrainingHistory([{"member": 0, "epoch": 1, "train_error_1": 0.2}], best_epoch=[1], best_loss=[0.2], stopped=[""])
+        >>> [row["train_error_1"] for row in history.rows if row["member"] == 0]
+        [0.2]
+    """
 
     rows: list[dict] = field(default_factory=list)
     best_epoch: list[int] = field(default_factory=list)

@@ -29,7 +29,16 @@ def member_seeds(random_state, n: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Members:
-    """Trained networks, best validation loss first, on the CPU, and what each training told (rows carry the member's number)."""
+    """Trained networks on the CPU, best validation loss first, and what training told, as in `hae.training.loop.TrainingHistory`.
+
+    Example:
+        >>> from hae.training.rows import Rows
+        >>> x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+        >>> build = lambda members: HierarchicalNetwork.mlp(3, ["linear"], hidden=(4,), members=members)
+        >>> members = train_members(build, Rows(x, x), None, Objective(), Settings(max_epochs=2), seeds=[0, 1])
+        >>> len(members.networks), members.loss == sorted(members.loss)
+        (2, True)
+    """
 
     networks: list[HierarchicalNetwork]
     loss: list[float]

@@ -36,6 +36,13 @@ class PlainStep:
         network: see `hae.training.loop.train`. data: rows that the batches come from. objective: on their device and in their type.
         schedule, settings: of the training.
         rate: a tensor for the learning rate where the rate is changed on the device, else None.
+
+    Example: one step of one batch.
+        >>> network = HierarchicalNetwork.mlp(3, ["linear"] * 2, members=1).reset(0, 0)
+        >>> rows, settings = Rows(*2 * (torch.ones(64, 3),)), Settings(batch_size=64)
+        >>> step = PlainStep(network, rows, Objective(), Schedule.of(settings, 64, seeds=[0]), settings)
+        >>> step(next(rows.batches([0], epoch=0, batch_size=64)), rate=0.01).shape  # E_k: members, levels
+        torch.Size([1, 2])
     """
 
     def __init__(
@@ -89,7 +96,13 @@ class PlainStep:
 
 
 class WrittenStep(PlainStep):
-    """The same with the gradients of `hae.training.gradients`, for the networks that they support."""
+    """The same with the gradients of `hae.training.gradients`, for the networks that they support.
+
+    Example:
+        >>> network = HierarchicalNetwork.mlp(3, ["linear"], members=1).reset(0, 0)
+        >>> fastest(network, Rows(*2 * (torch.ones(64, 3),)), augmented=False)
+        'written'
+    """
 
     def trained(self) -> list[Tensor]:
         network = cast(HierarchicalNetwork, self.network)  # see `Gradients.support`
@@ -101,7 +114,15 @@ class WrittenStep(PlainStep):
 
 
 class DeviceStep:
-    """The same without the host, for rows in the memory of the device: see `hae.training.resident`. Captured where that is CUDA."""
+    """The same without the host, for rows in the memory of the device: see `hae.training.resident`. Captured where that is CUDA.
+
+    Example: it takes the steps of any device.
+        >>> network = HierarchicalNetwork.mlp(3, ["linear"], members=1).reset(0, 0)
+        >>> rows, settings = Rows(*2 * (torch.ones(64, 3),)), Settings(batch_size=32, max_epochs=2)
+        >>> step = DeviceStep(network, rows, Objective(), Schedule.of(settings, 64, seeds=[0]), settings)
+        >>> step.epoch(0).shape
+        torch.Size([1, 1])
+    """
 
     def __init__(self, network: nn.Module, data: Rows, objective: Objective, schedule: Schedule, settings: Settings):
         device = data.inputs.device

@@ -78,6 +78,15 @@ class StoredRows:
     The file holds (N, D) float32, less ``offset`` (D,) so that no digits are lost, with the weight of each row behind it where there are
     weights. ``inputs`` (0, D) tells type and place. A pool is made of `CHUNKS` pieces from all over the file; pools are the same for all
     members, the order inside a pool is each member's own.
+
+    Example: a pool of 40 of 100 rows.
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "train.f32")
+        >>> np.arange(200, dtype=np.float32).tofile(path)
+        >>> stored = StoredRows(path, offset=np.zeros(2), weighted=False, pool_bytes=40 * 2 * 4)
+        >>> stored = stored.standardise(np.zeros(2), np.ones(2), 1.0, torch.device("cpu"))
+        >>> len(stored), len(list(stored.batches(seeds=[0], epoch=0, batch_size=20)))
+        (100, 5)
     """
 
     def __init__(self, path: Path, offset: np.ndarray, weighted: bool, pool_bytes: int):

@@ -198,7 +198,7 @@ def _candidate(store: Store, project: Path, today: Today) -> Candidate:
         pca_fve=_levels(content, "pca_fve"),
         above_pca_high=tuple(float(content.get(f"above_pca_high_{k + 1}", "nan")) for k in range(len(fve))),
         order=tuple(content.get(f"order_{k + 1}", "") for k in range(len(fve) - 1)),
-        fault=packaging.check(store.version_uri(today.row.version), store.uri),
+        fault=packaging.check(store, today.row.version),
     )
 
 
@@ -217,6 +217,6 @@ def _champion(store: Store, project: Path, today: Today) -> Champion | None:
 
 
 def _must_load(store: Store, version: str) -> None:
-    fault = packaging.check(store.version_uri(version), store.uri)
+    fault = packaging.check(store, version)
     if fault:
         raise BadInput(f"{store.name} version {version}: {fault}; no alias was moved")

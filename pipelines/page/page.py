@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from itertools import groupby
 from pathlib import Path
@@ -13,17 +12,24 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
 from hae.figures.maps import BOLTZMANN
-from hae.importance.report import ImportanceReport
 from hae.importance.verdicts import figure
 from hae.version import __version__
+from pipelines.page.choice import pca_words, which
 from pipelines.page.evidence import Evidence, VariantEvidence
 from pipelines.page.pictures import Picture, unit_of_energy
 from pipelines.params import Params
 
-__all__ = ["html", "pca_words", "which"]
+__all__ = ["html"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
-TIE = 0.01  # of FVE: variants nearer than this explain the same
+TRUST = {
+    "ok": "enough for the intervals",
+    "rough": "few, so the intervals are rough",
+    "not enough data": "too few for intervals and verdicts; 100 are needed",
+}
+SECTIONS = {"words": "in words", "explained": "how much is explained", "cvs": "what the CVs are", "density": "where the data are",
+            "gains": "what each gains", "rebuilt": "reconstructions", "training": "training", "glossary": "glossary",
+            "reproduce": "how to reproduce"}
 KINDS = {
     "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
     "distances": "distances between atoms, in nm",
@@ -44,14 +50,17 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
     }
+    relations = _relations(evidence)
+    shown = SECTIONS if figures.get("labels") or relations else {name: words for name, words in SECTIONS.items() if name != "cvs"}
     return template.render(
+        contents=shown.items(),
         name=params.record.model_name,
         variants=[_variant(variant) for variant in evidence.variants],
         which=which(evidence),
         about=_about(evidence),
         figures=figures,
         captions=_captions(evidence),
-        relations=_relations(evidence),
+        relations=relations,
         settings=_settings(params),
         version=__version__,
         data_digest=hashlib.sha256(Path("data/prepared/frames.parquet").read_bytes()).hexdigest()[:16],
@@ -59,68 +68,19 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     )
 
 
-def pca_words(report: ImportanceReport) -> str:
-    """How many principal components explain as much as CV1 alone, to 0.01; "" where PCA was not measured."""
-    rows = report.compared("pca")
-    if not rows:
-        return ""
-    needed = next((row.level for row in rows if row.fve >= report.cvs[0].fve - TIE), None)
-    if needed == 1:
-        return "the first principal component does as well"
-    many = f"more than {rows[-1].level}" if needed is None else str(needed)
-    return f"PCA needs {many} component{'s' * (many != '1')} for that"
-
-
-def which(evidence: Evidence) -> str:
-    """Which variant to choose, from the paired comparison of collective and boosted at the last level worth having."""
-    title = next((title for title in evidence.paired if set(title.split(" - ")) == {"collective", "boosted"}), None)
-    if title is None:
-        return "There is one variant here, so there is nothing to choose."
-    worth = [report.n for name, report in evidence.reports.items() if name in ("collective", "boosted")]
-    last = max([n for n in worth if n], default=None) if all(worth) else None  # the level of the last CV worth having, where that is known
-    rows = evidence.paired[title]
-    row, sign = rows[min(last or len(rows), len(rows)) - 1], 1 if title.startswith("collective") else -1
-    bounds = (sign * row.difference_low, sign * row.difference_high)
-    low, high = bounds if math.isnan(bounds[0]) else sorted(bounds)
-    said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_signed(sign * row.difference, low, high)} than boosted"
-    if math.isnan(low):
-        words = (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by one "
-                 "and collective where they may act together.")
-    elif low > TIE:
-        words = (": in these features the factors behind the data act together, and levels that add up don't follow. "
-                 "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
-    elif high < TIE:
-        words = (", so adding up loses little or nothing. "
-                 "Choose boosted: each of its CVs has a meaning of its own, while collective CV2 may be mixed with CV1.")
-    else:
-        words = (": whether adding up is enough is undecided on these data. "
-                 "Choose boosted to read the CVs one by one, collective to compress.")
-    unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]
-    if unready:
-        have = "have" if len(unready) > 1 else "has"
-        words += f" But {' and '.join(unready)} {have} decoders that are not converged: train longer first."
-    return said + words
-
-
-def _signed(difference: float, low: float, high: float) -> str:
-    if difference < 0:
-        difference, low, high, word = -difference, -high, -low, "less"
-    else:
-        word = "more"
-    return f"{figure(difference, low, high)} {word}"
-
-
 def _variant(variant: VariantEvidence) -> dict:
     report, stability = variant.importance, variant.stability
     parts = [report.sentence(), pca_words(report), stability.words() if stability else ""]
+    pca = report.compared("pca")
     rows = [
         {
             "cv": cv.name,
             "verdict": "too little data" if cv.status == "not enough data" else cv.verdict,
             "order": "" if cv.status == "not enough data" else f"{cv.order} with the next" if cv.order in ("tied", "out of order") else
                      f"before {report.cvs[k + 1].name}" if cv.order == "ordered" else f"place {cv.order}" if cv.order else "",
-            "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high), _parts(cv.gain, cv.gain_low, cv.gain_high),
-                        _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
+            "figures": [_parts(cv.fve, cv.fve_low, cv.fve_high),
+                        *(_parts(row.fve, row.fve_low, row.fve_high) for row in pca[k : k + 1]),
+                        _parts(cv.gain, cv.gain_low, cv.gain_high), _parts(cv.info_gain, cv.info_gain_low, cv.info_gain_high)],
         }
         for k, cv in enumerate(report.cvs)
     ]
@@ -128,7 +88,8 @@ def _variant(variant: VariantEvidence) -> dict:
         "name": variant.name,
         "sentence": "; ".join(filter(None, parts)) + ".",
         "rows": rows,
-        "status": report.status,
+        "pca": bool(pca),
+        "trust": TRUST[report.status],
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
         "stability": stability and {"replicas": stability.replicas, "levels": [f"{value:.2f}" for value in stability.levels]},
@@ -150,6 +111,7 @@ def _about(evidence: Evidence) -> dict:
     kind = evidence.recipe.kind
     thing = "rows" if kind == "columns" and not where else "frames"
     return {
+        "thing": thing[:-1],
         "data": f"{total:,} {thing}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",

@@ -3,36 +3,40 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import importlib
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+import hae
 from hae.data.frames import Frames
 from hae.errors import BadInput
+from pipelines.record.digests import TAG, checked, digests
 from pipelines.record.store import Store
 
-__all__ = ["Loaded", "check", "load", "pack"]
+__all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "write_code"]
 
 CHECK_ROWS, MATCH_ROWS = 200, 5000
-REQUIREMENTS = ("mlflow", "torch", "numpy", "pandas", "pyarrow")
-TOLERANCE = 1e-6  # times the standard deviation of each CV; program and network both work in float64 here
+REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pandas", "pyarrow")
+TOLERANCE = 1e-6  # times the standard deviation of each CV; all work in float64 here
 
 # Runs without hae and without pickle: what a stranger's process does with the model.
 CHECK = """
 import json, sys
 sys.modules["hae"] = sys.modules["pipelines"] = None
 import mlflow, numpy as np, pandas as pd
-folder = mlflow.artifacts.download_artifacts(sys.argv[1])
+folder = sys.argv[1]
 rows = pd.read_parquet(folder + "/artifacts/check.parquet")
 about = json.load(open(folder + "/artifacts/about.json"))
 got = mlflow.pyfunc.load_model(folder).predict(rows[about["features"]])
@@ -47,25 +51,40 @@ print(json.dumps({"columns": list(got.columns), "difference": float(np.abs(apart
 
 @dataclass(frozen=True)
 class Loaded:
-    """A registered model in this process. program: s (N, D) float64 -> CVs (N, n), levels (n, N, D); about, recipe: their JSON."""
+    """A registered model in this process. network: the module, in float64 on the CPU; about, recipe: their JSON."""
 
     version: str
-    program: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+    network: Any
     about: dict
     recipe: dict
+
+    def program(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CVs (N, n) and levels (n, N, D) of rows s (N, D) in raw units."""
+        import torch
+
+        with torch.no_grad():
+            cvs, levels = self.network(torch.from_numpy(np.ascontiguousarray(s, dtype=np.float64)))
+        return cvs.numpy(), levels.numpy()
+
+    def encode(self, s: np.ndarray) -> np.ndarray:
+        """CVs (N, n) alone: levels are many times as large."""
+        import torch
+
+        with torch.no_grad():
+            return self.network.encode(torch.from_numpy(np.ascontiguousarray(s, dtype=np.float64))).numpy()
 
 
 def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded | None, about: dict, mlflow_model) -> list[str]:
     """Write the MLflow model of a network to `folder`, its CVs matched to the champion's: what was done to each CV, in words.
 
-    about: facts to be kept in about.json. Beside the exported program the model holds the recipe, the metric W, and some
-    training rows with the network's CVs, so that `check` can be done anywhere and at any time. The network stays as it is.
+    about: facts to be kept in about.json. The model is weights (safetensors), a description (JSON), the network's own code, the recipe, and
+    some training rows with the network's CVs, so that `check` can be done anywhere and at any time. The network stays as it is.
     """
     import mlflow
     import torch
     from mlflow.models import infer_signature
+    from safetensors.torch import save_file
 
-    from hae.export.program import write_program
     from hae.network.canonical import match
 
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
@@ -101,14 +120,16 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
     }
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        parts = {name: Path(temporary) / name for name in ("about.json", "check.parquet", "program.pt2", "recipe.json")}
+        parts = {name: Path(temporary) / name for name in ("about.json", "check.parquet", "weights.safetensors", "recipe.json")}
+        about |= {"spec": network.spec, "code": write_code(Path(temporary))}
         parts["about.json"].write_text(json.dumps(about, indent=1) + "\n")
         parts["recipe.json"].write_bytes(recipe.read_bytes())
         rows.join(expected.add_prefix("expected:")).to_parquet(parts["check.parquet"])
-        write_program(network, d, parts["program.pt2"])
+        save_file({name: value.contiguous().clone() for name, value in network.state_dict().items()}, parts["weights.safetensors"])
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(Path(__file__).with_name("pyfunc.py")),
+            code_paths=[str(Path(temporary) / about["code"])],
             artifacts={path.stem: str(path) for path in parts.values()},
             signature=infer_signature(rows, expected),
             input_example=rows.head(3),
@@ -118,17 +139,19 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
     return matching
 
 
-def check(uri: str, tracking_uri: str) -> str:
-    """Why a packed model (a folder or models:/...) can't be used, or "". Asked in a fresh process, with pickle forbidden, without hae.
-
-    It has to give the CVs that the trained network gave when it was packed, to `TOLERANCE`.
+def check(store: Store, version: str) -> str:
+    """Why a registered version can't be used, or "". Its files have to be those that were registered; then it is asked in a fresh process,
+    with pickle forbidden and without hae, and has to give the CVs that the trained network gave when it was packed, to `TOLERANCE`.
     """
-    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_TRACKING_URI": tracking_uri,
-                                "MLFLOW_REGISTRY_URI": tracking_uri, "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_TRACKING_URI": store.uri,
+                                "MLFLOW_REGISTRY_URI": store.uri, "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory() as elsewhere:
         try:
-            command = [sys.executable, "-c", CHECK, uri]
+            folder = fetch(store, version, Path(elsewhere))
+            command = [sys.executable, "-c", CHECK, str(folder)]
             done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=300)
+        except BadInput as error:
+            return str(error)
         except subprocess.TimeoutExpired:
             return "the registered model did not load in 300 s"
     if done.returncode:
@@ -140,25 +163,72 @@ def check(uri: str, tracking_uri: str) -> str:
     return ""
 
 
-def load(store: Store, version: str) -> Loaded:
-    """The program, recipe and facts of a registered version. Raises BadInput if its files are gone."""
+def fetch(store: Store, version: str, target: Path) -> Path:
+    """The files of a registered version, copied below `target` and checked there, so that nobody can change them in between.
+
+    Raises:
+        BadInput: they are gone, or not the files that were registered.
+    """
     import mlflow
-    import torch
 
-    from hae.export.program import load_program
-
+    what = f"{store.name} version {version}"
     try:
         source = store.client.get_model_version_download_uri(store.name, version)
-        folder = Path(mlflow.artifacts.download_artifacts(source, tracking_uri=store.uri)) / "artifacts"
-        about, recipe = (json.loads((folder / name).read_text()) for name in ("about.json", "recipe.json"))
-    except (OSError, mlflow.MlflowException, ValueError) as error:
+        tags = store.client.get_model_version(store.name, version).tags
+        folder = Path(mlflow.artifacts.download_artifacts(source, dst_path=str(target / "model"), tracking_uri=store.uri))
+    except (OSError, mlflow.MlflowException) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BadInput(f"{store.name} version {version}: its files can't be read ({reason[:200]})") from None
-    module = load_program(folder / "program.pt2")
+        raise BadInput(f"{what}: its files can't be read ({reason[:200]})") from None
+    checked(folder, tags, what)
+    return folder
 
-    def program(s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        with torch.no_grad():
-            cvs, levels = module(torch.from_numpy(np.ascontiguousarray(s, dtype=np.float64)))
-        return cvs.numpy(), levels.numpy()
 
-    return Loaded(version, program, about, recipe)
+def intact(store: Store, version) -> bool:
+    """Whether the files of a version (as MLflow gives it) are those that were registered; of a remote store, whether they are there."""
+    from mlflow.artifacts import list_artifacts
+
+    said = json.loads(version.tags.get(TAG, "{}"))
+    if version.source.startswith("file://"):
+        return bool(said) and digests(Path(version.source.removeprefix("file://"))) == said
+    try:
+        there = {Path(file.path).name for file in list_artifacts(version.source, tracking_uri=store.uri)}
+    except Exception:  # whatever the store of the day raises for what is gone
+        return False
+    return bool(said) and {name.partition("/")[0] for name in said} <= there
+
+
+def load(store: Store, version: str) -> Loaded:
+    """The network, recipe and facts of a registered version, built by the code that the version carries, once its files are checked.
+
+    Raises:
+        BadInput: its files are gone, or not those that were registered.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = fetch(store, version, Path(temporary))
+        about, recipe = (json.loads((folder / "artifacts" / name).read_text()) for name in ("about.json", "recipe.json"))
+        reader = _module(folder / "code", about["code"])
+        network = reader.read_network(about["spec"], folder / "artifacts" / "weights.safetensors")
+    return Loaded(version, network, about, recipe)
+
+
+def write_code(folder: Path) -> str:
+    """Copy the network's own code below `folder`, as a package that works without hae; gives its name, which tells its content."""
+    home = Path(hae.__file__).parent
+    files = {"__init__.py": b'"""The code of a registered network, as it was when the network was trained."""\n',
+             "errors.py": (home / "errors.py").read_bytes()}
+    files |= {f"network/{path.name}": path.read_bytes() for path in sorted((home / "network").glob("*.py"))}
+    name = "hae_" + hashlib.sha256(b"\0".join(part for path, code in files.items() for part in (path.encode(), code))).hexdigest()[:12]
+    for path, code in files.items():
+        (folder / name / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name / path).write_bytes(code)
+    return name
+
+
+def _module(code: Path, name: str):
+    """The reader of a version's own code. Its package's name tells its content, so that versions of different code live side by side."""
+    importlib.invalidate_caches()
+    sys.path.insert(0, str(code))
+    try:
+        return importlib.import_module(f"{name}.network.weights")
+    finally:
+        sys.path.remove(str(code))

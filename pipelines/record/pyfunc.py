@@ -1,27 +1,30 @@
 """The registered model: a table of features in, columns cv1..cvn out.
 
-MLflow copies this file into the model and runs it there: torch and pandas are all it needs, no hae, no pickle.
+MLflow copies this file into the model and runs it there, beside the network's own code, which the model carries under a name of its own:
+torch, safetensors and pandas are all it needs, no hae, no pickle.
 """
 
+import importlib
 import json
 
 import mlflow
 import pandas as pd
 import torch
 
-ROWS = 65536  # at a time: the program computes the levels too, and they are large
+ROWS = 65536  # at a time
 
 
 class CVs(mlflow.pyfunc.PythonModel):  # type: ignore[name-defined]  # mlflow loads pyfunc lazily
     def load_context(self, context):
         with open(context.artifacts["about"], encoding="utf-8") as file:
-            self.features = json.load(file)["features"]
-        self.program = torch.export.load(context.artifacts["program"]).module()
+            about = json.load(file)
+        self.features = about["features"]
+        self.network = importlib.import_module(f"{about['code']}.network.weights").read_network(about["spec"], context.artifacts["weights"])
 
     def predict(self, context, model_input: pd.DataFrame, params=None):
         values = torch.from_numpy(model_input[self.features].to_numpy(dtype="float64", copy=True))
         with torch.no_grad():
-            cvs = torch.cat([self.program(rows)[0] for rows in values.split(ROWS)]).numpy()
+            cvs = torch.cat([self.network.encode(rows) for rows in values.split(ROWS)]).numpy()
         return pd.DataFrame(cvs, columns=[f"cv{k + 1}" for k in range(cvs.shape[1])], index=model_input.index)
 
 

@@ -41,9 +41,6 @@ class Store:
     name: str
     experiment: str
 
-    def version_uri(self, version: str) -> str:
-        return f"models:/{self.name}/{version}"
-
 
 def opened(project: Path) -> Store:
     """Open the store of a project, made if it is not there yet.

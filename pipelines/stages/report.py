@@ -11,6 +11,7 @@ from hae.files import write_json, written_whole
 from hae.importance.report import ImportanceReport
 from pipelines import params
 from pipelines.page import page
+from pipelines.page.choice import choose, which
 from pipelines.page.evidence import Evidence, gather
 from pipelines.page.pictures import pictures
 from pipelines.stages import run_stage
@@ -74,7 +75,8 @@ def _importance_json(evidence: Evidence) -> dict:
     """Verdicts first; then the reports as evaluated, and the variants against each other."""
     return {
         "verdicts": {variant.name: variant.sentence for variant in evidence.variants},
-        "which": page.which(evidence),
+        "which": which(evidence),
+        "choice": choose(evidence),
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
         "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},
         "paired": {

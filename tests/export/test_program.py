@@ -1,7 +1,10 @@
 """An exported network is the network: the same CVs and levels, for any number of rows, without this library."""
 
+import io
+import re
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -67,3 +70,57 @@ def test_a_damaged_program_is_said_in_one_line(tmp_path, capfd):
     with pytest.raises(BadInput, match="damaged"):
         load_program(path)
     assert capfd.readouterr().err == ""
+
+
+class Runs:
+    """What an attacker puts into a pickle: a call made while it is read."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return open, (str(self.marker), "w")
+
+
+def rewritten(path, change):
+    """The archive with the bytes of some parts changed: ``change(name, bytes)`` gives the new ones."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, change(name, part))
+
+
+def poisoned_sample(marker):
+    buffer = io.BytesIO()
+    torch.save(Runs(marker), buffer)
+    return lambda name, part: buffer.getvalue() if name.endswith("sample_inputs/model.pt") else part
+
+
+def poisoned_weight(marker):
+    buffer = io.BytesIO()
+    torch.save(Runs(marker), buffer)
+
+    def change(name, part):
+        if name.endswith("weights/weight_0"):
+            return buffer.getvalue()
+        return part.replace(b'"use_pickle": false', b'"use_pickle": true').replace(b'"use_pickle":false', b'"use_pickle":true')
+
+    return change
+
+
+def poisoned_size(marker):
+    call = f"__import__('builtins').open('{marker}', 'w')"
+    return lambda name, part: re.sub(rb'"expr_str":\s*"[^"]*"', f'"expr_str": "{call}"'.encode(), part)
+
+
+@pytest.mark.parametrize("poison", [poisoned_sample, poisoned_weight, poisoned_size])
+def test_a_poisoned_program_is_refused_before_anything_runs(poison, tmp_path):
+    path, marker = tmp_path / "program.pt2", tmp_path / "marker"
+    write_program(network(("linear",), "collective"), 5, path)
+    before = path.read_bytes()
+    rewritten(path, poison(marker))
+    assert path.read_bytes() != before
+    with pytest.raises(BadInput, match="could run code"):
+        load_program(path)
+    assert not marker.exists()

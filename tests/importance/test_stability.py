@@ -25,7 +25,7 @@ def pca_replicas(eigenvalues, n=2000):
 def test_equal_eigenvalues_are_tied_and_distinct_ones_are_not():
     tied, distinct = pca_replicas([1, 1, 0.1]), pca_replicas([1, 0.5, 0.1])
     assert tied.levels[0] < 0.9 and tied.levels[1] > 0.95 and tied.tied == ((1, 2),)
-    assert "level 1 comes out alike to " in tied.words() and "(tied levels)" in tied.words() and distinct.words() == ""
+    assert "the reconstructions of level 1 agree to " in tied.words() and "(tied levels)" in tied.words() and distinct.words() == ""
     assert min(distinct.levels) > 0.98 and distinct.tied == () and min(distinct.cvs) > 0.98
     assert tied.replicas == 5 and tied.seconds > 0
 

@@ -78,9 +78,13 @@ def write_table(path: Path, rows: int = 1200, seed: int = 0) -> None:
 
 
 @pytest.fixture(scope="session")
-def trained_folder(tmp_path_factory) -> Path:
+def trained_folder(made_once) -> Path:
     """A project with every stage run once; nothing recorded."""
-    folder = tmp_path_factory.mktemp("trained") / "project"
+    return made_once("trained", _train_everything) / "project"
+
+
+def _train_everything(parent: Path) -> None:
+    folder = parent / "project"
     folder.mkdir()
     yaml = YAML()
     content = yaml.load((ROOT / "params.yaml").read_text())
@@ -98,7 +102,6 @@ def trained_folder(tmp_path_factory) -> Path:
         patch.chdir(folder)
         patch.setenv("HAE_THREADS", "1")
         run_all_stages()
-    return folder
 
 
 def run_all_stages() -> None:
@@ -120,13 +123,11 @@ def all_stages() -> Callable[[], None]:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory) -> Path:
+def database(made_once) -> Path:
     """An MLflow database with its tables and nothing in them: making one takes seconds, copying it none."""
     from mlflow import MlflowClient
 
-    path = tmp_path_factory.mktemp("database") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_registered_models()
-    return path
+    return made_once("database", lambda folder: MlflowClient(f"sqlite:///{folder}/mlflow.db").search_registered_models()) / "mlflow.db"
 
 
 @pytest.fixture
@@ -155,16 +156,18 @@ def trained(trained_folder, database, tmp_path, monkeypatch) -> Project:
 
 
 @pytest.fixture(scope="session")
-def recorded(trained_folder, tmp_path_factory) -> Project:
+def recorded(trained_folder, made_once) -> Project:
     """The trained project, recorded and promoted once: for looking only."""
     from pipelines.gate import promotion
 
-    folder = tmp_path_factory.mktemp("recorded") / "project"
-    shutil.copytree(trained_folder, folder)
-    project = Project(folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        recording.record(folder, project.facts(), "first")
-        promotion.promote(folder, project.facts())
-    return project
+    def record(parent: Path) -> None:
+        folder = parent / "project"
+        shutil.copytree(trained_folder, folder)
+        project = Project(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            recording.record(folder, project.facts(), "first")
+            promotion.promote(folder, project.facts())
+
+    return Project(made_once("recorded", record) / "project")

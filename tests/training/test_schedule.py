@@ -7,7 +7,6 @@ import torch
 
 from hae.training.schedule import Schedule, Settings, one_cycle
 
-
 CASES = [
     (total, warmup)
     for total in (3, 4, 7, 20, 100, 1234, 5000)

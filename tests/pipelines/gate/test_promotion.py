@@ -16,7 +16,7 @@ from hae.errors import BadInput
 from pipelines.gate.comparison import compare
 from pipelines.gate.gates import Margins
 from pipelines.gate.promotion import promote, promote_version, rollback, settled
-from pipelines.record import contents, packaging, recording, registry
+from pipelines.record import contents, digests, packaging, recording, registry
 from pipelines.record.store import opened
 from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
@@ -114,14 +114,21 @@ def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(tr
 def test_a_model_that_gives_other_cvs_or_does_not_load_is_held(trained):
     facts = trained.facts("collective")
     recording.record(trained.folder, facts, "first")
-    artifacts = Path(registry.versions(opened(trained.folder))[0].source.removeprefix("file://")) / "artifacts"
-    checked = pd.read_parquet(artifacts / "check.parquet")
+    store = opened(trained.folder)
+    folder = Path(registry.versions(store)[0].source.removeprefix("file://"))
+
+    def changed(name, content):
+        """A file of the model changed by somebody who may also write to the registry."""
+        (folder / "artifacts" / name).write_bytes(content)
+        store.client.set_model_version_tag(store.name, "1", digests.TAG, digests.to_tag(folder))
+
+    checked = pd.read_parquet(folder / "artifacts/check.parquet")
     checked["expected:cv2"] += 1e-4
-    checked.to_parquet(artifacts / "check.parquet")
+    changed("check.parquet", checked.to_parquet())
     outcome = promote(trained.folder, facts)
     assert outcome.action == "held" and "other CVs than the trained network" in outcome.reason and outcome.champion is None
     assert aliases(trained) == {"candidate": "1"}
-    (artifacts / "program.pt2").write_bytes(b"not a program")
+    changed("weights.safetensors", b"no weights")
     with pytest.raises(BadInput, match=r"does not load in a fresh process .*; no alias was moved"):
         promote_version(trained.folder, "1")
     assert aliases(trained) == {"candidate": "1"}

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines.page import page
+from pipelines.page.choice import choose, pca_words, which
 from pipelines.page.evidence import gather
 from pipelines.stages.report import report
 
@@ -36,7 +36,7 @@ def test_the_table_has_a_row_a_variant_and_cv_and_agrees_with_what_was_evaluated
 
 def test_one_importance_file_of_all_variants_says_verdicts_first(trained_folder):
     together = json.loads((trained_folder / "results/importance.json").read_text())
-    assert list(together) == ["verdicts", "which", "variants", "stability", "paired"]
+    assert list(together) == ["verdicts", "which", "choice", "variants", "stability", "paired"]
     assert set(together["verdicts"]) == set(together["variants"]) == {"collective", "boosted"}
     table = pd.read_csv(trained_folder / "results/importance.csv")
     assert list(table.columns[:2]) == ["variant", "cv"] and len(table) == 4
@@ -104,16 +104,16 @@ def small_project(folder: Path, columns: int, n: int, labels: int) -> None:
 
 def test_stability_of_the_levels_and_what_is_tied_are_said(trained):
     found = json.loads(Path("results/collective/stability.json").read_text())
-    assert f"the levels come out alike to\n{found['levels'][0]:.2f}, {found['levels'][1]:.2f}." in Path("results/report.html").read_text()
+    assert f"level 1 {found['levels'][0]:.2f}, level 2 {found['levels'][1]:.2f}." in Path("results/report.html").read_text()
     Path("results/collective/stability.json").write_text(json.dumps(found | {"levels": [0.5, 0.97], "tied": [[1, 2]]}))
     Path("results/boosted/stability.json").write_text("{}\n")
     report()
     said = json.loads(Path("results/importance.json").read_text())
-    tied = "on other draws of the data level 1 comes out alike to 0.50 only, level 2 to 0.97 (tied levels)"
+    tied = "on other draws of the data the reconstructions of level 1 agree to 0.50 only, those of level 2 to 0.97 (tied levels)"
     assert tied in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
     assert said["stability"]["collective"]["levels"] == [0.5, 0.97] and said["stability"]["boosted"] is None
     text = Path("results/report.html").read_text()
-    assert text.count("the levels come out alike") == 1 and tied in text
+    assert text.count("Agreement of the reconstructions") == 1 and tied in text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_few_and_many_columns_cvs_and_labels_make_a_full_report(tmp_path, monkey
     [
         (0.10, 0.02, "Choose collective"),
         (0.00, 0.005, "Choose boosted: each"),
-        (-0.05, 0.01, "explains 0.05 [0.04, 0.06] less than boosted"),
+        (-0.05, 0.01, "explains 0.050 [0.040, 0.060] less than boosted"),
         (0.02, 0.03, "undecided"),
         (0.10, float("nan"), "too few independent frames"),
     ],
@@ -155,7 +155,39 @@ def test_which_variant_follows_from_the_paired_interval(trained_folder, monkeypa
     for title, sign in (("collective - boosted", 1), ("boosted - collective", -1)):
         own = sign * difference
         turned = replace(row, difference=own, difference_low=own - half, difference_high=own + half)
-        assert words in page.which(replace(evidence, paired={title: (turned,)}))
+        assert words in which(replace(evidence, paired={title: (turned,)}))
+
+
+def beside_pca(evidence, difference, half):
+    """The evidence with these differences from PCA at every level of every variant."""
+    def turned(row):
+        return replace(row, difference=difference, difference_low=difference - half, difference_high=difference + half)
+
+    return replace(evidence, variants=tuple(
+        replace(variant, importance=replace(variant.importance, against=tuple(map(turned, variant.importance.compared("pca")))))
+        for variant in evidence.variants))
+
+
+@pytest.mark.parametrize(("difference", "half", "pca"), [
+    (-0.03, 0.01, True),  # worse
+    (0.005, 0.001, True),  # surely better, by nothing that matters
+    (0.02, 0.03, True),  # perhaps better
+    (0.05, 0.01, False),
+    (0.05, float("nan"), False),
+])
+def test_pca_is_chosen_where_no_network_is_surely_better(trained_folder, monkeypatch, difference, half, pca):
+    monkeypatch.chdir(trained_folder)
+    evidence = beside_pca(gather(["collective", "boosted"]), difference, half)
+    assert (choose(evidence) == "PCA") is pca
+    assert ("Use PCA" in which(evidence)) is pca
+
+
+def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
+    monkeypatch.chdir(trained_folder)
+    report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
+    first = report.compared("pca")[0]
+    said = f"PC1 explains {first.fve:.3f}, CV1 0.013 [0.001, 0.025] more; 2 PCs explain"
+    assert pca_words(report).startswith(said)
 
 
 def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, monkeypatch):
@@ -167,9 +199,9 @@ def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, mo
         return replace(variant, importance=replace(variant.importance, cvs=cvs))
 
     collective, boosted = evidence.variants
-    said = page.which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, False))))
+    said = which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, False))))
     assert said.endswith("But boosted has decoders that are not converged: train longer first.")
-    assert "converged" not in page.which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, True))))
+    assert "converged" not in which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, True))))
 
 
 def test_every_figure_in_the_page_has_ids_of_its_own(trained_folder):

@@ -1,0 +1,57 @@
+"""The digest of every file of a registered model: kept on its version, and checked before anything of the model is read or run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from hae.errors import BadInput
+
+__all__ = ["TAG", "checked", "digests", "to_tag"]
+
+TAG = "files"  # of a version: JSON of path -> SHA-256
+LONGEST = 5000  # characters that MLflow takes in a tag
+CACHE = "__pycache__"  # Python writes it beside code that it runs: never read from a model, so never checked
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Path in the folder -> SHA-256 of the file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and CACHE not in path.relative_to(folder).parts)
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def to_tag(folder: Path) -> str:
+    """The digests of a folder as the text of a tag."""
+    text = json.dumps(digests(folder), separators=(",", ":"))
+    if len(text) > LONGEST:
+        raise BadInput(f"{folder}: too many files for a model ({len(text)} characters of digests); allowed: {LONGEST}")
+    return text
+
+
+def checked(folder: Path, tags: Mapping[str, str], what: str) -> None:
+    """Make sure that a folder holds the files that the version's tags say, byte for byte, and no others. Caches of Python are removed.
+
+    Raises:
+        BadInput: names the file, and says that nothing of the model was run.
+    """
+    for cache in list(folder.rglob(CACHE)):
+        shutil.rmtree(cache, ignore_errors=True)
+    try:
+        said = json.loads(tags[TAG])
+    except (KeyError, ValueError):
+        raise BadInput(f"{what}: no digests of its files are on the version, so nothing of it is run; allowed: a version that hae "
+                       "registered") from None
+    links = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink()]
+    found = digests(folder)
+    for fault, names in (
+        ("is missing", sorted(set(said) - set(found))),
+        ("was not there when it was registered", sorted(set(found) - set(said))),
+        ("has changed since it was registered", sorted(name for name in set(said) & set(found) if said[name] != found[name])),
+        ("is a link", sorted(links)),
+    ):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise BadInput(f"{what}: {names[0]}{more} {fault}: nothing of it was run; allowed: the files as they were registered")
