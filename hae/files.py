@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     The folder is made. The temporary path ends like `path`. Raises BadInput where the folder can't be written to.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # A name of its own: threads of one process may write side by side.
+    partial = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -40,7 +42,7 @@ def check_writable(folder: str | os.PathLike) -> None:
 
     Raises BadInput where the folder can't be written to.
     """
-    probe = Path(folder) / ".writable"
+    probe = Path(folder) / f".writable-{os.getpid()}-{secrets.token_hex(4)}"  # its own: others may ask at the same time
     with written_whole(probe) as partial:
         partial.touch()
     probe.unlink()

@@ -1,6 +1,5 @@
 """DVC behind one door: the graph of stages, what in it is stale, how a stage runs, snapshots of people's own data."""
 
-import glob
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from hae.data.sources import matches
 from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
@@ -147,8 +147,8 @@ def _own_files(project: Path, params: Params) -> Iterator[tuple[str, Path]]:
     if params.prepare.topology:
         yield "topology", (project / params.prepare.topology).resolve()
     for pattern in params.prepare.trajectories:
-        for file in glob.glob(str(project / pattern)):
-            yield "trajectories", Path(file).resolve()
+        for file in filter(Path.is_file, matches(pattern, project)[1]):
+            yield "trajectories", file.resolve()
 
 
 def _made(repository) -> set[Path]:

@@ -55,7 +55,7 @@ class RunWriter:
         client.set_tag(run_id, WEIGHTS, weights)
         version = self.version(run, weights) if self.stage != "baseline" else None
         self.findings(run_id, results, version)
-        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
+        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""), self.code.untracked)
         receipt = lineage.receipt(self.facts, code, training=training, best_member=history.best_member,
                                   retraining=run.data.tags["retraining"], weights=weights)
         if version is not None:
@@ -75,7 +75,7 @@ class RunWriter:
                 "variant": name if self.stage != "baseline" else "",
                 "retraining": self.retraining,
                 "git_commit": self.code.commit or "none",
-                "uncommitted_code": "yes" if self.code.patch else "",
+                "uncommitted_code": "yes" if self.code.patch or self.code.untracked else "",
                 "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
                 "params_hash": self.facts.params_hash,
                 "mlflow.source.name": self.facts.command,
@@ -90,6 +90,9 @@ class RunWriter:
         client.log_batch(run_id, params=contents.flat_params(self.facts.params))
         if self.code.patch:
             client.log_text(run_id, self.code.patch, "receipt/uncommitted.patch")
+        if self.code.untracked:
+            names = "\n".join(("left out, since git does not track them:", *self.code.untracked, ""))
+            client.log_text(run_id, names, "receipt/untracked.txt")
         for file in ("dvc.lock", "params.yaml"):
             if (self.project / file).exists():
                 client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
