@@ -30,7 +30,7 @@ from hae.training.schedule import Settings
 from pipelines import params
 
 DOCS = Path(__file__).parents[1] / "docs"
-SMOOTH = (0.0, 1.0, 5.0, 20.0)
+SMOOTH = (0.0, 1.0, 5.0, 20.0, 40.0)
 SHAPES = {"(64, 64)": ((64, 64), False), "(64, 64) and a linear path": ((64, 64), True), "(8,) and a linear path": ((8,), True)}
 ROUNDS = 9
 

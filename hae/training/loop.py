@@ -1,5 +1,6 @@
 """Training: all members at once, on the device, the best weights of each given back."""
 
+import gc
 import math
 import sys
 import time
@@ -87,6 +88,7 @@ def train(
         tqdm.write(f"out of GPU memory at a batch of {2 * size} rows: training starts again with {size}", file=sys.stderr)
         network.load_state_dict(training.start)
     del training
+    gc.collect()  # whatever still refers to itself: the next training needs the room
     torch.cuda.empty_cache()
     settings = replace(settings, batch_size=size)
     options = {"augment": augment, "checkpoint": checkpoint, "progress": progress, "on_epoch": on_epoch}

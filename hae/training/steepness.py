@@ -17,7 +17,7 @@ __all__ = ["Steepness"]
 # Slope of an activation, and what a slope by that slope is by the value y of the activation (None: nothing), from y.
 SLOPES: dict[str, tuple[Callable[[Tensor], Tensor] | None, Callable[[Tensor, Tensor], Tensor] | None]] = {
     "tanh": (lambda y: 1 - y.square(), lambda slope, y: slope.mul_(y).mul_(-2)),
-    "relu": (lambda y: (y > 0).to(y), None),
+    "relu": (torch.sign, None),
     "identity": (None, None),
 }
 

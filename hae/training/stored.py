@@ -6,7 +6,7 @@ import mmap
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -305,7 +305,10 @@ def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray |
     still = torch.from_numpy(constant).to(rows.inputs.device)  # what differs from the mean by no more does not vary
     objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
+    mean, scale = network.output_mean.cpu(), network.output_scale.cpu()
+    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)
     for part in rows.chunks(READ_ROWS):
+        part = replace(part, targets=torch.where(part.targets.abs() <= constant, 0, part.targets))
         levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
         targets = torch.where(part.targets.abs() <= still, 0, part.targets)

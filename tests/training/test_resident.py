@@ -1,5 +1,8 @@
 """The step that stays on the device: the same as the plain one, operation by operation, and nothing in it that needs the host."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -79,3 +82,20 @@ def test_a_step_asks_nothing_of_the_host(variant, kinds, activation, case):
         steps._step()
     assert "aten._fused_adam_.default" in seen.names and "aten.index_select.default" in seen.names
     assert not seen.names & FORBIDDEN
+
+
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+@pytest.mark.parametrize("step", ["plain", "written", "device"])
+def test_a_training_that_is_let_go_is_gone_at_once(step, smooth):
+    """And with it its memory: what refers to itself would wait for a collection, on a GPU while the next training needs the room."""
+    network = HierarchicalNetwork.mlp(4, KINDS["mixed"], "collective", (8,), members=2)
+    training_of(network, Rows(X, X), Objective(smooth=smooth), step).train_epoch()  # torch loads parts of itself at first use
+    gc.disable()
+    try:
+        training = training_of(network, Rows(X, X), Objective(smooth=smooth), step)
+        training.train_epoch()
+        kept = [weakref.ref(part) for part in (training, training.step, training.step.optimiser)]
+        del training
+        assert [part() for part in kept] == [None] * 3
+    finally:
+        gc.enable()

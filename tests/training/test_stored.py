@@ -196,3 +196,18 @@ def test_what_needs_all_rows_is_refused(file, tmp_path):
         HierarchicalAutoencoder(lag=3).fit(StoredFrames(file, tmp_path))
     with pytest.raises(BadInput, match="split: not allowed beside rows that stay in files"):
         HierarchicalAutoencoder().fit(StoredFrames(file, tmp_path), split=np.full(3, "train"))
+
+
+@pytest.mark.parametrize("spread", [1e-13, 0.0])
+def test_rows_that_change_by_rounding_alone_have_an_fve_of_zero(tmp_path, spread):
+    frames_of(1 + spread * np.random.default_rng(0).normal(size=(2000, 3))).write(tmp_path / "frames.parquet")
+    model = HierarchicalAutoencoder(**SETTINGS | {"max_epochs": 1}).fit(StoredFrames(tmp_path / "frames.parquet", tmp_path / "rows"))
+    assert (model.validation_fve_ == 0).all() and (model.train_fve_ == 0).all()
+
+
+def test_rows_in_a_file_can_have_smooth_cvs_and_a_linear_path(frames, file, tmp_path):
+    """The path starts where that of the rows in memory does."""
+    settings = SETTINGS | {"cv": "linear", "smooth": 1.0, "linear_path": True, "max_epochs": 1, "learning_rate": 1e-9, "n_seeds": 1}
+    stored = HierarchicalAutoencoder(**settings).fit(StoredFrames(file, tmp_path / "rows"))
+    rows = HierarchicalAutoencoder(**settings).fit(frames.values, groups=frames.trajectory, split=frames.split, sample_weight=frames.weights)
+    torch.testing.assert_close(stored.network_.encoder.path, rows.network_.encoder.path, atol=0.05, rtol=0)
