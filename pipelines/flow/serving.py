@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 
@@ -36,6 +38,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
     named = os.environ.get("PREFECT_API_URL")
     if not named:
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_free(port)}/api"  # Prefect reads it once, at its first import
+        settings.close_door(project, f"http://127.0.0.1:{port}")
     schedule = _schedule(cron)
     os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
     with suppress(KeyboardInterrupt), _named(named) if named else _server(project, port):
@@ -47,7 +50,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         deployment = flows.retrain.to_deployment(
             settings.place(project),
             schedule=schedule,
-            parameters={"project": str(project), "served": True},
+            parameters={"served": True},
             description=f"Retraining of {project}",
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
@@ -57,8 +60,11 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         runner.handle_sigterm = lambda *_: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
         identifier = runner.add_deployment(deployment)  # type: ignore[arg-type]  # no coroutine outside a loop
         page = os.environ["PREFECT_API_URL"].removesuffix("/api")
-        say(f"Serving {project}, at '{cron}'" + (f" and when its data change (looking every {watch} s)" if watch else ""))
+        say(f"Serving {project}, at '{cron}' ({schedule.timezone})"
+            + (f" and when its data change (looking every {watch} s)" if watch else ""))
         say(f"Page: {page}/deployments/deployment/{identifier}")
+        if not named:
+            say(f"The page asks for a password: the line in {settings.home(project) / 'prefect-auth'}")
         if watch:
             threading.Thread(target=_watch, args=(project, identifier, watch), name="watch", daemon=True).start()
         asyncio.run(runner.start())
@@ -68,12 +74,30 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
 def _schedule(cron: str):
     """The schedule, in local time."""
     from prefect.schedules import Cron
-    from tzlocal import get_localzone_name
 
     try:
-        return Cron(cron, timezone=get_localzone_name())
+        return Cron(cron, timezone=_zone())
     except ValueError:
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
+
+
+def _zone() -> str:
+    """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
+    from tzlocal import get_localzone_name
+
+    name, year = "", time.localtime().tm_year
+    noons = [time.mktime((year, month, 15, 12, 0, 0, 0, 0, -1)) for month in (1, 7)]
+    offsets = [time.localtime(noon).tm_gmtoff for noon in noons]  # seconds east of Greenwich, in winter and in summer
+    with suppress(Exception):  # it raises errors of many kinds, and gives UTC where it knows nothing
+        name = get_localzone_name()
+        if [datetime.fromtimestamp(noon, ZoneInfo(name)).utcoffset().total_seconds() for noon in noons] != offsets:
+            name = ""
+    wanted = os.environ.get("TZ", "")
+    if name and not (name.endswith("UTC") and "/" in wanted and not wanted.endswith("UTC")):  # libc takes a misspelt name for UTC
+        return name
+    if not name and offsets[0] == offsets[1] and offsets[0] % 3600 == 0:
+        return f"Etc/GMT{-offsets[0] // 3600:+d}"  # its signs are turned round
+    raise BadInput(f"TZ: {wanted!r} names no time zone; allowed: a name such as Europe/Berlin, or whole hours such as UTC-3")
 
 
 def _free(port: int) -> int:

@@ -31,7 +31,8 @@ def retrain(folder: Path, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
-        return flows.retrain(str(folder), return_state=True, **options)
+        patch.setenv("HAE_PROJECT", str(folder))
+        return flows.retrain(return_state=True, **options)
 
 
 def task_runs(state) -> dict:
@@ -199,7 +200,7 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
     locks.parent.mkdir(parents=True, exist_ok=True)
 
     def hold(*pids):
-        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "dvc repro"} for pid in pids}}))
+        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "- " + end} for pid in pids}}))
 
     try:
         hold(left.pid, nobody.pid)
@@ -210,6 +211,12 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
         hold(nobody.pid, ours.pid)
         with processes.only_one(project):
             assert locks.exists()  # a dvc that someone runs by hand
+        locks.write_text(json.dumps({"read": {"/file": [{"pid": ours.pid, "cmd": "dvc repro train"}]}, "write": {}}))
+        with processes.only_one(project):
+            assert not locks.exists()  # the number is another process's by now
+        locks.touch()
+        with processes.only_one(project):
+            assert not locks.exists()  # a kill cut it short
     finally:
         for process in (left, ours):
             process.kill()
