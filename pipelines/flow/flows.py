@@ -164,7 +164,7 @@ def _catch_up() -> None:
             next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),
         )
         for run in client.read_flow_runs(flow_run_filter=late):
-            if run.auto_scheduled and str(run.id) != mine:
+            if "auto-scheduled" in run.tags and str(run.id) != mine:
                 client.set_flow_run_state(run.id, Cancelled(message="Missed; a later run makes up for it."), force=True)
 
 

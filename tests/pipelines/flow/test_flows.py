@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ruamel.yaml import YAML
@@ -129,6 +131,37 @@ def test_the_last_retrainings_are_remembered(retrained):
     newest, *_, first = retraining.notes(retrained[0], last=100)
     assert first["stages"][0] == "prepare" and first["ending"].startswith("promoted")
     assert newest["seconds"] >= 0
+
+
+def test_a_line_that_was_cut_short_is_left_out(project):
+    path = project / ".hae" / "retrainings.jsonl"
+    whole = retraining.notes(project)
+    path.write_text(path.read_text() + '{"started": "2026-01-31T03:0')
+    assert retraining.notes(project) == whole
+    retraining.note(project, datetime.now(UTC), ["prepare"], "held: http://me:secret@host is away")
+    assert [note["ending"] for note in retraining.notes(project)[:2]] == ["held: http://***@host is away", whole[0]["ending"]]
+
+
+def test_after_a_time_without_a_server_one_run_makes_up_for_all(project):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+    from prefect.states import Scheduled
+
+    from pipelines.flow import flows
+
+    hours = [datetime.now(UTC) - timedelta(hours=hour) for hour in (3, 2, 1, -1)]
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(flows.retrain), f"place {project}")
+        for hour in hours:
+            client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=hour), tags=["auto-scheduled"])
+        mine = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
+        runs = sorted(client.read_flow_runs(flow_run_filter=mine), key=lambda run: run.expected_start_time)
+        assert len(runs) == 4
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flows, "flow_run", SimpleNamespace(id=str(runs[0].id)))
+            flows._catch_up()
+        states = [client.read_flow_run(run.id).state.type.value for run in runs]
+    assert states == ["SCHEDULED", "CANCELLED", "CANCELLED", "SCHEDULED"]  # the one that starts, what was missed, the next
 
 
 def test_a_failed_stage_ends_the_flow_with_the_stages_own_line(project):

@@ -16,6 +16,7 @@ DEAD = f"http://somebody:{SECRET}@127.0.0.1:9"
 
 def hae(*arguments, folder, **environment) -> subprocess.CompletedProcess:
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    own |= {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}  # that would be asked for everything elsewhere
     return subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], cwd=folder, env=own | environment, stdin=subprocess.DEVNULL,
                           capture_output=True, timeout=500)
 
