@@ -17,7 +17,7 @@ import psutil
 from hae.errors import BadInput
 from pipelines import settings
 
-__all__ = ["Busy", "children", "device_lock", "end_orphans", "end_with_parent", "holder", "identity", "lives", "only_one",
+__all__ = ["Busy", "children", "device_lock", "end_children", "end_orphans", "end_with_parent", "holder", "identity", "lives", "only_one",
            "run"]
 
 _running: set[subprocess.Popen] = set()
@@ -128,9 +128,14 @@ def children() -> Iterator[None]:
     try:
         yield
     finally:
-        _stopping.set()
-        for child in list(_running):
-            _stop(child)
+        end_children()
+
+
+def end_children() -> None:
+    """End what `run` started, and start nothing more."""
+    _stopping.set()
+    for child in list(_running):
+        _stop(child)
 
 
 def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:

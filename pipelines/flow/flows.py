@@ -1,6 +1,7 @@
 """Retraining as a Prefect flow: the stale stages of dvc.yaml as tasks, wave by wave, then record, then promote."""
 
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -29,7 +30,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import output, processes, settings
-from pipelines.flow import reading, retraining, versioning
+from pipelines.flow import reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -126,29 +127,39 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         processes.end_with_parent()
     output.guard_output()
     folder, started = settings.project(os.environ["HAE_PROJECT"]), datetime.now(UTC).astimezone()
-    ran, ending = [], "interrupted"
+    ran: list[str] = []
+    ending = "interrupted"
+    for noisy in ("prefect.events", "prefect._internal"):  # of a server that is gone each would say so for every event
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
-        if served:
-            _catch_up()
-        with processes.only_one(folder, wait=served), processes.children():
-            look = retraining.look(folder, promotes)
-            if look.complete:
-                ending = "nothing new"
-                return Completed(message=ending)
-            _begin(folder, look)
-            for wave in _waves(folder, look.graph):
-                ran += wave
-            _completed(record(folder, flow_run.name, return_state=True))
-            outcome = _completed(promote(folder, promotes, return_state=True)).result()
-        ending = f"{outcome.action}: {outcome.reason}"
-        _show(folder, outcome)
-        return outcome
+        with server.needed(_address(), lambda line: retraining.note(folder, started, ran, line)):
+            if served:
+                _catch_up()
+            with processes.only_one(folder, wait=served), processes.children():
+                look = retraining.look(folder, promotes)
+                if look.complete:
+                    ending = "nothing new"
+                    return Completed(message=ending)
+                _begin(folder, look)
+                for wave in _waves(folder, look.graph):
+                    ran += wave
+                _completed(record(folder, flow_run.name, return_state=True))
+                outcome = _completed(promote(folder, promotes, return_state=True)).result()
+            ending = f"{outcome.action}: {outcome.reason}"
+            _show(folder, outcome)
+            return outcome
     except Exception as error:
         state = _fault("", error)
-        ending = state.message
+        ending = state.message or state.name
         return state
     finally:
         retraining.note(folder, started, ran, ending)
+
+
+def _address() -> str:
+    """Of the server that this flow runs on, a temporary one as well."""
+    with get_client(sync_client=True) as client:
+        return str(client.api_url).rstrip("/")
 
 
 def _catch_up() -> None:

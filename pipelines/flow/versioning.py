@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -242,7 +243,19 @@ def _repository(project: Path) -> Iterator:
         with repository:
             yield repository
     except DvcException as error:
-        raise BadInput(f"dvc.yaml: {_one_line(error)}") from None
+        raise BadInput(_said(project, error)) from None
+
+
+def _said(project: Path, error: Exception) -> str:
+    """DVC's error in a line that begins with the file it is about, and says what to do with one that a merge left in two versions."""
+    text = _one_line(error)
+    named = re.search(r"'(?:\./)?([^']+\.(?:lock|dvc|yaml))'", text)
+    file = named[1] if named else "dvc.yaml"
+    if file != "dvc.yaml" and (project / file).is_file() and "<<<<<<< " in (project / file).read_text(errors="replace"):
+        return f"{file}: a merge left its conflict marks; allowed: either side of it whole (git checkout --ours {file})"
+    if file == "dvc.lock":
+        return f"{file}: it can't be read ({text}); allowed: the last one that was committed (git checkout {file}), or none: all runs again"
+    return f"{file}: {text}"
 
 
 def _one_line(error: Exception) -> str:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import serving
+from pipelines.flow import server, serving
 
 PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
@@ -31,7 +31,7 @@ def test_a_taken_port_is_said_in_one_line():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(BadInput, match=f"--port: {port} is taken"):
-            serving._free(port)
+            server.free(port)
 
 
 @pytest.mark.parametrize("cron", ["daily", "0 3 * *", "61 * * * *"])
