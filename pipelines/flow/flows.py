@@ -129,7 +129,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
     folder, started = settings.project(os.environ["HAE_PROJECT"]), datetime.now(UTC).astimezone()
     ran: list[str] = []
     ending = "interrupted"
-    for noisy in ("prefect.events", "prefect._internal"):  # of a server that is gone each would say so for every event
+    for noisy in ("prefect.events.clients", "prefect._internal.concurrency"):  # of a server that is gone each would say so for every event
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         with server.needed(_address(), lambda line: retraining.note(folder, started, ran, line)):
