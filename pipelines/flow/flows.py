@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
-from pipelines import processes, settings
+from pipelines import locks, processes, settings
 from pipelines.flow import retraining, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
@@ -60,7 +60,7 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     with ExitStack() as held:
         if gpu and settings.has_gpu():
             held.enter_context(concurrency(_gpu_limit(project), strict=True))
-            held.enter_context(processes.device_lock())
+            held.enter_context(locks.gpu_lock(log.info))
         if name.startswith("train@"):  # only a training has curves to watch while it runs
             held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
         code = processes.run(versioning.command(name), project, say)
