@@ -20,8 +20,9 @@ from hae.data.frames import Frames
 from hae.errors import BadInput
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.objective import Objective, standardisation
-from hae.training.loop import Settings, train
+from hae.training.loop import train
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
 from pipelines import params
 
 NEAR = 0.005

@@ -18,8 +18,9 @@ from benchmarks.peers import DataLoaderLoop, Mlcolvar, SeparateLoop, cpu_seconds
 from benchmarks.sections import DOCS, arguments, publish, table
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import Settings, _Run
+from hae.training.loop import Training
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
 
 N, D, HIDDEN, LEVELS, BATCH = 40_000, 30, (40, 40), 3, 512
 PEER = "mlcolvar AutoEncoderCV (one decoder)"
@@ -34,13 +35,13 @@ def data(n: int = N, d: int = D) -> torch.Tensor:
     return (x - x.mean(0)) / x.std()
 
 
-def ours(x: torch.Tensor, variant: str, members: int = 1, hidden=HIDDEN, n: int = LEVELS, batch: int = BATCH) -> _Run:
+def ours(x: torch.Tensor, variant: str, members: int = 1, hidden=HIDDEN, n: int = LEVELS, batch: int = BATCH) -> Training:
     """A training of this library, to be stepped by epochs."""
     network = HierarchicalNetwork.mlp(x.shape[1], ["linear"] * n, variant, hidden, members=members)
     for m in range(members):
         network.reset(m, m)
     settings = Settings(batch, max_epochs=1000, patience=None, learning_rate=1e-3)
-    return _Run(network.to(x.device), Rows(x, x), None, Objective(), settings, list(range(members)), None)
+    return Training(network.to(x.device), Rows(x, x), None, Objective(), settings, list(range(members)))
 
 
 def arithmetic(hidden=HIDDEN, n: int = LEVELS, d: int = D) -> int:

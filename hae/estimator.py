@@ -1,33 +1,30 @@
 """The estimator: a nonlinear, ordered PCA with the face of scikit-learn."""
 
-import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from hae.arguments import a_row_each, augmentation, checked_kinds, is_whole, member_seeds, metric_root
-from hae.data.frames import SIDES
-from hae.devices import resolve_device
+from hae.arguments import checked_kinds, checked_pairs, is_whole, plan_of, rows_in_file, rows_in_memory
 from hae.errors import BadInput
 from hae.importance.evaluate import evaluate
 from hae.importance.report import ImportanceReport
-from hae.network.canonical import canonicalise_members
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective
 from hae.network.scoring import chunked, encode, filled, score_frames
 from hae.storage import load_estimator, save_estimator
-from hae.training.checkpoint import training_key
-from hae.training.loop import Settings
-from hae.training.members import train_members
-from hae.training.pairs import Pairs, Standard, make_pairs, split_or_warn
+from hae.training.fit import fit_members
+from hae.training.members import Members
+from hae.training.pairs import Pairs
+from hae.training.sources import RowsInMemory, Source
+from hae.training.stored import StoredFrames
 
 __all__ = ["HierarchicalAutoencoder"]
+
+NO_MATTER = {"device", "verbose", "feature_weights", "random_state"}  # to a checkpoint: W goes by its root, a random state by its seeds
 
 
 class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -47,8 +44,13 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its
             standard deviation (tables); "none": raw units.
         n_seeds: networks (members) trained side by side; the one with the least validation loss becomes the model.
-        batch_size, max_epochs, learning_rate: of Adam with a one-cycle rate, whose peak is learning_rate.
+        batch_size, learning_rate: of Adam with a one-cycle rate, whose peak is learning_rate.
+        max_epochs: passes over the training rows, at most; None: 100, and as many more as make min_steps steps of few rows.
+        min_steps: steps of a training where max_epochs is None, at least; patience grows with the epochs.
         patience: epochs without a better validation loss before a member ends, counted after the rate's peak; None: no early stop.
+        smooth: weight of the steepness of the CVs that training adds to L, 0 or more. A CV that forces are to act along needs some, or it
+            has cliffs; 1 to 20 cost little. See `hae.network.hierarchy.HierarchicalNetwork.steepness`.
+        linear_path: the encoder adds a linear map to what its perceptron gives; the map starts at the principal components.
         level_weights: (n_cvs,) weights of the levels in L, or None for equal ones.
         feature_weights: W on top of ``scale``: a vector (D,) or a positive semidefinite matrix (D, D); None: the identity.
         lag: frames between input and target inside each trajectory; 0: the target is the input. Rows given without ``groups``
@@ -73,6 +75,10 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             verdict.
         history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
+        training_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured with; None in a
+            loaded model and in one that was fitted to rows in a file.
+        report_: importance_ where it was measured, else None.
+        metric_root_: root of feature_weights, or None. has_target_: whether fit was given a target.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
         n_features_in_, feature_names_in_: as in scikit-learn.
 
@@ -99,9 +105,12 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         scale="global",
         n_seeds=4,
         batch_size=512,
-        max_epochs=100,
+        max_epochs=None,
+        min_steps=3000,
         patience=20,
         learning_rate=5e-3,
+        smooth=0.0,
+        linear_path=False,
         level_weights=None,
         feature_weights=None,
         lag=0,
@@ -125,8 +134,11 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         self.n_seeds = n_seeds
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.min_steps = min_steps
         self.patience = patience
         self.learning_rate = learning_rate
+        self.smooth = smooth
+        self.linear_path = linear_path
         self.level_weights = level_weights
         self.feature_weights = feature_weights
         self.lag = lag
@@ -153,9 +165,10 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         checkpoints=None,
         on_epoch=None,
     ):
-        """Train on rows X (N, D), an array or a DataFrame.
+        """Train on rows X (N, D), an array or a DataFrame, or on rows in a file.
 
         Args:
+            X: (N, D) in raw units, or `hae.training.stored.StoredFrames`, which brings split and weights of its own.
             y: ignored, as in scikit-learn's PCA. A target other than the input is ``target`` (N, D').
             groups: (N,) name of the trajectory of each row, its rows in time order. None: rows are independent of each other.
             frame: (N,) frame number in the trajectory; None: counted from 0 in each.
@@ -168,87 +181,39 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             BadInput (a ValueError): a parameter or the data can't be used.
         """
         checked_kinds(self)
-        X = validate_data(
-            self,
-            X,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2,
-            ensure_all_finite=True if self.missing == "error" else "allow-nan",
-        )
-        kinds = checked_kinds(self, X.shape[1])
-        if len(kinds) > X.shape[1]:
-            raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {X.shape[1]}")
-        device = resolve_device(self.device)
-        groups, frame, split = (a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame), ("split", split)))
-        groups = np.full(len(X), "all") if groups is None and self.lag else groups if groups is None else groups.astype(str)
-        if target is not None and self.missing == "error" and not np.isfinite(np.asarray(target, dtype=np.float64)).all():
-            raise BadInput('target: missing or infinite values are not allowed; finite numbers, or missing="mask"')
-        if split is None:
-            split = split_or_warn(X, groups, frame, shares=self.shares, block_frames=self.block_frames, gap_frames=self.gap_frames)
-        elif not set(split.tolist()) <= {*SIDES, "gap"}:
-            raise BadInput(f"split: {sorted(set(split.tolist()))} are not all sides; allowed: {', '.join(SIDES)}, gap")
-        self.split_ = split
-        pairs = make_pairs(X, groups, frame, self.split_, lag=self.lag, target=target, weights=sample_weight)
-        pairs = {side: part for side, part in pairs.items() if len(part)}
-        if "train" not in pairs:
-            raise BadInput("split: no training rows; allowed: shares, block_frames and gap_frames that leave some")
-        standard = Standard.of(pairs["train"], self.scale)
-        self.metric_root_ = metric_root(self.feature_weights, pairs["train"].targets.shape[1])
-        objective = Objective(
-            None if self.level_weights is None else torch.as_tensor(self.level_weights, dtype=torch.float64),
-            None if self.metric_root_ is None else torch.as_tensor(self.metric_root_),
-        )
-        settings = Settings(self.batch_size, self.max_epochs, self.patience, self.learning_rate)
-        seeds = member_seeds(self.random_state, self.n_seeds)
-        data = pairs["train"].rows(standard, device)
-        validation = pairs["validation"].rows(standard, device) if "validation" in pairs else None
+        rows = {"groups": groups, "frame": frame, "split": split, "target": target, "sample_weight": sample_weight}
+        if isinstance(X, StoredFrames):
+            source: Source = rows_in_file(self, X, **rows)
+        else:
+            source = rows_in_memory(self, self._validated(X, reset=True), **rows)
+        self.has_target_ = target is not None
+        with source:
+            plan = plan_of(self, source.n_features, source.n_targets)
+            self.metric_root_ = plan.root
+            params = {name: value for name, value in self.get_params(deep=False).items() if name not in NO_MATTER}
+            folder = None if checkpoints is None else Path(checkpoints)
+            members = fit_members(source, plan, params={**params, "root": plan.root}, checkpoints=folder, on_epoch=on_epoch)
+            self._take(members, source)
+        return self
 
-        def build(members):
-            sizes = X.shape[1], pairs["train"].targets.shape[1]
-            network = (
-                HierarchicalNetwork.mlp(sizes[0], kinds, self.variant, self.hidden, self.activation, sizes[1], members)
-                if self.network is None
-                else self.network(*sizes)
-            )
-            if network.bottleneck.kinds != kinds:
-                raise BadInput(f"network: has the CVs {network.bottleneck.kinds}; allowed with these n_cvs and cv: {kinds}")
-            network.scale_by(*dataclasses.astuple(standard))
-            return network
-
-        members = train_members(
-            build,
-            data,
-            validation,
-            objective,
-            settings,
-            seeds,
-            on_epoch=on_epoch,
-            progress=self.variant if self.verbose else None,
-            checkpoint=None if checkpoints is None else Path(checkpoints) / f"{training_key(self, data, validation, seeds)}.pt",
-            augment=None if self.augment is None else augmentation(self.augment, standard),
-        )
+    def _take(self, members: Members, source: Source) -> None:
+        """Set what is known after training."""
         self.members_, self.network_ = members.networks, members.networks[0]
-        train = pairs["train"]
-        canonicalise_members(self.members_, train.inputs, train.weights)
+        self.n_features_in_ = source.n_features
+        if isinstance(source, RowsInMemory):
+            self.split_ = source.split
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
-
-        self._training_rows: Pairs | None = train
-        self._importance: ImportanceReport | None = None
+        self.training_rows_: Pairs | None = source.pairs("train")
+        self.report_: ImportanceReport | None = None
         if self.n_cvs == "auto":
-            self._keep_the_alive(pairs.get("validation"))
-        held_out = next(side for side in ("test", "validation", "train") if side in pairs)
-        self._held_out_rows: Pairs | None = pairs[held_out]
-
-        def score(side):
-            part = pairs[side]
-            return score_frames(self.network_, part.inputs, part.targets, self.metric_root_, part.weights)
-
-        self.explained_variance_ratio_ = score(held_out).gains
-        self.train_fve_ = score("train").fve
-        self.validation_fve_ = score("validation").fve if "validation" in pairs else self.train_fve_
+            self._keep_the_alive(source.pairs("validation"))
+        fve = source.explained(self.network_, self.metric_root_)
+        held_out = next(side for side in ("test", "validation", "train") if side in fve)
+        self.held_out_rows_: Pairs | None = source.pairs(held_out)
+        self.explained_variance_ratio_ = np.diff(fve[held_out], prepend=0.0)
+        self.train_fve_, self.validation_fve_ = fve["train"], fve.get("validation", fve["train"])
         weights = None if self.level_weights is None else self.level_weights[: len(self.validation_fve_)]
         self.validation_loss_ = float(np.average(1 - self.validation_fve_, weights=weights))
-        return self
 
     @property
     def importance_(self) -> ImportanceReport:
@@ -257,12 +222,11 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Measured at first use, which refits decoders and takes some seconds: see `hae.importance.evaluate.evaluate`. A saved model keeps it.
         """
         check_is_fitted(self)
-        if self._importance is None:
-            if self._held_out_rows is None:
-                raise BadInput("importance_: was not measured before this model was saved; allowed: importance_ before save, or fit again")
-            held_out = bool({"validation", "test"} & set(self.split_.tolist()))
-            self._importance = self._measure(self._held_out_rows, held_out)
-        return self._importance
+        if self.report_ is None:
+            if self.held_out_rows_ is None:
+                raise BadInput("importance_: was not measured before save, or fit read rows in a file; allowed: importance_ before save")
+            self.report_ = self._measure(self.held_out_rows_, bool({"validation", "test"} & set(self.split_.tolist())))
+        return self.report_
 
     def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:
         """The same for other held-out rows X (N, D); arguments as in `fit`.
@@ -270,28 +234,20 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
         """
-        X = self._rows(X)
-        groups, frame = (a_row_each(name, of, len(X)) for name, of in (("groups", groups), ("frame", frame)))
-        groups = np.full(len(X), "all") if groups is None and self.lag else groups if groups is None else groups.astype(str)
-        return self._measure(
-            make_pairs(X, groups, frame, np.full(len(X), "test"), lag=self.lag, target=target, weights=sample_weight)["test"]
-        )
+        return self._measure(self._pairs(self._validated(X), groups, frame, target, sample_weight))
 
     def _measure(self, rows: Pairs, held_out: bool = True) -> ImportanceReport:
         """The report on these rows; on the training rows themselves without intervals and verdicts, as too few blocks have it."""
-        train = self._training_rows
+        train = self.training_rows_
         if train is None:
             raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
-        blocks = None
-        if rows.trajectory is not None:
-            blocks = np.char.add(np.char.add(rows.trajectory, "/"), (rows.frame // self.block_frames).astype(str))
         return evaluate(
             self.network_,
             train.inputs,
             rows.inputs,
             trajectory=rows.trajectory,
             frame=rows.frame,
-            blocks=blocks if held_out else np.zeros(len(rows)),
+            blocks=rows.blocks(self.block_frames) if held_out else np.zeros(len(rows)),
             weights=rows.weights,
             train_weights=train.weights,
             target_train=train.targets,
@@ -313,12 +269,12 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
 
     def transform(self, X):
         """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
-        X = self._rows(X)
+        X = self._validated(X)
         return encode(self.network_, X)
 
     def reconstruct(self, X, level=None):
         """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
-        X, k = self._rows(X), self._level(level)
+        X, k = self._validated(X), self._level(level)
         return np.concatenate(chunked(self.network_, X, lambda network, s: network(filled(network, s))[1][k].cpu().numpy()))
 
     def inverse_transform(self, cvs, level=None):
@@ -337,12 +293,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Raises:
             BadInput: the target does not fit the rows or the network.
         """
-        X = self._rows(X)
-        groups = a_row_each("groups", groups, len(X))
-        groups = np.full(len(X), "all") if groups is None else groups.astype(str)
-        pairs = make_pairs(X, groups, None, np.full(len(X), "train"), lag=self.lag, target=target, weights=sample_weight)["train"]
-        if pairs.targets.shape[1] != len(self.network_.output_mean):
-            raise BadInput(f"target: {pairs.targets.shape[1]} columns; allowed: {len(self.network_.output_mean)}, as in fit")
+        pairs = self._pairs(self._validated(X), groups, None, target, sample_weight)
         return float(score_frames(self.network_, pairs.inputs, pairs.targets, self.metric_root_, pairs.weights).fve[-1])
 
     def save(self, directory) -> None:
@@ -373,15 +324,22 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _rows(self, X) -> np.ndarray:
-        check_is_fitted(self)
+    def _validated(self, X, reset: bool = False) -> np.ndarray:
+        if not reset:
+            check_is_fitted(self)
         return validate_data(
             self,
             X,
-            reset=False,
+            reset=reset,
             dtype=[np.float64, np.float32],
+            ensure_min_samples=2 if reset else 1,
             ensure_all_finite=True if self.missing == "error" else "allow-nan",
         )
+
+    def _pairs(self, X, groups, frame, target, sample_weight) -> Pairs:
+        """Other rows than those of `fit`, with the target that the fit had."""
+        fitted = len(self.network_.output_mean), self.has_target_
+        return checked_pairs(self, X, groups, frame, np.full(len(X), "train"), target, sample_weight, fitted)["train"]
 
     def _level(self, level: int | None) -> int:
         n = self.network_.n_cvs if hasattr(self, "network_") else 1

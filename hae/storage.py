@@ -18,7 +18,7 @@ from hae.version import __version__
 
 __all__ = ["load_estimator", "load_networks", "save_estimator", "save_networks"]
 
-NOT_WRITTEN = {"augment", "network", "feature_weights"}  # functions can't be written; W is kept as its root
+NOT_WRITTEN = {"augment", "network", "feature_weights"}  # functions can't be written; W is among the tensors
 FITTED = (
     "n_features_in_",
     "feature_names_in_",
@@ -27,6 +27,7 @@ FITTED = (
     "validation_loss_",
     "train_fve_",
     "best_epoch_",
+    "has_target_",
 )
 
 
@@ -64,7 +65,7 @@ def load_networks(
     try:
         about = json.loads((directory / "model.json").read_text())
         weights = load_file(directory / "weights.safetensors")
-        specs = about.pop("networks")
+        specs = dict(about.pop("networks"))
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to") from None
     except Exception as error:  # safetensors and json have errors of their own for a damaged file
@@ -78,7 +79,7 @@ def load_networks(
             sizes = len(state["input_mean"]), len(state["output_mean"])
             empty = build(*sizes) if spec is None and build is not None else HierarchicalNetwork.mlp(**spec)
             networks[name] = rebuild(empty, state)
-        except (KeyError, TypeError, RuntimeError) as error:
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
@@ -91,23 +92,35 @@ def save_estimator(model, directory: str | Path) -> None:
         "params": {name: plain(value) for name, value in model.get_params(deep=False).items() if name not in NOT_WRITTEN},
         "fitted": {name: plain(getattr(model, name)) for name in FITTED if hasattr(model, name)},
     }
-    if model._importance is not None:
-        about["importance"] = json.loads(model._importance.to_json())
-    root = None if model.metric_root_ is None else {"metric_root": torch.as_tensor(model.metric_root_)}
-    save_networks(directory, {f"member-{i}": network for i, network in enumerate(model.members_)}, about, root)
+    if model.report_ is not None:
+        about["importance"] = json.loads(model.report_.to_json())
+    metric = {"metric_root": model.metric_root_, "feature_weights": model.feature_weights}
+    tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in metric.items() if value is not None}
+    save_networks(directory, {f"member-{i}": network for i, network in enumerate(model.members_)}, about, tensors)
 
 
 def load_estimator(cls, directory: str | Path, network: Callable[[int, int], HierarchicalNetwork] | None = None):
-    """What `save_estimator` wrote, as an instance of the class. Raises BadInput as `load_networks` does."""
+    """What `save_estimator` wrote, as an instance of the class.
+
+    Raises:
+        BadInput: as `load_networks`, or the folder holds networks that are no estimator, such as those of the stage baseline.
+    """
     networks, about, tensors = load_networks(directory, network)
-    params = {name: tuple(value) if isinstance(value, list) and name != "cv" else value for name, value in about["params"].items()}
-    model = cls(**params, network=network)
-    for name, value in about["fitted"].items():
-        kind = object if name == "feature_names_in_" else None
-        setattr(model, name, np.asarray(value, dtype=kind) if isinstance(value, list) else value)
-    model.members_ = [member.requires_grad_(False) for member in networks.values()]
-    model.network_ = model.members_[0]
-    model.metric_root_ = tensors["metric_root"].numpy() if "metric_root" in tensors else None
-    model._training_rows = model._held_out_rows = None
-    model._importance = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
+    try:
+        params = {name: tuple(value) if isinstance(value, list) and name != "cv" else value for name, value in about["params"].items()}
+        metric = {name: tensors[name].numpy() if name in tensors else None for name in ("metric_root", "feature_weights")}
+        model = cls(**params, network=network, feature_weights=metric["feature_weights"])
+        for name in FITTED:
+            if name not in about["fitted"]:
+                continue
+            value, kind = about["fitted"][name], object if name == "feature_names_in_" else None
+            setattr(model, name, np.asarray(value, dtype=kind) if isinstance(value, list) else value)
+        model.members_ = [networks[f"member-{i}"].requires_grad_(False) for i in range(len(networks))]
+        model.network_ = model.members_[0]
+        model.metric_root_ = metric["metric_root"]
+        model.training_rows_ = model.held_out_rows_ = None
+        model.report_ = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(f"{directory}: not a saved estimator ({reason}); allowed: what HierarchicalAutoencoder.save wrote") from None
     return model

@@ -17,11 +17,11 @@ from hae.version import __version__
 
 __all__ = ["main"]
 
-NO_CHAMPION = 3
+FAILED, NO_CHAMPION = 1, 3
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 done, 2 what was given can't be used (one line says why), 3 no champion."""
+    """Run the command. Exit codes: 0 done, 1 no decision, 2 what was given can't be used (one line says why), 3 no champion."""
     # Every end goes by way of the finally blocks. A shell starts its background jobs with SIGINT ignored; not here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -110,7 +110,7 @@ def retrain(promote: bool) -> None:
             _say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)
     _tell(project, outcome)
-    sys.exit(0 if outcome.champion else NO_CHAMPION)
+    sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)
 
 
 def _flow(project: Path, promote: bool):

@@ -14,7 +14,7 @@ from hae.errors import BadInput
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
-    "Record", "Report", "Simulate", "Split", "Stability", "Variant", "load",
+    "Record", "Report", "Simulate", "Split", "StabilitySection", "Variant", "load",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -86,7 +86,8 @@ class Learning(Section):
     scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
     n_seeds: Count
     batch_size: Count
-    max_epochs: Count
+    max_epochs: Count | None = Field(description="an integer of 1 or more, or null (as many as make min_steps steps)")
+    min_steps: Natural = 3000
     patience: Count | None = Field(description="an integer of 1 or more, or null for no early stop")
     learning_rate: Positive
     random_state: Natural
@@ -103,6 +104,8 @@ class Variant(Learning):
         description="an integer of 1 or more, or auto (the surely alive ones of max_cvs)"
     )
     max_cvs: Count = 6
+    smooth: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False, description="a number of 0 or more")] = 0.0
+    linear_path: Annotated[bool, Field(strict=True, description="true or false")] = False
     level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
 
     @property
@@ -119,7 +122,7 @@ class Evaluate(Section):
     eps: Positive
 
 
-class Stability(Section):
+class StabilitySection(Section):
     replicas: Annotated[int, Field(strict=True, description="0, or an integer of 2 or more")]
 
     @field_validator("replicas")
@@ -152,7 +155,7 @@ class Params(Section):
     train: dict[Name, Variant] = Field(min_length=1, description="a section a variant")
     baseline: Baseline
     evaluate: Evaluate
-    stability: Stability
+    stability: StabilitySection
     report: Report
     record: Record
     promote: Promote

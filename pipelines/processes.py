@@ -1,11 +1,9 @@
 """Child processes that end with the flow, and the lock that lets one retraining work in a checkout."""
 
-import fcntl
 import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,19 +12,12 @@ from pathlib import Path
 
 import psutil
 
-from hae.errors import BadInput
-from pipelines import settings
+from pipelines import locks, settings
 
-__all__ = ["Busy", "children", "device_lock", "end_children", "end_orphans", "end_with_parent", "holder", "identity", "lives", "only_one",
-           "run"]
+__all__ = ["children", "end_children", "end_orphans", "end_with_parent", "identity", "lives", "only_one", "run"]
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
-_held: dict[Path, int] = {}
-
-
-class Busy(BadInput):
-    """Another retraining works in this checkout."""
 
 
 def identity(pid: int | None = None) -> str:
@@ -195,43 +186,7 @@ def _text(line: bytes) -> Iterator[str]:
 
 @contextmanager
 def only_one(project: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the checkout's lock, and end what a killed holder left. Raises Busy, which says who holds it, unless `wait`.
-
-    A process may enter it again.
-    """
-    path = settings.home(project) / "lock"
-    if path in _held:
-        yield
-        return
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy(f"{project}: a retraining is at work here already ({holder(project)}); wait for it, or end it") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {' '.join(sys.argv[:2])}\n{identity()}\n")
-        file.flush()
-        _held[path] = file.fileno()
-        try:
-            end_orphans(project)
-            yield
-        finally:
-            del _held[path]
-            file.truncate(0)
-
-
-def holder(project: Path) -> str:
-    """Who retrains in this checkout now; "" if nobody does."""
-    path = settings.home(project) / "lock"
-    if not path.exists():
-        return ""
-    text, _, its = path.read_text().strip().partition("\n")
-    return text if lives(its) else ""
-
-
-@contextmanager
-def device_lock(folder: Path = Path("/tmp")) -> Iterator[None]:
-    """Hold the machine's GPU among the checkouts of one person: waits until it is free."""
-    with open(folder / f"hae-gpu-{os.getuid()}.lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the checkout's lock, and end what a killed holder left. Raises Busy, which says who holds it, unless `wait`."""
+    with locks.checkout_lock(project, locks.tell if wait else None):
+        end_orphans(project)
         yield

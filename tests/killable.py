@@ -21,7 +21,7 @@ def train_and_save(checkpoints: Path | None, model: Path, begun=None) -> None:
     """Train two members and save them. With `begun` (an Event, set after the first epoch) slowly, and with many checkpoints."""
     torch.set_num_threads(1)
     if begun is not None:
-        hae.training.loop.CHECKPOINT_SECONDS = 0.02
+        hae.training.loop.CHECKPOINT_SECONDS, hae.training.loop.CHECKPOINT_TIMES = 0.02, 0
 
     def slowly(rows):
         if begun is not None:

@@ -27,6 +27,9 @@ from hae.network.scoring import score_frames
 METRIC = "4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
 
 
+NO_NAME = 'has no name; allowed: a name a row, "" for a row that stands alone'
+
+
 @pytest.fixture(scope="module")
 def X():
     return gaussian([5.0, 2.5, 1.2, 0.6], n=500, mean=2.0)[0]
@@ -164,10 +167,14 @@ def test_history_has_a_row_a_member_and_epoch(model):
         ({"scale": "local"}, "scale: 'local' is not allowed; one of global, feature, none"),
         ({"n_seeds": 0}, "n_seeds: 0 is not allowed; a whole number of 1 or more"),
         ({"batch_size": -1}, "batch_size: -1 is not allowed; a whole number of 1 or more"),
-        ({"max_epochs": 0}, "max_epochs: 0 is not allowed; a whole number of 1 or more"),
+        ({"max_epochs": 0}, "max_epochs: 0 is not allowed; a whole number of 1 or more, or None"),
+        ({"min_steps": -1}, "min_steps: -1 is not allowed; a whole number of 0 or more"),
         ({"patience": 0}, "patience: 0 is not allowed; a whole number of 1 or more, or None"),
         ({"learning_rate": 0}, "learning_rate: 0 is not allowed; a number above 0"),
         ({"learning_rate": np.inf}, "learning_rate: inf is not allowed; a number above 0"),
+        ({"smooth": -1}, "smooth: -1 is not allowed; a number of 0 or more"),
+        ({"smooth": np.inf}, "smooth: inf is not allowed; a number of 0 or more"),
+        ({"linear_path": 1}, "linear_path: 1 is not allowed; True or False"),
         ({"level_weights": 1.0}, "level_weights: 1.0 is not allowed; 2 numbers above 0, or None"),
         ({"level_weights": [1, 0]}, "level_weights: [1, 0] is not allowed; 2 numbers above 0, or None"),
         ({"lag": -1}, "lag: -1 is not allowed; a whole number of 0 or more"),
@@ -193,11 +200,21 @@ def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
     ("wrong", "line"),
     [
         ({"groups": ["a"]}, "groups: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"groups": [1.0] * 499 + [np.nan]}, f"groups: row 499 {NO_NAME}"),
+        ({"groups": ["a", None, *["a"] * 498]}, f"groups: row 1 {NO_NAME}"),
+        ({"groups": pd.Series(["a", pd.NA, *["a"] * 498], dtype="string")}, f"groups: row 1 {NO_NAME}"),
+        ({"groups": ["a", np.nan, *["a"] * 498]}, f"groups: row 1 {NO_NAME}"),
+        ({"groups": ["a"] * 500, "frame": [0, 0.5, *range(498)]}, "frame: 0.5 in row 1 is not allowed; whole numbers, one a row"),
+        ({"groups": ["a"] * 500, "frame": [np.nan] * 500}, "frame: nan in row 0 is not allowed; whole numbers, one a row"),
+        ({"groups": ["a"] * 500, "frame": ["x"] * 500}, "frame: values that are not numbers are not allowed; whole numbers, one a row"),
         ({"groups": ["a"] * 500, "frame": [0]}, "frame: shape (1,), but X has 500 rows; allowed: one value a row"),
         ({"split": ["train"]}, "split: shape (1,), but X has 500 rows; allowed: one value a row"),
         ({"split": ["tran"] * 500}, "split: ['tran'] are not all sides; allowed: train, validation, test, gap"),
+        ({"split": ["train", np.nan, *[1] * 498]}, "split: ['1', 'nan', 'train'] are not all sides; allowed: train, validation, test, gap"),
         ({"split": ["test"] * 500}, "split: no training rows; allowed: shares, block_frames and gap_frames that leave some"),
         ({"target": np.ones(3)}, "target: 3 rows, but X has 500; allowed: as many"),
+        ({"target": np.ones((500, 0))}, "target: shape (500, 0) is not allowed; (N,) or (N, D')"),
+        ({"target": ["a"] * 500}, "target: values that are not numbers are not allowed; an array (N,) or (N, D')"),
         ({"target": np.full(500, np.nan)}, 'target: missing or infinite values are not allowed; finite numbers, or missing="mask"'),
         ({"sample_weight": np.zeros(500)}, "sample_weight: allowed are 500 finite numbers above zero, one a row"),
     ],
@@ -278,6 +295,15 @@ def test_what_was_saved_is_what_is_loaded(tmp_path, X, monkeypatch):
     for one, other in zip(model.members_, back.members_, strict=True):
         assert torch.equal(one.encode(torch.from_numpy(X).float()), other.encode(torch.from_numpy(X).float()))
     assert json.loads((tmp_path / "model.json").read_text())["params"]["n_cvs"] == 2
+
+
+@pytest.mark.parametrize("weights", [[1, 2, 3, 4.0], np.diag([1.0, 2, 3, 4]) + 0.5])
+def test_a_loaded_model_trains_in_the_metric_of_the_saved_one(tmp_path, X, weights):
+    model = quick(feature_weights=weights).fit(X)
+    model.save(tmp_path)
+    back = HierarchicalAutoencoder.load(tmp_path)
+    np.testing.assert_array_equal(back.feature_weights, weights)
+    np.testing.assert_array_equal(clone(back).fit(X).transform(X), model.transform(X))
 
 
 def test_a_loaded_model_can_be_trained_again(tmp_path, X):

@@ -50,8 +50,23 @@ def test_another_target_is_what_is_reconstructed(X):
     assert model.score(X, target=y) > 0.99
     one = HierarchicalAutoencoder(**{**LINEAR, "n_cvs": 1}).fit(X, target=y[:, 0])
     assert one.score(X, target=y[:, 0]) > 0.99
-    with pytest.raises(BadInput, match="target: 4 columns; allowed: 2, as in fit"):
-        model.score(X)
+    for measure in (model.score, model.importance):
+        with pytest.raises(BadInput, match="target: is missing; allowed: 2 columns, as in fit"):
+            measure(X)
+        with pytest.raises(BadInput, match="target: 4 columns; allowed: 2, as in fit"):
+            measure(X, target=X)
+        with pytest.raises(BadInput, match="target: 499 rows, but X has 500; allowed: as many"):
+            measure(X, target=y[1:])
+        with pytest.raises(BadInput, match=r"target: shape \(500, 2, 1\) is not allowed; \(N,\) or \(N, D'\)"):
+            measure(X, target=y[:, :, None])
+
+
+def test_a_forgotten_target_of_as_many_columns_as_the_input_is_refused(tmp_path, X):
+    model = HierarchicalAutoencoder(**{**LINEAR, "max_epochs": 2}).fit(X, target=X[:, ::-1])
+    model.save(tmp_path)
+    for fitted in (model, HierarchicalAutoencoder.load(tmp_path)):
+        with pytest.raises(BadInput, match="target: is missing; allowed: 4 columns, as in fit"):
+            fitted.score(X)
 
 
 def test_level_weights_are_what_is_trained_on_and_chosen_by(X):
@@ -88,6 +103,24 @@ def test_missing_values_are_refused_or_masked(X):
     assert model.score(X) > full.score(X) - 0.1
     with pytest.raises(ValueError, match="infinity"):
         model.transform(np.where(np.isnan(holes), np.inf, holes))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e300])
+def test_an_infinite_target_is_refused_where_missing_ones_are_not(X, value):
+    target = X.astype(np.float32).astype(np.float64)
+    target[3, 1], target[4, 1] = value, np.nan
+    model = quick(missing="mask").fit(X.astype(np.float32))
+    for measure in (quick(missing="mask").fit, model.score, model.importance):
+        with pytest.raises(BadInput, match="target: infinite values are not allowed; finite numbers, or NaN where they are missing"):
+            measure(X.astype(np.float32), target=target)
+
+
+def test_frame_numbers_may_be_whole_floats(X):
+    names, frame = np.repeat(["a", "b"], 250), np.tile(np.arange(250), 2)
+    whole, floats = (quick(lag=2).fit(X, groups=names, frame=of) for of in (frame, frame.astype(float)))
+    np.testing.assert_array_equal(whole.transform(X), floats.transform(X))
+    reports = [model.importance(X, names, frame=of) for model, of in ((whole, frame), (floats, frame.astype(float)))]
+    assert reports[0].to_frame().equals(reports[1].to_frame())
 
 
 def test_scholzs_missing_value_error_can_tell_models_apart():

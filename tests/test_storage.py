@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import torch
 from generators import small
+from quick import quick
 from torch import nn
 
+from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.network.canonical import canonicalise
 from hae.network.hierarchy import HierarchicalNetwork
@@ -83,6 +85,38 @@ def test_what_is_not_a_saved_model_is_said_in_a_line(tmp_path, damage, line):
     with pytest.raises(BadInput) as error:
         load_networks(tmp_path)
     assert line in str(error.value) and "\n" not in str(error.value) and str(tmp_path) in str(error.value)
+
+
+def changed(folder, **more):
+    """model.json with other entries."""
+    about = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**about, **more}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda f: save_networks(f, {"pca": small(), "plain-1": small()}, {"params": {"n_cvs": 2}}),  # as the stage baseline
+        lambda f: save_networks(f, {"one": small()}, {}),
+        lambda f: save_networks(f, {}, {"params": {}, "fitted": {}}),
+        lambda f: changed(f, params={"n_clusters": 2}),
+        lambda f: changed(f, params=[1]),
+        lambda f: changed(f, fitted=None),
+        lambda f: changed(f, importance={"levels": 3}),
+        lambda f: changed(f, importance="good"),
+        lambda f: changed(f, networks=[1, 2]),
+        lambda f: (f / "model.json").write_text("[]"),
+        lambda f: (f / "model.json").write_text("3"),
+        lambda f: (f / "model.json").write_bytes(b"\xff"),
+        lambda f: ((f / "model.json").unlink(), (f / "model.json").mkdir()),
+    ],
+)
+def test_a_folder_that_is_no_estimator_is_said_in_a_line(tmp_path, damage):
+    quick(max_epochs=1, n_seeds=1).fit(X).save(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(BadInput) as error:
+        HierarchicalAutoencoder.load(tmp_path)
+    assert "not a saved" in str(error.value) and "\n" not in str(error.value) and str(tmp_path) in str(error.value)
 
 
 def test_a_folder_that_cannot_be_written_is_named_and_leaves_what_was_there(tmp_path):

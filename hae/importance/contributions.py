@@ -32,7 +32,7 @@ def feature_errors(
         rows = slice(done, done + len(s))
         done = rows.stop
         y = (torch.as_tensor(np.ascontiguousarray(target[rows])).to(s) - net.output_mean) / net.output_scale
-        levels = net.standardised_levels((filled(net, s) - net.input_mean) / net.input_scale)
+        levels = net.standardised_levels(net.standardise(filled(net, s)))
         squares = ((y - level).nan_to_num().square().T for level in (torch.zeros_like(y), *levels))
         total = total + np.stack([sampling.sums(x.double().cpu().numpy(), rows) for x in squares])
 

@@ -105,7 +105,7 @@ def sensitivity(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarray
     """
     pick = np.linspace(0, len(X) - 1, min(len(X), rows)).round().astype(int)
     w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
-    s = torch.as_tensor(np.asarray(X)[pick]).to(network.input_mean).requires_grad_(True)
+    s = torch.as_tensor(np.asarray(X)[pick]).to(network.bottleneck.T).requires_grad_(True)
     cvs = network.encode(s)
     out = []
     for k, kind in enumerate(network.bottleneck.kinds):

@@ -153,8 +153,8 @@ def stability_of(
     Raises:
         BadInput: the model was loaded and no rows are given (a saved model has none), or too few replicas.
     """
-    train = model._training_rows if train is None else train
-    evaluated = model._held_out_rows if evaluated is None else evaluated
+    train = model.training_rows_ if train is None else train
+    evaluated = model.held_out_rows_ if evaluated is None else evaluated
     if train is None or evaluated is None:
         raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
     if replicas < 2:
@@ -184,8 +184,6 @@ def stability_of(
         return encode(replica.network_, evaluated.inputs), in_metric(np.concatenate(levels, axis=1))
 
     if blocks is None:
-        blocks = np.arange(len(train))
-        if train.trajectory is not None and train.frame is not None:
-            _, blocks = np.unique(train.trajectory, return_inverse=True)
-            blocks = blocks * (train.frame.max() + 1) + train.frame // model.block_frames
+        blocks = train.blocks(model.block_frames)
+        blocks = np.arange(len(train)) if blocks is None else blocks
     return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=evaluated.weights, progress=progress)

@@ -39,7 +39,8 @@ class Bottleneck(nn.Module):
         self.kinds = kinds
         widths = [WIDTHS[kind] for kind in kinds]
         starts = [sum(widths[:i]) for i in range(len(kinds))]
-        self.columns = [list(range(start, start + width)) for start, width in zip(starts, widths)]
+        # Slices: a list of numbers would be copied to the device at every step, which a captured step forbids.
+        self.columns = [slice(start, start + width) for start, width in zip(starts, widths)]
         self.owner = torch.repeat_interleave(torch.arange(len(kinds)), torch.tensor(widths))  # CV of each coordinate
         self.n_coordinates = len(self.owner)
         self.register_buffer("T", torch.eye(self.n_coordinates))
@@ -57,7 +58,7 @@ class Bottleneck(nn.Module):
         c = coordinates @ self.T.mT + self.t
         return torch.cat(
             [
-                torch.atan2(c[..., columns[1:]], c[..., columns[:1]]) if kind == "circular" else c[..., columns]
+                _angle(c[..., columns]) if kind == "circular" else c[..., columns]
                 for kind, columns in zip(self.kinds, self.columns)
             ],
             dim=-1,
@@ -96,6 +97,10 @@ class Bottleneck(nn.Module):
         allowed = self.owner[:, None] >= self.owner[None, :]  # rounding must not let a later CV in
         for buffer, value in ((self.T, new_T), (self.T_inverse, inverse * allowed), (self.t, new_t)):
             buffer.copy_(value)
+
+
+def _angle(point: Tensor) -> Tensor:
+    return torch.atan2(point[..., 1:], point[..., :1])
 
 
 def _squash(pre: Tensor, kind: str) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .hierarchy import HierarchicalNetwork
-from .scoring import chunked, encode
+from .scoring import chunked, encode, filled
 
 __all__ = ["canonicalise", "canonicalise_members", "match"]
 
@@ -30,16 +30,16 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
     X = np.asarray(X, dtype=np.float64)
     weights = np.full(len(X), 1 / len(X)) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
     bottleneck = network.bottleneck
-    c = np.concatenate(chunked(network, X, lambda net, s: net.coordinates(_standardised(net, s)).cpu().numpy()))
+    c = np.concatenate(chunked(network, X, lambda net, s: net.coordinates(net.standardise(filled(net, s))).cpu().numpy()))
     features = (np.nan_to_num(X - network.input_mean.numpy()) / network.input_scale.numpy()) * weights[:, None]
     mean = weights @ c
     centred = c - mean
     T, t = np.eye(c.shape[1]), np.zeros(c.shape[1])
     for kind, columns in zip(bottleneck.kinds, bottleneck.columns):
-        k = columns[0]
+        k = columns.start
         covariance = centred[:, columns].T @ features  # (1 or 2, D)
         if kind == "circular":
-            T[np.ix_(columns, columns)] = _turn(covariance)
+            T[columns, columns] = _turn(covariance)
             continue
         row = T[k].copy()
         if kind == "linear":
@@ -83,18 +83,14 @@ def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, ki
             same, mirrored = np.exp(1j * (reference[:, k] - cvs[:, k])).mean(), np.exp(1j * (reference[:, k] + cvs[:, k])).mean()
             reflect = abs(mirrored) > abs(same)
             angle = np.angle(mirrored if reflect else same)
-            T[np.ix_(columns, columns)] = _rotation(angle) @ np.diag([1, -1 if reflect else 1])
+            T[columns, columns] = _rotation(angle) @ np.diag([1, -1 if reflect else 1])
             done.append(f"turned by {np.degrees(angle):.2f} degrees" + (" and reflected" if reflect else ""))
         else:
             flip = np.cov(cvs[:, k], reference[:, k])[0, 1] < 0
-            T[columns[0], columns[0]] = -1 if flip else 1
+            T[columns, columns] = -1 if flip else 1
             done.append("flipped" if flip else "kept")
     bottleneck.rename(torch.from_numpy(T), torch.zeros(bottleneck.n_coordinates, dtype=torch.float64))
     return done
-
-
-def _standardised(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
-    return ((s - network.input_mean) / network.input_scale).nan_to_num()
 
 
 def _rotation(angle: float) -> np.ndarray:

@@ -12,6 +12,9 @@ from ..errors import BadInput
 from .bottleneck import Bottleneck
 from .layers import ACTIVATIONS, MaskedMLP, MLPFactory, SeparateDecoders
 
+STILL = 1e-12  # variance of a CV below which `steepness` takes it for this: nothing is divided by 0 where a CV stands still
+STANDARD = ("input_mean", "input_scale", "output_mean", "output_scale")
+
 __all__ = ["DECODERS", "VARIANTS", "BoostedDecoder", "CollectiveDecoder", "Decoder", "HierarchicalNetwork", "PlainDecoder"]
 
 
@@ -113,8 +116,16 @@ class HierarchicalNetwork(nn.Module):
         self.bottleneck = Bottleneck(cv)
         self.encoder = encoder
         self.decoder = DECODERS[variant](decoder_factory, self.bottleneck.owner)
-        for name, value in (("input_mean", 0.0), ("input_scale", 1.0), ("output_mean", 0.0), ("output_scale", 1.0)):
-            self.register_buffer(name, torch.tensor([value]))
+        for name, value in zip(STANDARD, (0.0, 1.0, 0.0, 1.0)):
+            self.register_buffer(name, torch.tensor([value], dtype=torch.float64))
+
+    def _apply(self, fn, recurse=True):
+        """As of any module, but the standardisation stays float64: far from zero a mean in float32 would be off by whole deviations."""
+        exact = {name: getattr(self, name) for name in STANDARD}
+        super()._apply(fn, recurse)
+        for name, value in exact.items():
+            setattr(self, name, value.to(getattr(self, name).device))
+        return self
 
     @classmethod
     def mlp(
@@ -126,16 +137,18 @@ class HierarchicalNetwork(nn.Module):
         activation: str = "tanh",
         n_outputs: int | None = None,
         members: int | None = None,
+        linear_path: bool = False,
     ) -> "HierarchicalNetwork":
         """The default network: a perceptron as encoder and one for every level; the decoders' widths mirror the encoder's.
 
-        ``members``: number of networks in one stack, or None for one network without that axis. `spec` holds these arguments.
+        ``members``: number of networks in one stack, or None for one network without that axis. ``linear_path``: the encoder adds a
+        linear map to what its perceptron gives (see `start_path`). `spec` holds these arguments.
         """
         if activation not in ACTIVATIONS:
             raise BadInput(f"activation: {activation!r} is not an activation; allowed: {', '.join(ACTIVATIONS)}")
         n_outputs = n_inputs if n_outputs is None else n_outputs
         stack = () if members is None else (members,)
-        encoder = MaskedMLP(n_inputs, Bottleneck(cv).n_coordinates, hidden, activation, stack)
+        encoder = MaskedMLP(n_inputs, Bottleneck(cv).n_coordinates, hidden, activation, stack, linear_path=linear_path)
         network = cls(encoder, MLPFactory(n_outputs, tuple(reversed(hidden)), activation, stack), variant, cv)
         network.spec = {
             "n_inputs": n_inputs,
@@ -144,13 +157,14 @@ class HierarchicalNetwork(nn.Module):
             "hidden": [int(width) for width in hidden],
             "activation": activation,
             "n_outputs": n_outputs,
+            "linear_path": linear_path,
         }
         return network
 
     def member(self, i: int) -> "HierarchicalNetwork":
         """Network i of a stack, by itself."""
         assert self.spec is not None
-        single = HierarchicalNetwork.mlp(**self.spec).to(self.input_mean)
+        single = HierarchicalNetwork.mlp(**self.spec).to(self.bottleneck.T)
         stacked = {name for name, _ in self.named_parameters()}
         state = {name: value[i] if name in stacked else value for name, value in self.state_dict().items()}
         single.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
@@ -161,7 +175,7 @@ class HierarchicalNetwork(nn.Module):
         """The default network of the first n CVs of this one: its levels are the first n of these, unchanged."""
         assert self.spec is not None
         cv = self.spec["cv"][:n]
-        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.input_mean)
+        cut = HierarchicalNetwork.mlp(**{**self.spec, "cv": cv}).to(self.bottleneck.T)
         cut.scale_by(self.input_mean, self.input_scale, self.output_mean, self.output_scale)
         # Later CVs, coordinates and levels are the last rows of each tensor, and no earlier level depends on them.
         state = {name: self.state_dict()[name][tuple(slice(size) for size in value.shape)] for name, value in cut.state_dict().items()}
@@ -183,14 +197,42 @@ class HierarchicalNetwork(nn.Module):
             part.reset(generator, () if member is None else (member,))
         return self
 
+    @torch.no_grad()
+    def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
+        """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
+
+        Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
+        variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.
+        """
+        path = cast(MaskedMLP, self.encoder).path
+        if path is None:
+            return self
+        x = ((s.double().cpu() - self.input_mean.cpu()) / self.input_scale.cpu()).nan_to_num()
+        w = torch.ones(len(x), 1, dtype=torch.float64) if weights is None else weights.double().cpu()[:, None]
+        centred = x - (w * x).sum(0) / w.sum()
+        variances, axes = torch.linalg.eigh(centred.mT @ (w * centred) / w.sum())
+        variances, axes = variances.flip(0), axes.flip(1)  # largest first
+        axes = axes * axes.gather(0, axes.abs().argmax(0, keepdim=True)).sign()
+        sure = variances > 1e-10 * variances[0]
+        count = min(path.shape[-1], int(sure.sum()))
+        path.zero_()
+        path[..., :count] = (axes / variances.sqrt())[:, :count].to(path)
+        return self
+
     def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
         """Set the standardisation: x = (s - input_mean) / input_scale inside, q = output_mean + output_scale * y outside."""
-        for name, value in zip(
-            ("input_mean", "input_scale", "output_mean", "output_scale"),
-            (input_mean, input_scale, output_mean, output_scale),
-        ):
+        for name, value in zip(STANDARD, (input_mean, input_scale, output_mean, output_scale)):
             old = getattr(self, name)
             setattr(self, name, torch.as_tensor(value, dtype=old.dtype, device=old.device).reshape(-1).clone())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that the network works in; its standardisation is float64 always."""
+        return self.bottleneck.T.dtype
+
+    def standardise(self, s: Tensor) -> Tensor:
+        """Inputs (N, D) in raw units as the encoder reads them; the difference from the mean is taken in float64."""
+        return ((s - self.input_mean) / self.input_scale).to(self.dtype)
 
     def coordinates(self, x: Tensor) -> Tensor:
         """What the decoders read, (*members, N, C), of standardised input x (*members, N, D)."""
@@ -200,20 +242,37 @@ class HierarchicalNetwork(nn.Module):
         """Levels (*members, n, N, D) in standardised units: all that training needs."""
         return self.decoder(self.coordinates(x))
 
+    def steepness(self, x: Tensor) -> Tensor:
+        """sum_k mean((|ds_k/dx|^2 / (D Var s_k))^2) over rows x (*members, N, D) in standardised units, (*members,).
+
+        s_k: the CVs, (N,) each; Var: over these rows, and 1 for an angle. The fourth power acts on cliffs, where a mean square would
+        smooth all alike. By autograd through the encoder; its own gradients can be taken.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            cvs = self.bottleneck.publish(self.coordinates(x))
+            terms = []
+            for kind, s in zip(self.bottleneck.kinds, cvs.unbind(-1)):
+                (slope,) = torch.autograd.grad(s.sum(), x, create_graph=True)
+                square = slope.square().mean(-1)
+                variance = 1 if kind == "circular" else s.var(-1, correction=0, keepdim=True).clamp_min(STILL)
+                terms.append((square / variance).square().mean(-1))
+            return torch.stack(terms).sum(0)
+
     def encode(self, s: Tensor) -> Tensor:
         """CVs (N, n) of s (N, D) in raw units; a circular CV is an angle in radians, in (-pi, pi]."""
-        return self.bottleneck.publish(self.coordinates((s - self.input_mean) / self.input_scale))
+        return self.bottleneck.publish(self.coordinates(self.standardise(s)))
 
     def decode(self, cvs: Tensor) -> Tensor:
         """Levels (n, N, D) in raw units of CVs (N, n)."""
         return self._restore(self.decoder(self.bottleneck.read(cvs)))
 
     def forward(self, s: Tensor) -> tuple[Tensor, Tensor]:
-        coordinates = self.coordinates((s - self.input_mean) / self.input_scale)
+        coordinates = self.coordinates(self.standardise(s))
         return self.bottleneck.publish(coordinates), self._restore(self.decoder(coordinates))
 
     def _restore(self, levels: Tensor) -> Tensor:
-        return self.output_mean + self.output_scale * levels
+        return (self.output_mean + self.output_scale * levels).to(levels.dtype)
 
     def n_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())

@@ -61,11 +61,13 @@ class MaskedMLP(nn.Module):
     """Perceptrons side by side; number l sees input i only where ``adjacency[l, i]`` is 1, so the other derivatives are exactly 0.
 
     x: (*members, N, n_inputs) -> (*members, L, N, n_outputs) for an adjacency (L, n_inputs). With ``adjacency`` None: one
-    perceptron that sees all, and no axis L. Linear output. Training takes a faster way to the same numbers, see `hae.training.gradients`.
+    perceptron that sees all, and no axis L. Linear output. ``linear_path``: x A is added to the output of such a one, with A
+    (*members, n_inputs, n_outputs). Training takes a faster way to the same numbers, see `hae.training.gradients`.
     """
 
     layers: Sequence[StackedLinear]
     mask: Tensor | None
+    path: nn.Parameter | None
 
     def __init__(
         self,
@@ -75,6 +77,7 @@ class MaskedMLP(nn.Module):
         activation: str,
         members: tuple[int, ...] = (),
         adjacency: Tensor | None = None,
+        linear_path: bool = False,
     ):
         super().__init__()
         self.members, self.activation = members, activation
@@ -82,14 +85,15 @@ class MaskedMLP(nn.Module):
         widths = [n_inputs, *hidden, n_outputs]
         # For a type checker a ModuleList forgets what it holds.
         self.layers = nn.ModuleList(StackedLinear(a, b, stack) for a, b in pairwise(widths))  # type: ignore[assignment]
+        self.register_parameter("path", nn.Parameter(torch.zeros(*members, n_inputs, n_outputs)) if linear_path else None)
         dtype = self.layers[0].weight.dtype
         self.register_buffer("mask", None if adjacency is None else adjacency.to(dtype).unsqueeze(-1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.layers[0](x if self.mask is None else x.unsqueeze(-3), self.mask)
+        y = self.layers[0](x if self.mask is None else x.unsqueeze(-3), self.mask)
         for layer in self.layers[1:]:
-            x = layer(ACTIVATIONS[self.activation](x))
-        return x
+            y = layer(ACTIVATIONS[self.activation](y))
+        return y if self.path is None else y + x @ self.path
 
     def reset(self, generator: torch.Generator, member: tuple[int, ...] = ()) -> None:
         for i, layer in enumerate(self.layers):
@@ -117,8 +121,10 @@ class SeparateDecoders(nn.Module):
 
     def __init__(self, factory: Callable[[int], nn.Module], adjacency: Tensor):
         super().__init__()
-        self.inputs = [row.nonzero().flatten().tolist() for row in adjacency]
-        self.decoders = nn.ModuleList(factory(len(seen)) for seen in self.inputs)
+        for k, row in enumerate(adjacency):
+            self.register_buffer(f"seen_{k}", row.nonzero().flatten(), persistent=False)
+        self.decoders = nn.ModuleList(factory(int(row.sum())) for row in adjacency)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([decoder(x[..., seen]) for decoder, seen in zip(self.decoders, self.inputs)], dim=-3)
+        seen = (self.get_buffer(f"seen_{k}") for k in range(len(self.decoders)))
+        return torch.stack([decoder(x.index_select(-1, columns)) for decoder, columns in zip(self.decoders, seen)], dim=-3)

@@ -1,5 +1,6 @@
 """The objective: the error of every level in the metric W, averaged over levels."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,11 @@ from torch import Tensor
 
 from ..errors import BadInput
 
-__all__ = ["Objective", "frame_errors", "standardisation"]
+__all__ = ["Objective", "frame_errors", "rounding", "scales", "standardisation"]
 
 SCALES = ("global", "feature", "none")
+ROUNDING = 1e-12  # of a mean: differences from it up to this are what arithmetic leaves of a constant
+SMALLEST = 1.5e-154  # a difference whose square is no normal float64
 
 
 def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -17,6 +20,7 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
 
     "global": one number, the root of the mean variance (coordinates, all in one unit); "feature": the standard deviation of every
     column (tables); "none": 1. A column that never changes has the scale 1: nothing is to be explained there, and nothing divided by 0.
+    Warns of columns that change by no more than `rounding`, and count as constant.
     """
     if scale not in SCALES:
         raise BadInput(f"scale: {scale!r} is not a metric; allowed: {', '.join(SCALES)}")
@@ -26,12 +30,29 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
     total[total == 0] = 1
     mean = (np.nan_to_num(values) * shares).sum(0) / total
     variance = (np.nan_to_num(values - mean) ** 2 * shares).sum(0) / total
-    variance[variance <= (1e-12 * np.abs(mean)) ** 2] = 0  # what rounding leaves of a constant
+    still = np.flatnonzero(np.sqrt(variance) <= rounding(mean))
+    still = [int(i) for i in still if len(set(values[~np.isnan(values[:, i]), i].tolist())) > 1]
+    if still:
+        warnings.warn(f"columns {still[:10]}: they change by rounding alone, count as constant, and nothing of them is explained", stacklevel=2)
+    return mean, scales(mean, variance, scale)
+
+
+def rounding(mean: np.ndarray, eps: float = 0.0) -> np.ndarray:
+    """The one rule of what counts as constant, (D,): a feature that differs from its mean by no more than this does not vary.
+
+    eps: relative precision of the values, where it is less than that of float64.
+    """
+    return np.maximum(max(ROUNDING, eps) * np.abs(mean), SMALLEST)
+
+
+def scales(mean: np.ndarray, variance: np.ndarray, scale: str) -> np.ndarray:
+    """Scale (D,) of each feature from its mean and variance, see `standardisation`."""
+    variance = np.where(np.sqrt(variance) <= rounding(mean), 0, variance)
     if scale == "none":
-        return mean, np.ones_like(mean)
+        return np.ones_like(variance)
     if scale == "global":
-        return mean, np.full_like(mean, np.sqrt(variance.mean()) or 1)
-    return mean, np.where(variance > 0, np.sqrt(variance), 1)
+        return np.full_like(variance, np.sqrt(variance.mean()) or 1)
+    return np.where(variance > 0, np.sqrt(variance), 1)
 
 
 def frame_errors(levels: Tensor, target: Tensor, root: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
@@ -52,11 +73,13 @@ def frame_errors(levels: Tensor, target: Tensor, root: Tensor | None = None, obs
 class Objective:
     """L = sum_k w_k E_k / sum_k w_k with E_k the mean of `frame_errors` over frames (Chen, Tan, Ferguson 2018: w_k = 1).
 
-    level_weights: (n,) or None; root: see `frame_errors`.
+    level_weights: (n,) or None; root: see `frame_errors`. smooth: weight of the steepness of the CVs
+    (`hae.network.hierarchy.HierarchicalNetwork.steepness`) that training adds to L; what is explained is measured without it.
     """
 
     level_weights: Tensor | None = None
     root: Tensor | None = None
+    smooth: float = 0.0
 
     def level_errors(self, levels: Tensor, target: Tensor, weights: Tensor | None = None, observed: Tensor | None = None) -> Tensor:
         """E_k, (..., n): mean over frames, weighted by ``weights`` (..., N) of mean 1 over the data set."""
@@ -74,4 +97,4 @@ class Objective:
     def to(self, like: Tensor) -> "Objective":
         """The same on the device and in the type of ``like``."""
         move = lambda tensor: None if tensor is None else tensor.to(device=like.device, dtype=like.dtype)  # noqa: E731
-        return Objective(move(self.level_weights), move(self.root))
+        return Objective(move(self.level_weights), move(self.root), self.smooth)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from .hierarchy import HierarchicalNetwork
-from .objective import frame_errors
+from .objective import frame_errors, rounding
 
 __all__ = ["FrameErrors", "chunked", "encode", "filled", "score_frames"]
 
@@ -39,7 +39,7 @@ def chunked(network: HierarchicalNetwork, X: np.ndarray, function) -> list:
     """``function(network, s)`` over the rows of X a chunk at a time, in the type of X, without gradients."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
-    network = network if network.input_mean.dtype == dtype else copy.deepcopy(network).to(dtype)
+    network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
     with torch.no_grad():
         return [
             function(network, torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype))
@@ -48,7 +48,7 @@ def chunked(network: HierarchicalNetwork, X: np.ndarray, function) -> list:
 
 
 def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
-    """Inputs (N, D) with the training mean where they are missing."""
+    """Inputs (N, D) with the training mean where they are missing, in float64 as it is."""
     return torch.where(s.isnan(), network.input_mean, s)
 
 
@@ -67,19 +67,21 @@ def score_frames(
     """Errors of a network at rows X (N, D) in raw units against ``target`` (N, D'), the rows themselves by default.
 
     NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
+    A target that is the mean to rounding has no variance (see `hae.network.objective.rounding`).
     """
     target = X if target is None else target
     metric = None if root is None else torch.as_tensor(root)
+    eps = max((float(np.finfo(of.dtype).eps) for of in (target, X) if of.dtype == np.float32), default=0.0)
+    constant = torch.from_numpy(rounding(network.output_mean.cpu().numpy(), eps)).to(network.output_mean.device)
     starts = iter(range(0, len(X), CHUNK_ROWS))
 
     def errors(network, s):
         start = next(starts)
-        s = filled(network, s)
-        y = torch.from_numpy(np.ascontiguousarray(target[start : start + len(s)])).to(s)
-        y = (y - network.output_mean) / network.output_scale
+        y = torch.from_numpy(np.ascontiguousarray(target[start : start + len(s)])).to(s.device) - network.output_mean
+        y = (torch.where(y.abs() <= constant, 0, y) / network.output_scale).to(s.dtype)
         observed = None if not y.isnan().any() else (~y.isnan()).to(y)
         y = y.nan_to_num()
-        levels = network.standardised_levels((s - network.input_mean) / network.input_scale)
+        levels = network.standardised_levels(network.standardise(filled(network, s)))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])  # the mean is the level without any CV
         return frame_errors(levels, y, None if metric is None else metric.to(y), observed).double().cpu().numpy()
 

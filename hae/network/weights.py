@@ -23,7 +23,7 @@ def rebuild(network: HierarchicalNetwork, state: Mapping[str, Tensor]) -> Hierar
         KeyError, RuntimeError: the weights are not those of such a network.
     """
     standard = [state[name] for name in ("input_mean", "input_scale", "output_mean", "output_scale")]
-    network.to(standard[0].dtype).scale_by(*standard)
+    network.to(state["bottleneck.T"].dtype).scale_by(*standard)  # standardisation has a type of its own
     network.load_state_dict(state)
     return network.eval()
 

@@ -10,10 +10,10 @@ import torch
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP
 from hae.network.objective import Objective, standardisation
-from hae.training.loop import Settings
 from hae.training.members import train_members
 from hae.training.pairs import Standard
-from hae.training.rows import Rows
+from hae.training.rows import RowSource
+from hae.training.schedule import Settings
 
 __all__ = ["plain_autoencoders", "principal_components"]
 
@@ -57,8 +57,8 @@ def principal_components(
 
 
 def plain_autoencoders(
-    data: Rows,
-    validation: Rows | None,
+    data: RowSource,
+    validation: RowSource | None,
     standard: Standard,
     kinds: Sequence[str],
     *,
@@ -78,7 +78,7 @@ def plain_autoencoders(
     for k in range(1, len(kinds) + 1):
 
         def build(members, k=k):
-            sizes = data.inputs.shape[1], data.targets.shape[1]
+            sizes = len(standard.input_mean), len(standard.output_mean)
             network = HierarchicalNetwork.mlp(sizes[0], kinds[:k], "plain", hidden, activation, sizes[1], members)
             network.scale_by(*astuple(standard))
             return network

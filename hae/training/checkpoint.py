@@ -1,23 +1,52 @@
 """Checkpoints of a training: one file, replaced in one move, read without running any code from it."""
 
-import dataclasses
-import hashlib
-import inspect
-import json
 import os
-from collections.abc import Sequence
+import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from hae.files import plain, written_whole
-from hae.training.rows import Rows
-from hae.version import __version__
+from hae.files import written_whole
 
-__all__ = ["load_checkpoint", "remove_checkpoint", "save_checkpoint", "training_key"]
+__all__ = ["Checkpoint", "load_checkpoint", "remove_checkpoint", "save_checkpoint"]
 
-NO_MATTER = {"device", "verbose", "feature_weights"}  # W goes by its root
+
+class Checkpoint:
+    """The file of one training, and when to write it next.
+
+    Args:
+        path: of the file. seconds: between the ends of two writes, at least. times: and so many times what the last write took.
+
+    Example:
+        >>> import tempfile
+        >>> checkpoint = Checkpoint(Path(tempfile.mkdtemp(), "training.pt"), seconds=0, times=20)
+        >>> checkpoint.save({"epoch": 3})
+        >>> checkpoint.load()
+        {'epoch': 3}
+        >>> checkpoint.remove()
+    """
+
+    def __init__(self, path: Path, seconds: float, times: float):
+        self.path, self.seconds, self.times = path, seconds, times
+        self.written, self.cost = time.monotonic(), 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() - self.written >= max(self.seconds, self.times * self.cost)
+
+    def save(self, state: dict) -> None:
+        """See `save_checkpoint`."""
+        start = time.monotonic()
+        save_checkpoint(self.path, state)
+        self.written = time.monotonic()
+        self.cost = self.written - start
+
+    def load(self) -> dict | None:
+        """See `load_checkpoint`."""
+        return load_checkpoint(self.path)
+
+    def remove(self) -> None:
+        """See `remove_checkpoint`."""
+        remove_checkpoint(self.path)
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
@@ -43,23 +72,3 @@ def remove_checkpoint(path: Path) -> None:
     """Remove the file, and what writes of it left that were killed halfway."""
     for file in (path, *path.parent.glob(f".{path.stem}.*{path.suffix}")):
         file.unlink(missing_ok=True)
-
-
-def training_key(model, data: Rows, validation: Rows | None, seeds: Sequence[int]) -> str:
-    """What a checkpoint belongs to: the parameters of a `hae.HierarchicalAutoencoder`, seeds, and the numbers it is trained on."""
-    params = {name: source(value) for name, value in model.get_params(deep=False).items() if name not in NO_MATTER}
-    digest = hashlib.sha256(json.dumps([__version__, torch.__version__, params, seeds], sort_keys=True, default=str).encode())
-    tensors = [field for rows in (data, validation) if rows is not None for field in dataclasses.astuple(rows)]
-    for tensor in [*tensors, model.metric_root_]:
-        digest.update(b"-" if tensor is None else np.ascontiguousarray(torch.as_tensor(tensor).cpu().numpy()).data)
-    return digest.hexdigest()[:32]
-
-
-def source(value):
-    """A parameter as its checkpoints know it: a function by its text."""
-    if not callable(value):
-        return plain(value)
-    try:
-        return inspect.getsource(value)
-    except (OSError, TypeError):
-        return getattr(value, "__qualname__", type(value).__qualname__)

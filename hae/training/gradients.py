@@ -8,7 +8,9 @@ from torch import Tensor
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP
 from hae.network.objective import Objective
+from hae.training.perceptrons import ACTIVATIONS, Perceptrons
 from hae.training.rows import Rows
+from hae.training.steepness import Steepness
 
 __all__ = ["Gradients"]
 
@@ -33,8 +35,9 @@ class Gradients:
         self.network, self.objective = network, objective
         self.gradient = self.flat.grad
         assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)  # see `support`
-        self.encoder = _Perceptrons(network.encoder, members, batch_size)
-        self.decoders = _Perceptrons(network.decoder.outputs, members, batch_size)
+        self.encoder = Perceptrons(network.encoder, members, batch_size)
+        self.decoders = Perceptrons(network.decoder.outputs, members, batch_size)
+        self.steepness = Steepness(self.encoder, network.bottleneck, objective.smooth) if objective.smooth else None
         self.linear = all(kind == "linear" for kind in network.bottleneck.kinds)
         n = network.n_levels
         # Levels are sums of the decoders' outputs: mixing (levels, outputs); None: each is its own output.
@@ -57,13 +60,19 @@ class Gradients:
         """E_k (M, n) of a batch (M, B, ...); sets the gradients."""
         pre = self.encoder.forward(batch.inputs.mT)[:, 0]
         coordinates = pre if self.linear else self._coordinates(pre)
+        if self.steepness is not None:
+            self.steepness(pre if self.linear else self.pre, coordinates if self.linear else self.curved)
         outputs = self.decoders.forward(coordinates)
         plain = batch.weights is None and batch.observed is None and self.objective.root is None
         errors, slope = self._plain_slope(outputs, batch) if plain else self._slope(outputs, batch)
         slope = cast(Tensor, self.decoders.backward(slope, with_input=True))
-        if not self.linear:
-            (slope,) = torch.autograd.grad(self.curved, self.pre, slope)
-        self.encoder.backward(slope)
+        if self.steepness is None:
+            if not self.linear:
+                (slope,) = torch.autograd.grad(self.curved, self.pre, slope)
+            self.encoder.backward(slope)
+        else:
+            self.encoder.backward(self.steepness.through(slope), beside=self.steepness.beside)
+            self.steepness.add()
         self.flat.grad = self.gradient  # an optimiser may have dropped it
         return errors
 
@@ -91,73 +100,3 @@ class Gradients:
             errors = self.objective.level_errors(levels, batch.targets, batch.weights, batch.observed)
             (slope,) = torch.autograd.grad(self.objective.loss(errors).sum(), outputs)
         return errors.detach(), slope.contiguous()
-
-
-# What multiplies a slope dL/dy, in place, where y is the value of the activation.
-ACTIVATIONS = {
-    "tanh": lambda slope, y: torch.ops.aten.tanh_backward.grad_input(slope, y, grad_input=slope),
-    "relu": lambda slope, y: torch.ops.aten.threshold_backward.grad_input(slope, y, 0, grad_input=slope),
-    "identity": lambda slope, y: slope,
-}
-
-
-class _Perceptrons:
-    """A `MaskedMLP` of M members x L perceptrons that read the same x (M, n_0, B): the first layers of all L are one wide layer."""
-
-    def __init__(self, mlp: MaskedMLP, members: int, batch_size: int):
-        self.mlp, self.activation = mlp, mlp.activation
-        self.levels = 1 if mlp.mask is None else len(mlp.mask)
-        self.weights = [layer.weight.detach().view(members * self.levels, *layer.weight.shape[-2:]) for layer in mlp.layers]
-        self.gradients = [cast(Tensor, layer.weight.grad).view_as(weight) for layer, weight in zip(mlp.layers, self.weights)]
-        self.biases = [layer.bias.detach().view(len(w), -1, 1) for layer, w in zip(mlp.layers, self.weights)]
-        self.bias_gradients = [cast(Tensor, layer.bias.grad).view_as(bias) for layer, bias in zip(mlp.layers, self.biases)]
-        self.n_outputs = self.weights[-1].shape[-1]
-        n_inputs, width = self.weights[0].shape[1:]
-        like = self.weights[0]
-        # W_0 with what is masked set to 0, as (M, L * width, n_0), and the mask in the same order.
-        self.first = like.new_empty(members, self.levels, width, n_inputs)
-        self.mask = None if mlp.mask is None else mlp.mask.mT
-        self.values = [like.new_empty(len(w), w.shape[-1], batch_size) for w in self.weights]
-        self.slopes = [torch.empty_like(value) for value in self.values[:-1]]
-        self.minus_one = like.new_full((1,), -1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x (M, n_0, B) -> (M, L, n_last, B), in a buffer that the next call writes over."""
-        members, last = len(x), len(self.weights) - 1
-        # torch's tanh takes many times as long on a CPU as its sigmoid, so there: tanh z = 2 sigmoid(2 z) - 1, the first 2 for free.
-        by_sigmoid = self.activation == "tanh" and x.device.type == "cpu"
-        self.x = x
-        self.first.copy_(self.mlp.layers[0].weight.view(members, self.levels, *self.weights[0].shape[1:]).mT)
-        if self.mask is not None:
-            self.first.mul_(self.mask)
-        for i, (weight, bias, y) in enumerate(zip(self.weights, self.biases, self.values)):
-            twice = 2 if by_sigmoid and i < last else 1
-            if i == 0:
-                wide = self.first.view(members, -1, self.first.shape[-1])
-                torch.baddbmm(bias.view(members, -1, 1), wide, x, beta=twice, alpha=twice, out=y.view(members, -1, y.shape[-1]))
-            else:
-                torch.baddbmm(bias, weight.mT, x, beta=twice, alpha=twice, out=y)
-            if i < last and by_sigmoid:
-                torch.add(self.minus_one, y.sigmoid_(), alpha=2, out=y)
-            elif i < last and self.activation != "identity":
-                y.tanh_() if self.activation == "tanh" else y.relu_()
-            x = y
-        return x.view(members, self.levels, self.n_outputs, -1)
-
-    def backward(self, slope: Tensor, *, with_input: bool = False) -> Tensor | None:
-        """Gradients of the parameters from dL/d(outputs), and dL/dx (M, n_0, B), the sum over levels, if it is asked for."""
-        slope = slope.view_as(self.values[-1])
-        for i in reversed(range(len(self.weights))):
-            torch.sum(slope, -1, keepdim=True, out=self.bias_gradients[i])
-            if i == 0:
-                break
-            torch.bmm(self.values[i - 1], slope.mT, out=self.gradients[i])
-            slope = torch.bmm(self.weights[i], slope, out=self.slopes[i - 1])
-            ACTIVATIONS[self.activation](slope, self.values[i - 1])
-        members = len(self.x)
-        slope = slope.view(members, -1, slope.shape[-1])
-        gradient = torch.bmm(slope, self.x.mT).view_as(self.first)
-        if self.mask is not None:
-            gradient.mul_(self.mask)
-        self.gradients[0].view(members, self.levels, *self.weights[0].shape[1:]).copy_(gradient.mT)
-        return torch.bmm(self.first.view(members, -1, self.first.shape[-1]).mT, slope) if with_input else None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,39 +14,23 @@ from tqdm import tqdm
 
 from hae.errors import BadInput
 from hae.network.objective import Objective
-from hae.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
-from hae.training.gradients import Gradients
-from hae.training.resident import ResidentStep
-from hae.training.rows import Rows, epoch_generator, epoch_seed
+from hae.training.checkpoint import Checkpoint
+from hae.training.rows import Rows, RowSource, epoch_generator, epoch_seed
+from hae.training.schedule import SMALLEST_BATCH, Schedule, Settings
+from hae.training.steps import STEPS, Trainable, fastest
 
-if TYPE_CHECKING:
-    from hae.training.stored import StoredRows
-
-__all__ = ["History", "Settings", "train"]
+__all__ = ["Training", "TrainingHistory", "train"]
 
 EVALUATION_ROWS = 8192  # rows of a validation pass at a time: bounds its memory
-CHECKPOINT_SECONDS = 1.0  # between two checkpoints: what a kill can cost
-FEWEST_STEPS, SMALLEST_BATCH = 16, 32  # few rows are cut into smaller batches, or a training would be a handful of steps
+CHECKPOINT_SECONDS = 1.0  # between two checkpoints, at least: what a kill can cost
+CHECKPOINT_TIMES = 20  # so many times what writing one took, at least: checkpoints cost a training no more than a twentieth
 
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train.
-
-    batch_size: rows a step, fewer where the rows would not fill `FEWEST_STEPS` batches. patience: epochs without a better validation
-    loss before a member ends, counted after the peak of the one-cycle rate; None: no early stop. warmup: share of steps until the peak.
-    """
-
-    batch_size: int = 512
-    max_epochs: int = 100
-    patience: int | None = 20
-    learning_rate: float = 5e-3
-    warmup: float = 0.15
-    weight_decay: float = 0.0
+Augment = Callable[[Rows, list[torch.Generator]], Rows]
+OnEpoch = Callable[[list[dict]], None]
 
 
 @dataclass
-class History:
+class TrainingHistory:
     """What training told: a plain row an epoch and member, with E_k of every level in the metric W."""
 
     rows: list[dict] = field(default_factory=list)
@@ -57,88 +41,92 @@ class History:
 
 def train(
     network: nn.Module,
-    data: "Rows | StoredRows",
-    validation: "Rows | StoredRows | None",
+    data: RowSource,
+    validation: RowSource | None,
     objective: Objective,
     settings: Settings,
     seeds: Sequence[int],
     *,
-    augment: Callable[[Rows, list[torch.Generator]], Rows] | None = None,
+    augment: Augment | None = None,
     checkpoint: Path | None = None,
     progress: str | None = None,
-    on_epoch: Callable[[list[dict]], None] | None = None,
-) -> History:
+    on_epoch: OnEpoch | None = None,
+) -> TrainingHistory:
     """Train the members of a network in place; each ends with the weights of its best epoch.
 
     Args:
         network: ``network.standardised_levels(x)`` takes (M, B, D) and gives (M, n, B, D'); its parameters have the axis M in front.
+        data, validation: rows to train on, and rows that say which epoch is the best; without these it is the last.
         seeds: one a member: the order of its batches depends on nothing else, so a member trains in a stack as it would alone.
         augment: changes a batch before every step, given a generator for each member that depends on its seed and the step alone.
         checkpoint: a file; training resumes from it where it exists and removes it at the end.
         progress: title of a progress bar, None for none. on_epoch: called with the rows of every new epoch.
 
-    Without validation rows the best epoch is the last. A member whose loss is not finite ends with its best weights so far.
+    A member whose loss is not finite ends with its best weights so far. Out of GPU memory, training starts again with half the batch.
 
     Raises:
         BadInput: no member had a finite loss in its first epoch.
     """
-    run = _Run(network, data, validation, objective, settings, seeds, augment)
+    training = Training(network, data, validation, objective, settings, seeds, augment=augment)
     try:
-        return run.run(checkpoint, progress, on_epoch)
+        return training.run(checkpoint, progress, on_epoch)
     except torch.cuda.OutOfMemoryError:
-        size = run.batch_size // 2
+        size = training.schedule.batch_size // 2
         if size < SMALLEST_BATCH:
             raise
-        tqdm.write(f"out of GPU memory at a batch of {run.batch_size} rows: training starts again with {size}", file=sys.stderr)
-        network.load_state_dict(run.start)
-    del run
+        tqdm.write(f"out of GPU memory at a batch of {2 * size} rows: training starts again with {size}", file=sys.stderr)
+        network.load_state_dict(training.start)
+    del training
     torch.cuda.empty_cache()
-    return train(
-        network,
-        data,
-        validation,
-        objective,
-        replace(settings, batch_size=size),
-        seeds,
-        augment=augment,
-        checkpoint=checkpoint,
-        progress=progress,
-        on_epoch=on_epoch,
-    )
+    settings = replace(settings, batch_size=size)
+    options = {"augment": augment, "checkpoint": checkpoint, "progress": progress, "on_epoch": on_epoch}
+    return train(network, data, validation, objective, settings, seeds, **options)  # type: ignore[arg-type]
 
 
-class _Run:
-    """One training: what changes while it goes on, and a step, an epoch and a validation pass over it."""
+class Training:
+    """One training: what changes while it goes on, with `run` for all of it and `train_epoch` for an epoch and its validation.
 
-    def __init__(self, network, data, validation, objective, settings, seeds, augment):
-        self.network, self.data, self.validation, self.settings = network, data, validation, settings
-        self.seeds, self.augment = list(seeds), augment
+    Args:
+        network, data, validation, objective, settings, seeds, augment: see `train`.
+        step: a name in `hae.training.steps.STEPS`; None: the fastest that can do it.
+
+    Attributes:
+        schedule: batches, epochs and rates. step: takes the steps. parameters: what is trained. start: the network's state before.
+        epoch: epochs so far. rows: what was told of them, as in `TrainingHistory`.
+
+    Example:
+        >>> from hae.network.hierarchy import HierarchicalNetwork
+        >>> x = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+        >>> network = HierarchicalNetwork.mlp(3, ["linear"] * 2, hidden=(), activation="identity", members=1).reset(0, 0)
+        >>> settings = Settings(batch_size=100, max_epochs=8, learning_rate=0.05)
+        >>> training = Training(network, Rows(x, x), None, Objective(), settings, seeds=[0])
+        >>> first, *_, last = [training.train_epoch()[0]["train_error_2"] for _ in range(8)]
+        >>> last < first
+        True
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        data: RowSource,
+        validation: RowSource | None,
+        objective: Objective,
+        settings: Settings,
+        seeds: Sequence[int],
+        *,
+        augment: Augment | None = None,
+        step: str | None = None,
+    ):
+        self.network, self.data, self.validation, self.settings, self.augment = network, data, validation, settings, augment
         self.objective = objective.to(data.inputs)
-        self.batch_size = min(settings.batch_size, max(SMALLEST_BATCH, len(data) // FEWEST_STEPS), len(data))
-        self.steps = len(data) // self.batch_size  # what is left of an epoch is less than a batch, and another part each time
+        self.schedule = Schedule.of(settings, len(data), seeds)
+        self.seeds = self.schedule.seeds
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.start = {name: value.clone() for name, value in network.state_dict().items()}
-        self.rates = _one_cycle(settings, self.steps)
-        device = data.inputs.device
-        fast = Gradients.support(network)
-        self.gradients = Gradients(network, self.objective, len(self.seeds), self.batch_size) if fast else None
+        self.step = STEPS[step or fastest(network, data, augment is not None)](network, data, self.objective, self.schedule, settings)
         # Of one's own modules also what is not trained by steps, such as the running means of batch normalisation. Asked for only now:
-        # Gradients moves the parameters into one tensor, and what state_dict gave before would be the old ones.
+        # a step may move the parameters into one tensor, and what state_dict gave before would be the old ones.
         self.kept = self.parameters if len(self.seeds) > 1 else list(network.state_dict().values())
-        # The default networks on a GPU: their steps are so short that launching them would take longer than running them.
-        on_gpu = device.type == "cuda" and isinstance(data, Rows) and augment is None and getattr(network, "spec", None) is not None
-        rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
-        self.optimiser = torch.optim.Adam(
-            self.parameters if self.gradients is None else [self.gradients.flat],
-            lr=rate,
-            weight_decay=settings.weight_decay,
-            fused=True,
-            capturable=on_gpu,
-        )
-        shape = len(seeds), self.steps, self.batch_size
-        self.resident = (
-            ResidentStep(data, shape, self.rates, rate, self.optimiser, self.backward, network.n_levels, capture=True) if on_gpu else None
-        )
         self.epoch, self.seconds = 0, 0.0
         members = len(self.seeds)
         self.best = [tensor.detach().clone() for tensor in self.kept]
@@ -147,30 +135,21 @@ class _Run:
         self.stopped = [""] * members
         self.rows: list[dict] = []
 
-    def run(self, checkpoint, progress, on_epoch) -> History:
-        state = None if checkpoint is None else load_checkpoint(checkpoint)
-        if state is not None and state.get("batch_size") == self.batch_size:
-            self.restore(state)
-            if on_epoch is not None and self.rows:
-                on_epoch(list(self.rows))
-        saved = time.monotonic()
-        with tqdm(
-            total=self.settings.max_epochs,
-            initial=self.epoch,
-            desc=progress,
-            disable=progress is None,
-            unit="epoch",
-            mininterval=0.5,
-        ) as bar:
-            while self.epoch < self.settings.max_epochs and not all(self.stopped):
+    def run(self, checkpoint: Path | None = None, progress: str | None = None, on_epoch: OnEpoch | None = None) -> TrainingHistory:
+        """Train to the end, from the checkpoint where there is one, and leave the network with the best weights of each member."""
+        kept = None if checkpoint is None else Checkpoint(checkpoint, CHECKPOINT_SECONDS, CHECKPOINT_TIMES)
+        if kept is not None:
+            self._resume(kept, on_epoch)
+        epochs = self.schedule.epochs
+        with tqdm(total=epochs, initial=self.epoch, desc=progress, disable=progress is None, unit="epoch", mininterval=0.5) as bar:
+            while self.epoch < epochs and not all(self.stopped):
                 rows = self.train_epoch()
                 bar.update()
                 bar.set_postfix_str(self._progress_line(rows))
                 if on_epoch is not None:
                     on_epoch(rows)
-                if checkpoint is not None and time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                    save_checkpoint(checkpoint, self.state())
-                    saved = time.monotonic()
+                if kept is not None and kept.due():
+                    kept.save(self.state())
         if not torch.isfinite(self.best_loss).any():
             raise BadInput(
                 f"training: no member kept a finite loss ({self.stopped[0]}); "
@@ -179,82 +158,64 @@ class _Run:
         with torch.no_grad():
             for tensor, best in zip(self.kept, self.best):
                 tensor.copy_(best)
-        if checkpoint is not None:
-            remove_checkpoint(checkpoint)
-        return History(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
+        if kept is not None:
+            kept.remove()
+        return TrainingHistory(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
 
     def train_epoch(self) -> list[dict]:
+        """The steps of an epoch and what validation says of it; gives a row a member, see `TrainingHistory`."""
         start = time.perf_counter()
-        device = self.data.inputs.device
-        noise = [epoch_generator(seed, -1 - self.epoch) for seed in self.seeds]
-        total: Tensor | float = 0.0
+        device, steps = self.data.inputs.device, self.schedule.steps
         self.network.train()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(epoch_seed(self.seeds[0], self.epoch))  # for what draws by itself, such as dropout
-            if self.resident is not None:
-                order = self.data.order(self.seeds, self.epoch, self.batch_size)
-                total = self.resident.epoch(order, self.epoch * self.steps)
-            else:
-                batches = self.data.batches(self.seeds, self.epoch, self.batch_size)
-                for step, batch in enumerate(batches, self.epoch * self.steps):
-                    total = total + self.step(batch if self.augment is None else self.augment(batch, noise), self.rates[step])
-        trained = (total / self.steps).double().cpu()
+            total = self.step.epoch(self.epoch, self._change())
+        trained = (total / steps).double().cpu()
         errors = trained if self.validation is None else self.errors(self.validation).cpu()
-        rate = self.rates[min(self.epoch * self.steps + self.steps - 1, len(self.rates) - 1)]
+        rate = self.schedule.rates[min(self.epoch * steps + steps - 1, len(self.schedule.rates) - 1)]
         self.epoch += 1
         self._keep_best(trained, errors)
         self.seconds += time.perf_counter() - start
+        told = {"train": trained, **({} if self.validation is None else {"validation": errors})}
         rows = [
             {
                 "member": m,
                 "epoch": self.epoch,
                 "seconds": round(self.seconds, 3),
                 "learning_rate": rate,
-                **{f"train_error_{k + 1}": e for k, e in enumerate(trained[m].tolist())},
-                **({} if self.validation is None else {f"validation_error_{k + 1}": e for k, e in enumerate(errors[m].tolist())}),
+                **{f"{side}_error_{k + 1}": e for side, of in told.items() for k, e in enumerate(of[m].tolist())},
             }
-            for m in range(len(self.seeds))
-            if not self.stopped[m] or self.stopped[m].startswith(f"epoch {self.epoch}:")
+            for m, word in enumerate(self.stopped)
+            if not word or word.startswith(f"epoch {self.epoch}:")
         ]
         self.rows += rows
         return rows
 
-    def step(self, batch: Rows, rate: float) -> Tensor:
-        """One step of Adam on the sum of the members' losses, which share no parameter; gives E_k of the batch, (M, n)."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        errors = self.backward(batch)
-        self.optimiser.step()
-        return errors
-
-    def backward(self, batch: Rows) -> Tensor:
-        """Gradients of the sum of the members' losses; gives E_k of the batch, (M, n). The second half is the reference."""
-        if self.gradients is not None:
-            return self.gradients(batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        errors = self.objective.level_errors(self.network.standardised_levels(batch.inputs), batch.targets, batch.weights, batch.observed)
-        self.objective.loss(errors).sum().backward()
-        return errors.detach()
+    def _change(self) -> Callable[[Rows], Rows] | None:
+        """The augmentation with the random numbers of this epoch, one generator a member."""
+        augment = self.augment
+        if augment is None:
+            return None
+        noise = [epoch_generator(seed, -1 - self.epoch) for seed in self.seeds]
+        return lambda batch: augment(batch, noise)
 
     @torch.no_grad()
-    def errors(self, rows: Rows) -> Tensor:
+    def errors(self, rows: RowSource) -> Tensor:
         """E_k of every member over all rows, (M, n)."""
         self.network.eval()
         total: Tensor | float = 0.0
         count = 0
         for part in rows.chunks(EVALUATION_ROWS):
             size = part.inputs.shape[1]
-            levels = self.network.standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
+            levels = cast(Trainable, self.network).standardised_levels(part.inputs.expand(len(self.seeds), -1, -1))
             total = total + self.objective.level_errors(levels, part.targets, part.weights, part.observed).double() * size
             count += size
         return cast(Tensor, total / count)
 
     def _keep_best(self, trained: Tensor, errors: Tensor) -> None:
         """Keep the weights of members that are better than before, and end those that stopped improving or are not finite."""
-        objective = replace(
-            self.objective,
-            level_weights=None if self.objective.level_weights is None else self.objective.level_weights.double().cpu(),
-        )
+        weights = self.objective.level_weights
+        objective = replace(self.objective, level_weights=None if weights is None else weights.double().cpu())
         loss, running = objective.loss(errors), torch.tensor([not word for word in self.stopped])
         finite = torch.isfinite(loss) & torch.isfinite(trained).all(-1)
         better = finite & running & ((loss < self.best_loss) | (self.validation is None))
@@ -267,18 +228,18 @@ class _Run:
                     best.copy_(torch.where(on_device.view(-1, *(1,) * (best.ndim - 1)), tensor.detach(), best))
                 else:
                     best.copy_(tensor.detach())
-        patience, peak = self.settings.patience, math.ceil(self.settings.warmup * self.settings.max_epochs)
-        for m in range(len(self.seeds)):
-            if running[m] and not finite[m]:
+        for m in running.nonzero().flatten().tolist():
+            if not finite[m]:
                 self.stopped[m] = f"epoch {self.epoch}: the loss is not finite"
                 tqdm.write(f"member {m}: {self.stopped[m]}; it ends with the weights of epoch {int(self.best_epoch[m])}", file=sys.stderr)
-            elif (
-                running[m]
-                and patience is not None
-                and self.validation is not None
-                and self.epoch - max(int(self.best_epoch[m]), peak) >= patience
-            ):
-                self.stopped[m] = f"epoch {self.epoch}: no better validation loss in {patience} epochs"
+            elif self._out_of_patience(m):
+                self.stopped[m] = f"epoch {self.epoch}: no better validation loss in {self.schedule.patience} epochs"
+
+    def _out_of_patience(self, m: int) -> bool:
+        patience = self.schedule.patience
+        if patience is None or self.validation is None:
+            return False
+        return self.epoch - max(int(self.best_epoch[m]), self.schedule.peak) >= patience
 
     def _progress_line(self, rows: list[dict]) -> str:
         if not rows:
@@ -290,10 +251,11 @@ class _Run:
         return f"{name} error by level {shown}"
 
     def state(self) -> dict:
+        """All that `restore` needs to go on: tensors and plain values."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "batch_size": self.batch_size,
+            "optimiser": self.step.optimiser.state_dict(),
+            "batch_size": self.schedule.batch_size,
             "epoch": self.epoch,
             "seconds": self.seconds,
             "best": self.best,
@@ -304,34 +266,25 @@ class _Run:
         }
 
     def restore(self, state: dict) -> None:
-        options = [{name: value for name, value in group.items() if name != "params"} for group in self.optimiser.param_groups]
+        """Go on from a `state`; one that another version wrote changes nothing, since it is only a saving of time."""
+        optimiser = self.step.optimiser
+        options = [{name: value for name, value in group.items() if name != "params"} for group in optimiser.param_groups]
         try:
             self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
-        except (KeyError, RuntimeError, ValueError):  # written by another version: only a saving of time
+            optimiser.load_state_dict(state["optimiser"])
+        except (KeyError, RuntimeError, ValueError):
             self.network.load_state_dict(self.start)
             return
-        for group, own in zip(self.optimiser.param_groups, options):
+        for group, own in zip(optimiser.param_groups, options):
             group.update(own)  # those of the device here; on a GPU also the tensor of the rate that the steps there write to
         self.best = [best.to(tensor.device) for best, tensor in zip(state["best"], self.kept)]
         for name in ("epoch", "seconds", "best_loss", "best_epoch", "stopped", "rows"):
             setattr(self, name, state[name])
 
-
-def _one_cycle(settings: Settings, steps: int) -> list[float]:
-    """Learning rate of every step of torch's one-cycle schedule (Smith and Topin, Super-convergence, 2018)."""
-    total = settings.max_epochs * steps
-    if total < 3:
-        return [settings.learning_rate] * total
-    share = 1.5 / total if math.isclose(settings.warmup * total, 1) else settings.warmup  # for a rise of one step torch divides by 0
-    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=settings.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=total, pct_start=share, cycle_momentum=False
-    )
-    rates = []
-    for _ in range(total):
-        rates.append(float(schedule.get_last_lr()[0]))
-        optimiser.step()
-        if len(rates) < total:
-            schedule.step()
-    return rates
+    def _resume(self, checkpoint: Checkpoint, on_epoch: OnEpoch | None) -> None:
+        state = checkpoint.load()
+        if state is None or state.get("batch_size") != self.schedule.batch_size:
+            return
+        self.restore(state)
+        if on_epoch is not None and self.rows:
+            on_epoch(list(self.rows))

@@ -1,9 +1,9 @@
 """Members: several networks from several seeds, trained in one stack where they can be, one after another where not."""
 
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,13 +11,20 @@ from torch import Tensor, nn
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import History, Settings, train
-from hae.training.rows import Rows
+from hae.training.loop import TrainingHistory, train
+from hae.training.rows import RowSource
+from hae.training.schedule import Settings
 
-if TYPE_CHECKING:
-    from hae.training.stored import StoredRows
+__all__ = ["Members", "member_seeds", "train_members"]
 
-__all__ = ["Members", "train_members"]
+
+def member_seeds(random_state, n: int) -> list[int]:
+    """n seeds from a whole number, None or a RandomState; the first of them do not depend on how many follow."""
+    if not isinstance(random_state, numbers.Integral):
+        from sklearn.utils import check_random_state  # takes a second to import
+
+        random_state = check_random_state(random_state).randint(2**31)
+    return [int(seed) for seed in np.random.SeedSequence(int(random_state)).generate_state(n)]
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,14 @@ class _Single(nn.Module):
     def standardised_levels(self, x: Tensor) -> Tensor:
         return self.network.standardised_levels(x[0])[None]
 
+    def steepness(self, x: Tensor) -> Tensor:
+        return self.network.steepness(x[0])[None]
+
 
 def train_members(
     build: Callable[[int | None], HierarchicalNetwork],
-    data: "Rows | StoredRows",
-    validation: "Rows | StoredRows | None",
+    data: RowSource,
+    validation: RowSource | None,
     objective: Objective,
     settings: Settings,
     seeds: Sequence[int],
@@ -74,7 +84,7 @@ def train_members(
             **options,
         )
         return _sorted([network.member(m) for m in range(len(seeds))], history)
-    networks, whole = [], History()
+    networks, whole = [], TrainingHistory()
     for m, seed in enumerate(seeds):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -104,7 +114,7 @@ def train_members(
     return _sorted(networks, whole)
 
 
-def _sorted(networks: list[HierarchicalNetwork], history: History) -> Members:
+def _sorted(networks: list[HierarchicalNetwork], history: TrainingHistory) -> Members:
     order = np.argsort(history.best_loss, kind="stable")
     return Members(
         [networks[i].cpu().eval().requires_grad_(False) for i in order],

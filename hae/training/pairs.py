@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from hae.data.frames import SIDES, split_rows
 from hae.errors import BadInput
 from hae.network.objective import standardisation
 from hae.training.rows import Rows
@@ -18,7 +17,12 @@ SMALLEST_SIDE = 20  # rows of a held-out side below which holding out says nothi
 
 @dataclass(frozen=True)
 class Standard:
-    """Mean and scale of inputs and targets, in raw units, taken from training rows."""
+    """Mean and scale of inputs and targets, in raw units, taken from training rows.
+
+    Example:
+        >>> Standard.of(Pairs.same(np.array([[0.0, 1.0], [2.0, 5.0]])), "feature").input_scale
+        array([1., 2.])
+    """
 
     input_mean: np.ndarray
     input_scale: np.ndarray
@@ -38,6 +42,12 @@ class Pairs:
 
     inputs: (N, D); targets: (N, D'), the same array where the target is the input; weights: (N,) or None; trajectory, frame: (N,) where
     each input comes from, None for rows that stand alone.
+
+    Example:
+        >>> series = np.arange(5.0)[:, None]
+        >>> pairs = make_pairs(series, np.full(5, "walk"), None, np.full(5, "train"), lag=2)["train"]
+        >>> [(float(now), float(later)) for now, later in zip(pairs.inputs[:, 0], pairs.targets[:, 0])]
+        [(0.0, 2.0), (1.0, 3.0), (2.0, 4.0)]
     """
 
     inputs: np.ndarray
@@ -46,6 +56,11 @@ class Pairs:
     trajectory: np.ndarray | None = None
     frame: np.ndarray | None = None
 
+    @classmethod
+    def same(cls, X: np.ndarray, weights: np.ndarray | None = None) -> "Pairs":
+        """Rows (N, D) that are their own target."""
+        return cls(X, X, weights)
+
     def __len__(self) -> int:
         return len(self.inputs)
 
@@ -53,6 +68,14 @@ class Pairs:
         inputs = self.inputs[rows]
         targets = inputs if self.targets is self.inputs else self.targets[rows]
         return Pairs(inputs, targets, *(None if of is None else of[rows] for of in (self.weights, self.trajectory, self.frame)))
+
+    def blocks(self, block_frames: int) -> np.ndarray | None:
+        """(N,) number of the block of so many frames that each row is in; None for rows that stand alone."""
+        if self.trajectory is None or self.frame is None:
+            return None
+        _, trajectory = np.unique(self.trajectory, return_inverse=True)
+        _, blocks = np.unique(np.stack([trajectory, self.frame // block_frames]), axis=1, return_inverse=True)
+        return blocks.ravel()
 
     def rows(self, standard: Standard, device: torch.device) -> Rows:
         """Standardised float32 tensors on the device. A missing input is read as the mean, a missing target is not observed."""
@@ -100,6 +123,8 @@ def make_pairs(
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
+    from hae.data.frames import SIDES  # loads pandas and pyarrow, which a training of tensors does without
+
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
     keys = [] if groups is None or frame is None else list(zip(groups.tolist(), frame.tolist()))
@@ -126,6 +151,8 @@ def split_or_warn(
     X: np.ndarray, groups: np.ndarray | None, frame: np.ndarray | None, *, shares, block_frames: int, gap_frames: int
 ) -> np.ndarray:
     """(N,) side of each row by `hae.data.frames.split_rows`; all "train", with a warning, where a held-out side would be too small."""
+    from hae.data.frames import split_rows
+
     if groups is None:
         split = split_rows(
             np.full(len(X), ""),

@@ -71,19 +71,20 @@ class ResidentStep:
         self.total.zero_()
 
     def _record(self) -> None:
-        """Warm up on a side stream, put back all that this changed, and capture one step."""
+        """Warm up on a side stream of the model's own device, put back all that this changed, and capture one step."""
+        device = self.data.inputs.device
         parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         before = [p.detach().clone() for p in parameters]
         state = {
             p: {name: value.clone() for name, value in self.optimiser.state[p].items()} for p in parameters if p in self.optimiser.state
         }
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
+        side = torch.cuda.Stream(device)
+        side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             for _ in range(WARM_UP):
                 self._rewind(0)
                 self._step()
-        torch.cuda.current_stream().wait_stream(side)
+        torch.cuda.current_stream(device).wait_stream(side)
         with torch.no_grad():
             for parameter, value in zip(parameters, before):
                 parameter.copy_(value)
@@ -91,5 +92,6 @@ class ResidentStep:
                     tensor.copy_(state[parameter][name]) if parameter in state else tensor.zero_()
         self._rewind(0)
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        # The stream is named, since torch would take one of the device that was captured on first.
+        with torch.cuda.device(device), torch.cuda.graph(self.graph, stream=side):
             self._step()

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["Rows", "epoch_generator", "epoch_seed"]
+__all__ = ["RowSource", "Rows", "epoch_generator", "epoch_seed"]
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
@@ -18,9 +19,35 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(epoch_seed(seed, epoch))
 
 
+class RowSource(Protocol):
+    """What a training reads its rows from: `Rows` in memory, or `hae.training.stored.StoredRows` in a file."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """(N, D), or (0, D) of rows that are not in memory: their type and their device."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batches(self, seeds: Sequence[int], epoch: int, batch_size: int) -> Iterator["Rows"]:
+        """The full batches of an epoch, fields (M, B, ...); a member's order depends on its seed and the epoch alone."""
+        ...
+
+    def chunks(self, size: int) -> Iterator["Rows"]:
+        """All rows in order, fields (1, size, ...)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rows:
-    """Standardised rows on the device: inputs (N, D), targets (N, D'), weights (N,) of mean 1, observed (N, D') of 0 and 1."""
+    """Standardised rows on the device: inputs (N, D), targets (N, D'), weights (N,) of mean 1, observed (N, D') of 0 and 1.
+
+    Example:
+        >>> x = torch.arange(8.0).view(4, 2)
+        >>> rows = Rows(x, x)
+        >>> [tuple(batch.inputs.shape) for batch in rows.batches(seeds=[0, 1, 2], epoch=0, batch_size=2)]  # members, rows, features
+        [(3, 2, 2), (3, 2, 2)]
+    """
 
     inputs: Tensor
     targets: Tensor
@@ -47,7 +74,7 @@ class Rows:
         return torch.stack(orders).view(len(seeds), steps, batch_size).to(self.inputs.device)
 
     def batches(self, seeds: Sequence[int], epoch: int, batch_size: int) -> Iterator["Rows"]:
-        """The batches of an epoch, fields (M, B, ...); a member's order depends on its seed and the epoch alone."""
+        """The full batches of an epoch, fields (M, B, ...); a member's order depends on its seed and the epoch alone."""
         for rows in self.order(seeds, epoch, batch_size).unbind(1):
             yield self.take(rows)
 

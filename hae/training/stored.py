@@ -1,32 +1,24 @@
 """Data larger than memory: rows in memory-mapped float32 files, made from Parquet in one pass and read in shuffled chunks."""
 
-import dataclasses
 import hashlib
 import json
 import mmap
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import pyarrow.parquet as pq
 import torch
 
-from hae.arguments import checked_kinds, member_seeds
-from hae.devices import resolve_device
 from hae.errors import BadInput
-from hae.network.canonical import canonicalise_members
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective
-from hae.training.loop import Settings
-from hae.training.members import train_members
-from hae.training.pairs import Standard
+from hae.network.objective import Objective, scales
+from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
-__all__ = ["StoredRows", "fit_stored", "memory_limit", "rows_bytes"]
+__all__ = ["StoredFrames", "StoredRows", "memory_limit", "rows_bytes"]
 
 READ_ROWS = 16384  # rows of a Parquet file at a time
 CHUNKS = 64  # pieces of the file that are mixed in memory at once
@@ -46,6 +38,8 @@ def memory_limit() -> int:
 
 def rows_bytes(parquet: Path) -> int:
     """Bytes that the rows of a file of the stage prepare take as float32."""
+    import pyarrow.parquet as pq  # here and below: a training of rows in memory does without it
+
     try:
         file = pq.ParquetFile(parquet)
         return 4 * file.metadata.num_rows * len(json.loads(file.schema_arrow.metadata[b"hae"])["features"])
@@ -74,13 +68,8 @@ class Moments:
 
     def standard(self, scale: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and scale, (D,): as `hae.network.objective.standardisation`."""
-        mean, variance = np.asarray(self.mean), np.asarray(self.squares / self.total)
-        variance[variance <= (1e-12 * np.abs(mean)) ** 2] = 0
-        if scale == "none":
-            return mean, np.ones_like(mean)
-        if scale == "global":
-            return mean, np.full_like(mean, np.sqrt(variance.mean()) or 1)
-        return mean, np.where(variance > 0, np.sqrt(variance), 1)
+        mean = np.asarray(self.mean)
+        return mean, scales(mean, np.asarray(self.squares / self.total), scale)
 
 
 class StoredRows:
@@ -178,7 +167,7 @@ class StoredRows:
             for i in range(len(pools)):
                 rows = following.result().to(device, non_blocking=True)
                 if device.type == "cuda":
-                    torch.cuda.current_stream().synchronize()  # the buffer is written to again while this pool is in use
+                    torch.cuda.current_stream(device).synchronize()  # the buffer is written to again while this pool is in use
                 if i + 1 < len(pools):
                     following = reader.submit(load, i + 1)
                 inputs = rows[:, :d]
@@ -195,15 +184,21 @@ class StoredRows:
         return out[:filled]
 
 
-def store(parquet: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], str]:
+def stored_paths(folder: Path) -> dict[str, Path]:
+    return {side: folder / f"{side}.f32" for side in ("train", "validation")}
+
+
+def store(parquet: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], bytes]:
     """Training and validation rows of a file of the stage prepare as `StoredRows` in a folder, in one pass that also takes the moments of
     the training rows, the features' names, and a hash of the rows."""
+    import pyarrow.parquet as pq
+
     file = pq.ParquetFile(parquet, pre_buffer=False)
     about = json.loads(file.schema_arrow.metadata[b"hae"])
     names, k, d = file.schema_arrow.names, len(about["beside"]), len(about["features"])
     weighted, moments, digest, offset = "row:weight" in about["beside"], Moments(), hashlib.sha256(), None
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {side: folder / f"{side}.f32" for side in ("train", "validation")}
+    paths = stored_paths(folder)
     with open(paths["train"], "wb") as train, open(paths["validation"], "wb") as validation:
         for part in file.iter_batches(READ_ROWS, use_threads=False):
             columns = [part.column(i) for i in range(k + d)]
@@ -220,87 +215,86 @@ def store(parquet: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, Store
     assert offset is not None  # a file without rows fits into any memory
     moments.mean = moments.mean + offset
     stored = {side: StoredRows(path, offset, weighted, pool_bytes) for side, path in paths.items() if path.stat().st_size}
-    return stored, moments, tuple(about["features"]), digest.hexdigest()
+    return stored, moments, tuple(about["features"]), digest.digest()
 
 
-def fit_stored(
-    model,
-    parquet: Path,
-    folder: Path,
-    *,
-    limit: int | None = None,
-    checkpoints: Path | None = None,
-    on_epoch: Callable | None = None,
-):
-    """`HierarchicalAutoencoder.fit` of rows that stay in files: those of a file of the stage prepare, by its own split.
+class StoredFrames:
+    """The training and validation rows of a file of the stage prepare, for `hae.HierarchicalAutoencoder.fit`, which reads them from files.
 
-    The model is as after `fit`, except that its canonical form is taken from a sample of the rows, and that `importance_` can't be
-    measured, since it holds no rows. Of ``limit`` bytes (`memory_limit`) a quarter is in use and another being read. ``folder`` is for the
-    files, which take as much room as the rows do in float32 and are removed at the end.
+    Of ``limit`` bytes (None: `memory_limit`) a quarter is in use and another being read. ``folder`` is for the files, which take as much
+    room as the rows do in float32 and are removed at the end. The canonical form of the CVs is taken from a sample of the rows.
 
-    Raises:
-        BadInput: an argument of the model that needs all rows at once.
+    Example: `StoredRows` of a file, which a fit would make.
+        >>> import tempfile
+        >>> import pandas as pd
+        >>> from hae.data.frames import Frames
+        >>> values, names = np.random.default_rng(0).normal(size=(90, 2)), ("x", "y")
+        >>> split = np.repeat(["train", "validation"], [60, 30])
+        >>> path = Path(tempfile.mkdtemp(), "frames.parquet")
+        >>> Frames(values, names, ("", ""), np.full(90, "a"), np.arange(90), pd.DataFrame(index=range(90)), split=split).write(path)
+        >>> with StoredFrames(path, path.with_name("rows"), limit=1000) as source:
+        ...     train, validation = source.rows(source.standard("global"), torch.device("cpu"))
+        ...     print(source.n_features, len(train), len(validation))
+        2 60 30
     """
-    for name, plain in (("lag", 0), ("augment", None), ("network", None), ("feature_weights", None), ("missing", "error")):
-        if getattr(model, name) != plain:
-            raise BadInput(f"{name}: {getattr(model, name)!r} is not allowed for rows that stay in files; allowed: {plain!r}")
-    if model.n_cvs == "auto":
-        raise BadInput("n_cvs: auto is not allowed for rows that stay in files (HAE_MEMORY_LIMIT); allowed: a number")
-    device, limit = resolve_device(model.device), memory_limit() if limit is None else limit
-    stored, moments, features, digest = store(parquet, folder, limit // 4)
-    try:
-        if "train" not in stored:
-            raise BadInput(f"{parquet}: no training rows")
-        kinds = checked_kinds(model, len(features))
-        if len(kinds) > len(features):
-            raise BadInput(f"n_cvs: {len(kinds)} is not allowed; 1 to the number of features, here n_features = {len(features)}")
-        standard = Standard(*moments.standard(model.scale) * 2)
-        mean_weight = moments.total / len(stored["train"])
-        how = standard.input_mean, standard.input_scale, mean_weight, device
-        train = stored["train"].standardise(*how)
-        validation = stored["validation"].standardise(*how) if "validation" in stored else None
-        seeds = member_seeds(model.random_state, model.n_seeds)
-        key = hashlib.sha256(json.dumps([digest, seeds, model.get_params(), torch.__version__], default=str).encode()).hexdigest()[:32]
 
-        def build(members):
-            network = HierarchicalNetwork.mlp(len(features), kinds, model.variant, model.hidden, model.activation, members=members)
-            network.scale_by(*dataclasses.astuple(standard))
-            return network
+    def __init__(self, parquet: str | os.PathLike, folder: str | os.PathLike, limit: int | None = None):
+        self.parquet, self.folder, self.limit = Path(parquet), Path(folder), limit
+        self.stored: dict[str, StoredRows] = {}
 
-        objective = Objective(None if model.level_weights is None else torch.as_tensor(model.level_weights, dtype=torch.float64))
-        members = train_members(
-            build,
-            train,
-            validation,
-            objective,
-            Settings(model.batch_size, model.max_epochs, model.patience, model.learning_rate),
-            seeds,
-            on_epoch=on_epoch,
-            progress=model.variant if model.verbose else None,
-            checkpoint=None if checkpoints is None else checkpoints / f"{key}.pt",
-        )
-        model.members_, model.network_ = members.networks, members.networks[0]
-        canonicalise_members(model.members_, *train.sample(SAMPLE_ROWS))
-        model.history_, model.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
-        model.n_features_in_ = len(features)
-        model.metric_root_ = model._training_rows = model._held_out_rows = model._importance = None
-        model.train_fve_ = explained(model.network_, train)
-        model.validation_fve_ = explained(model.network_, validation) if validation else model.train_fve_
-        model.explained_variance_ratio_ = np.diff(model.validation_fve_, prepend=0.0)
-        model.validation_loss_ = float(np.average(1 - model.validation_fve_, weights=model.level_weights))
-    finally:
-        for rows in stored.values():
-            rows.path.unlink(missing_ok=True)
-    return model
+    def __enter__(self) -> "StoredFrames":
+        limit = memory_limit() if self.limit is None else self.limit
+        try:
+            self.stored, self.moments, self.features, self.hash = store(self.parquet, self.folder, limit // 4)
+            if "train" not in self.stored:
+                raise BadInput(f"{self.parquet}: no training rows; allowed: a file with rows of the side train")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error) -> None:
+        for path in stored_paths(self.folder).values():
+            path.unlink(missing_ok=True)
+
+    @property
+    def n_features(self) -> int:
+        return len(self.features)
+
+    @property
+    def n_targets(self) -> int:
+        return len(self.features)
+
+    def digest(self) -> bytes:
+        return self.hash
+
+    def standard(self, scale: str) -> Standard:
+        return Standard(*self.moments.standard(scale) * 2)
+
+    def rows(self, standard: Standard, device: torch.device) -> tuple[StoredRows, StoredRows | None]:
+        mean_weight = self.moments.total / len(self.stored["train"])
+        for side in self.stored.values():
+            side.standardise(standard.input_mean, standard.input_scale, mean_weight, device)
+        return self.stored["train"], self.stored.get("validation")
+
+    def sample(self) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.stored["train"].sample(SAMPLE_ROWS)
+
+    def pairs(self, side: str) -> Pairs | None:
+        return None
+
+    def explained(self, network: HierarchicalNetwork, root: np.ndarray | None) -> dict[str, np.ndarray]:
+        return {side: explained(network, rows, root) for side, rows in self.stored.items()}
 
 
 @torch.no_grad()
-def explained(network: HierarchicalNetwork, rows: StoredRows) -> np.ndarray:
+def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray | None = None) -> np.ndarray:
     """FVE of each level, (n,), over all rows, a chunk at a time; as `hae.network.scoring.FrameErrors.fve`."""
+    objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
     for part in rows.chunks(READ_ROWS):
-        levels = network.standardised_levels(part.inputs[0].to(network.input_mean))
+        levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
-        total += Objective().level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
+        total += objective.level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
     errors = total.numpy()
     return 1 - errors[:-1] / errors[-1] if errors[-1] > 0 else np.zeros(network.n_levels)

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -29,7 +30,7 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
-from pipelines import output, processes, settings
+from pipelines import locks, output, processes, settings
 from pipelines.flow import reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
@@ -44,6 +45,8 @@ CHATTER = ("Generating lock file", "Updating lock file", "To track the changes",
            "\tdvc config core.autostage", "Use `dvc push`")
 FAILED = "ERROR: failed to reproduce"
 ANNOUNCED = ("Running stage ", "> ")
+
+_gpu = threading.Lock()  # the lock of the machine is one of processes, and stages of a wave are threads of one
 
 
 # A second try only where something killed the first one.
@@ -70,7 +73,8 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     try:
         with ExitStack() as held:
             if gpu and settings.has_gpu():
-                held.enter_context(processes.device_lock())
+                held.enter_context(_gpu)  # among the stages of this flow
+                held.enter_context(locks.gpu_lock(log.info))
             if name.startswith("train@"):  # only a training has curves to watch while it runs
                 held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
             code = reading.run(project, name, say)

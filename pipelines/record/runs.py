@@ -8,24 +8,21 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines import params
-from pipelines.record import contents, lineage, registry
+from pipelines import params, settings
+from pipelines.record import contents, lineage, packaging, registry
 from pipelines.record.contents import FRAMES, RECIPE
 from pipelines.record.digests import TAG, to_tag
 from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
 from pipelines.record.store import Store
 
-if TYPE_CHECKING:
-    from pipelines.record.packaging import Loaded
-
-__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "runs_of"]
+__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "left_running", "runs_of"]
 
 BATCH = 1000  # metrics in one call: the most that MLflow takes
 INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
+PLACE = "place"  # tag of a run: the checkout that writes it
 BEGUN, HISTORY, WEIGHTS, WHOLE = "begun", "history", "weights", "recorded"  # tags of a run, written when their part is in
 
 
@@ -65,8 +62,8 @@ class RunWriter:
         if version is not None:
             receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
         client.log_dict(run_id, receipt, "receipt/receipt.json")
-        client.set_tag(run_id, WHOLE, content)
         client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
+        client.set_tag(run_id, WHOLE, content)
         return client.get_run(run_id)
 
     def begin(self, run, started: float):
@@ -78,6 +75,7 @@ class RunWriter:
                 "stage": self.stage,
                 "variant": name if self.stage != "baseline" else "",
                 "retraining": self.retraining,
+                PLACE: settings.place(self.project),
                 "git_commit": self.code.commit or "none",
                 "uncommitted_code": "yes" if self.code.patch else "",
                 "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
@@ -132,45 +130,23 @@ class RunWriter:
             client.update_model_version(self.store.name, version.version, words)
 
     def version(self, run, weights: str):
-        """The version of a run, made if there is none: packed, uploaded, and only then registered."""
+        """The version of a run, made if there is none: packed, uploaded, and only then registered. Files that are gone are packed again."""
         from mlflow.entities import LoggedModelOutput
-        from mlflow.models import Model
-
-        from hae import HierarchicalAutoencoder
-        from hae.data.frames import Frames
-        from pipelines.record import packaging
 
         client, run_id, variant = self.store.client, run.info.run_id, contents.folder(self.stage)
-        known = registry.version_of_run(self.store, run_id)
+        known = registry.version_of_run(self.store, client.get_run(run_id))
         if known is not None and known.tags.get(WEIGHTS) == weights:
-            return known
+            if not packaging.intact(self.store, known):
+                tags = self.upload(known.source, run_id, version=known.version)
+                for name, value in tags.items():
+                    client.set_model_version_tag(self.store.name, known.version, name, value)
+            return client.get_model_version(self.store.name, known.version)
         self.forget_unregistered(run_id)
-        crowned = registry.champion(self.store)
-        champion: Loaded | None = None
-        if crowned is not None:
-            with suppress(BadInput):  # a champion whose files are gone must not stop the next model
-                champion = packaging.load(self.store, crowned.version)
-        prepare = params.load(self.project / "params.yaml").prepare
-        split = prepare.split.model_dump(mode="json") | {"group": prepare.group, "id": prepare.id}
-        about = {"variant": variant, "key": self.facts.key, "split": split}
         model = client.create_logged_model(self.store.experiment, variant, run_id, {"variant": variant}, dict(run.data.params))
         try:
-            with tempfile.TemporaryDirectory() as temporary:
-                folder = Path(temporary) / "model"
-                matching = packaging.pack(
-                    folder,
-                    HierarchicalAutoencoder.load(self.project / "models" / variant).network_,
-                    Frames.read(self.project / FRAMES),
-                    self.project / RECIPE,
-                    champion,
-                    about,
-                    Model(artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id),
-                )
-                files = to_tag(folder)
-                client.log_model_artifacts(model.model_id, str(folder))
+            tags = {WEIGHTS: weights, **self.upload(model.artifact_location, run_id, model_id=model.model_id)}
             client.log_outputs(run_id, models=[LoggedModelOutput(model.model_id, step=0)])
             client.finalize_logged_model(model.model_id, "READY")
-            tags = {WEIGHTS: weights, "matching": "; ".join(matching), "n_cvs": str(len(matching)), TAG: files}
             tags |= {name: run.data.tags[name] for name in INHERITED if name in run.data.tags}
             if not client.search_registered_models(f"name = '{self.store.name}'"):
                 client.create_registered_model(self.store.name)
@@ -180,17 +156,52 @@ class RunWriter:
                 client.delete_logged_model(model.model_id)
             raise
 
+    def upload(self, place: str, run_id: str, *, version: str = "", model_id: str | None = None) -> dict[str, str]:
+        """Pack what is on disk, matched to the champion, and put its files at a place; gives the tags that its version gets."""
+        from mlflow.models import Model
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        from hae import HierarchicalAutoencoder
+        from hae.data.frames import Frames
+
+        variant = contents.folder(self.stage)
+        crowned, champion = registry.champion(self.store), None
+        if crowned is not None and crowned.version != version:
+            with suppress(BadInput):  # a champion whose files are gone must not stop the next model
+                champion = packaging.load(self.store, crowned.version)
+        prepare = params.load(self.project / "params.yaml").prepare
+        split = prepare.split.model_dump(mode="json") | {"group": prepare.group, "id": prepare.id}
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "model"
+            matching = packaging.pack(
+                folder,
+                HierarchicalAutoencoder.load(self.project / "models" / variant).network_,
+                Frames.read(self.project / FRAMES),
+                self.project / RECIPE,
+                champion,
+                {"variant": variant, "key": self.facts.key, "split": split},
+                Model(artifact_path=place, run_id=run_id, model_uuid=model_id, model_id=model_id),
+            )
+            get_artifact_repository(place, tracking_uri=self.store.uri).log_artifacts(str(folder))
+            return {"matching": "; ".join(matching), "n_cvs": str(len(matching)), TAG: to_tag(folder)}
+
     def forget_unregistered(self, run_id: str) -> None:
         """Delete models of this run that a killed call left without a version."""
-        registered = {version.model_id for version in registry.versions(self.store)}
+        registered = {version.source for version in registry.versions(self.store)}  # a database does not keep a version's model_id
         for model in self.store.client.search_logged_models([self.store.experiment], f"source_run_id = '{run_id}'"):
-            if model.model_id not in registered:
+            if model.artifact_location not in registered:
                 self.store.client.delete_logged_model(model.model_id)
 
 
 def runs_of(store: Store, facts: StageFacts) -> list:
     """The runs of this key, newest first."""
     return store.client.search_runs([store.experiment], f"tags.key = '{facts.key}'", order_by=["attributes.start_time DESC"])
+
+
+def left_running(store: Store, project: Path) -> list:
+    """Runs of this checkout that say RUNNING. Where its lock is held and nothing trains, they are dead."""
+    own = "" if store.own_database else f" and tags.{PLACE} = '{settings.place(project)}'"
+    return store.client.search_runs([store.experiment], f"attributes.status = 'RUNNING'{own}")
 
 
 def find(store: Store, facts: StageFacts, weights: str):
@@ -207,10 +218,13 @@ def is_trained(run) -> bool:
 
 
 def is_whole(store: Store, run, stage: str, content: str) -> bool:
-    """Whether all that is on disk of this stage is in its run, and its version is registered."""
-    if run is None or run.data.tags.get(WHOLE) != content:
+    """Whether all that is on disk of this stage is in its run, and its version is registered with all of its files."""
+    if run is None or run.data.tags.get(WHOLE) != content or run.info.status != "FINISHED":
         return False
-    return stage == "baseline" or registry.version_of_run(store, run.info.run_id) is not None
+    if stage == "baseline":
+        return True
+    version = registry.version_of_run(store, run)
+    return version is not None and packaging.intact(store, version)
 
 
 def _seen(run) -> dict:

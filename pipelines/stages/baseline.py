@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from hae.arguments import member_seeds
 from hae.data.frames import Frames
 from hae.devices import resolve_device, set_threads
 from hae.files import write_json
 from hae.network.scoring import score_frames
 from hae.storage import save_networks
 from hae.training.baselines import plain_autoencoders, principal_components
-from hae.training.loop import Settings
+from hae.training.members import member_seeds
 from hae.training.pairs import Standard, make_pairs
+from hae.training.schedule import Settings
 from pipelines import params
 from pipelines.stages import run_stage
 
@@ -36,7 +36,7 @@ def baseline() -> None:
         kinds,
         hidden=section.hidden,
         activation=section.activation,
-        settings=Settings(section.batch_size, section.max_epochs, section.patience, section.learning_rate),
+        settings=Settings.of(section),
         seeds=member_seeds(section.random_state, section.n_seeds),
         progress="plain autoencoder",
     )

@@ -42,8 +42,8 @@ def measured(variant: str, replicas: int, block_frames: int) -> str:
         raise BadInput(f"{FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
     found = stability_of(
         HierarchicalAutoencoder.load(Path("models", variant)),
-        train=Pairs(train.values, train.values, train.weights),
-        evaluated=Pairs(test.values, test.values, test.weights),
+        train=Pairs.same(train.values, train.weights),
+        evaluated=Pairs.same(test.values, test.weights),
         blocks=train.blocks(block_frames),
         replicas=replicas,
         progress=f"stability {variant}",

@@ -11,7 +11,7 @@ from hae.devices import resolve_device, set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, write_json
-from hae.training.stored import fit_stored, memory_limit, rows_bytes
+from hae.training.stored import StoredFrames, memory_limit, rows_bytes
 from pipelines import params, settings
 from pipelines.stages import run_stage
 
@@ -28,7 +28,7 @@ def train(variant: str) -> None:
     size, limit = rows_bytes(path), memory_limit()
     if size > limit:
         print(f"train: rows of {size / 1e6:,.1f} MB stay in a file, {limit / 1e6:,.1f} MB of memory for them (HAE_MEMORY_LIMIT)")
-        fit_stored(model, path, settings.home() / "rows" / variant, **keep)
+        model.fit(StoredFrames(path, settings.home() / "rows" / variant, limit), **keep)
     else:
         _fit(model, path, section, variant, keep)
     model.save(Path("models", variant))

@@ -6,7 +6,9 @@ import torch
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import Rows, Settings, train
+from hae.training.loop import train
+from hae.training.rows import Rows
+from hae.training.schedule import Settings
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 
@@ -56,6 +58,7 @@ def test_float32_learns_the_same_torus():
 
 def test_a_training_killed_on_the_gpu_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("hae.training.loop.CHECKPOINT_TIMES", 0)
 
     def killed(rows):
         if rows[-1]["epoch"] == 3:

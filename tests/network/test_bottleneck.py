@@ -26,7 +26,7 @@ def lower_block_triangular(owner: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 def test_each_coordinate_knows_its_cv(layer):
     assert layer.owner.tolist() == [0, 1, 1, 2, 3, 3]
-    assert layer.columns == [[0], [1, 2], [3], [4, 5]]
+    assert layer.columns == [slice(0, 1), slice(1, 3), slice(3, 4), slice(4, 6)]
 
 
 def test_circular_cvs_lie_on_the_unit_circle_and_bounded_ones_within_one(layer, pre):

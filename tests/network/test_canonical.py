@@ -31,10 +31,10 @@ def disguised(network, seed: int = 0):
     network, rng, layer = copy.deepcopy(network), np.random.default_rng(seed), network.bottleneck
     T, t = np.eye(layer.n_coordinates), np.zeros(layer.n_coordinates)
     for kind, columns in zip(layer.kinds, layer.columns):
-        k = columns[0]
+        k = columns.start
         if kind == "circular":
             angle = rng.uniform(-np.pi, np.pi)
-            T[np.ix_(columns, columns)] = [[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]]
+            T[columns, columns] = [[np.cos(angle), np.sin(angle)], [np.sin(angle), -np.cos(angle)]]
         elif kind == "tanh":
             T[k, k] = -1
         else:
@@ -74,7 +74,7 @@ def test_linear_cvs_have_mean_0_and_deviation_1_and_collective_ones_nothing_of_e
     for k, kind in enumerate(cv):
         if kind == "linear":
             assert cvs[:, k].mean() == pytest.approx(0, abs=1e-10) and cvs[:, k].std() == pytest.approx(1)
-            earlier = embedded[:, : network.bottleneck.columns[k][0]]
+            earlier = embedded[:, : network.bottleneck.columns[k].start]
             if variant == "collective" and k > 0:
                 assert np.abs(np.corrcoef(earlier.T, cvs[:, k])[-1, :-1]).max() < 1e-9
     if variant == "boosted" and cv == KINDS[0]:

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from generators import small
+from generators import gaussian, small
 
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
@@ -29,7 +29,7 @@ def separate(masked: MaskedMLP, adjacency: torch.Tensor) -> SeparateDecoders:
     with torch.no_grad():
         for row, decoder in enumerate(plain.decoders):
             for i, (layer, own) in enumerate(zip(masked.layers, decoder.layers)):
-                own.weight.copy_(layer.weight[row][plain.inputs[row]] if i == 0 else layer.weight[row])
+                own.weight.copy_(layer.weight[row][plain.get_buffer(f"seen_{row}")] if i == 0 else layer.weight[row])
                 own.bias.copy_(layer.bias[row])
     return plain
 
@@ -189,3 +189,43 @@ def test_the_first_levels_are_those_of_the_network_cut_to_its_first_cvs(rows, va
         assert cut.n_cvs == n and cut.variant == variant
         torch.testing.assert_close(cut(rows)[0], cvs[:, :n], rtol=0, atol=1e-12)
         torch.testing.assert_close(cut(rows)[1], levels[:n], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("cv", [("linear",) * 3, CV])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_linear_path_starts_at_the_principal_components(cv, weighted):
+    X = gaussian([5.0, 2.5, 1.2, 0.6, 0.3], mean=3.0)[0]
+    weights = np.random.default_rng(1).uniform(0.5, 2, len(X)) if weighted else np.ones(len(X))
+    network = HierarchicalNetwork.mlp(5, cv, hidden=(7,), members=2, linear_path=True).double()
+    mean, scale = np.average(X, axis=0, weights=weights), np.full(5, 1.7)
+    network.scale_by(mean, scale, mean, scale)
+    network.start_path(torch.from_numpy(X), torch.from_numpy(weights) if weighted else None).reset(0, 0).reset(1, 1)
+    start = network.standardise(torch.from_numpy(X)) @ network.encoder.path
+    for own in start.detach().numpy():
+        np.testing.assert_allclose(np.cov(own.T, bias=True, aweights=weights), np.eye(own.shape[1]), atol=1e-10)
+    _, vectors = np.linalg.eigh(np.cov(X.T, aweights=weights))
+    along = (X - mean) @ vectors[:, ::-1]
+    for c in range(start.shape[-1]):
+        assert abs(np.corrcoef(along[:, c], start[0, :, c].detach())[0, 1]) == pytest.approx(1)
+    perceptron = network.encoder(network.standardise(torch.from_numpy(X))) - start
+    plain = HierarchicalNetwork.mlp(5, cv, hidden=(7,), members=2).double().reset(0, 0).reset(1, 1)
+    torch.testing.assert_close(perceptron, plain.encoder(network.standardise(torch.from_numpy(X))), atol=1e-12, rtol=0)
+
+
+def test_a_linear_path_has_no_direction_where_the_rows_have_none():
+    X = np.outer(np.linspace(-1, 1, 50), [1.0, 2.0, 0.0])
+    path = HierarchicalNetwork.mlp(3, ["circular"] * 2, linear_path=True).start_path(torch.from_numpy(X)).encoder.path
+    assert (path[:, 0] != 0).any() and (path[:, 1:] == 0).all()
+
+
+def test_members_and_leading_cvs_keep_their_linear_path(rows):
+    stack = HierarchicalNetwork.mlp(5, CV, "boosted", (7,), members=2, linear_path=True).double()
+    for m in range(2):
+        stack.reset(m, m)
+    stack.start_path(rows)
+    cvs, levels = stack(rows)
+    for m in range(2):
+        torch.testing.assert_close(stack.member(m)(rows)[1], levels[m], rtol=0, atol=1e-13)
+    cut = stack.member(1).first(2)
+    assert cut.spec["linear_path"]
+    torch.testing.assert_close(cut(rows)[0], cvs[1, :, :2], rtol=0, atol=1e-12)

@@ -53,6 +53,16 @@ def test_a_column_that_never_changes_divides_nothing(rng, constant):
     assert np.isfinite(standardisation(X[:, 1:], "global")).all()
 
 
+@pytest.mark.parametrize("scale", ["global", "feature", "none"])
+@pytest.mark.parametrize("spread", [1 + 1e-14 * np.arange(99), 1e-160 * np.arange(99), 1e-200 * np.arange(99)])
+def test_a_column_that_changes_by_rounding_alone_counts_as_constant_and_is_named(rng, spread, scale):
+    X = np.stack([rng.normal(size=99), spread], axis=1)
+    with pytest.warns(UserWarning, match=r"columns \[1\]: they change by rounding alone, count as constant"):
+        both = standardisation(X, scale)[1]
+    alone = standardisation(X[:, :1], scale)[1]
+    assert both[1] == pytest.approx(alone[0] / np.sqrt(2) if scale == "global" else 1)
+
+
 def test_an_unknown_metric_is_named():
     with pytest.raises(BadInput, match="scale: 'local' is not a metric; allowed: global, feature, none"):
         standardisation(np.ones((2, 2)), "local")

@@ -6,6 +6,7 @@ import torch
 from generators import small
 
 from hae.network import scoring
+from hae.network.objective import standardisation
 from hae.network.scoring import chunked, encode, score_frames
 
 
@@ -76,6 +77,27 @@ def test_rows_at_the_mean_have_no_variance_to_explain(network):
     assert (score_frames(network, np.tile(network.output_mean.numpy(), (4, 1))).fve == 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:columns")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", ["global", "feature", "none"])
+@pytest.mark.parametrize("still", [lambda x: 1 + 1e-13 * x, lambda x: 0.1 + 0 * x, lambda x: 1e-160 * x, lambda x: 1e-200 * x])
+def test_what_changes_by_rounding_alone_has_an_fve_of_zero(network, X, still, scale, dtype):
+    rows = still(X)
+    network.scale_by(*2 * standardisation(rows, scale))
+    assert (score_frames(network, rows.astype(dtype)).fve == 0).all()
+
+
+def test_far_from_zero_nothing_is_lost(network, X):
+    """Of a network in float32, which its registered copy and its estimator work with in float64."""
+    far = X + 1.2e7
+    expected, cvs = network.float(), encode(network, X)
+    scores = score_frames(expected, X).fve
+    network.scale_by(network.input_mean + 1.2e7, network.input_scale, network.output_mean + 1.2e7, network.output_scale)
+    assert network.input_mean.dtype == network.float().double().float().output_scale.dtype == torch.float64
+    np.testing.assert_allclose(encode(network, far), cvs, atol=1e-7)
+    np.testing.assert_allclose(score_frames(network, far).fve, scores, rtol=1e-7)
+
+
 def test_chunks_make_no_difference(network, X, monkeypatch):
     whole, cvs = score_frames(network, X, weights=np.arange(1.0, 61)), encode(network, X)
     monkeypatch.setattr(scoring, "CHUNK_ROWS", 7)
@@ -89,6 +111,6 @@ def test_rows_are_worked_on_in_their_own_type_and_the_network_stays_as_it_is(net
     single = network.float()
     for dtype in (np.float32, np.float64):
         assert encode(single, X.astype(dtype)).dtype == dtype
-    assert single.input_mean.dtype == torch.float32
+    assert single.dtype == torch.float32
     (grad,) = chunked(single, X, lambda net, s: net.encode(s).requires_grad)
     assert not grad

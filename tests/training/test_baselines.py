@@ -11,9 +11,9 @@ from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
 from hae.network.scoring import score_frames
 from hae.training.baselines import plain_autoencoders, principal_components
-from hae.training.loop import Settings
 from hae.training.members import train_members
 from hae.training.pairs import Standard, make_pairs
+from hae.training.schedule import Settings
 
 N = 3
 

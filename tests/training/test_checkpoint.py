@@ -14,7 +14,7 @@ from killable import CHILDREN, train_and_save
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.storage import load_networks
-from hae.training.checkpoint import load_checkpoint, remove_checkpoint, save_checkpoint
+from hae.training.checkpoint import Checkpoint, load_checkpoint, remove_checkpoint, save_checkpoint
 
 SETTINGS = {
     "n_cvs": 2,
@@ -35,6 +35,7 @@ class Killed(Exception):
 @pytest.fixture(autouse=True)
 def checkpoints_after_every_epoch(monkeypatch):
     monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("hae.training.loop.CHECKPOINT_TIMES", 0)
 
 
 def killed_in(epoch: int):
@@ -59,6 +60,24 @@ def test_a_state_comes_back_as_it_was(tmp_path):
     back = load_checkpoint(tmp_path / "new" / "c.pt")
     assert all(torch.equal(a, b) for a, b in zip(back["a"], state["a"])) and back["rows"] == state["rows"]
     assert load_checkpoint(tmp_path / "none.pt") is None
+
+
+def test_a_checkpoint_is_paced_by_what_it_costs(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("hae.training.checkpoint.time.monotonic", lambda: now[0])
+
+    def slow_write(path, state):
+        now[0] += 3.0
+
+    monkeypatch.setattr("hae.training.checkpoint.save_checkpoint", slow_write)
+    checkpoint = Checkpoint(tmp_path / "c.pt", seconds=1.0, times=20)
+    due = []
+    for seconds in (0.9, 0.2, 10.0, 49.0, 2.0):  # the first is written after 1 s, and takes 3 s: the next comes 60 s later
+        now[0] += seconds
+        due.append(checkpoint.due())
+        if due[-1]:
+            checkpoint.save({})
+    assert due == [False, True, False, False, True]
 
 
 def test_a_damaged_file_is_removed(tmp_path):
@@ -135,12 +154,34 @@ def test_a_checkpoint_of_other_data_or_other_functions_is_not_used(tmp_path):
     other = X.copy()
     other[7, 1] += 1e-3
     weighted = {"sample_weight": np.linspace(1, 2, 400)}
-    noisy = {"augment": lambda x, generator: x + 0.1 * torch.randn(x.shape, generator=generator)}
+    noisy = {"augment": noise(0.1)}
     for settings, rows, more in (({}, other, {}), ({}, X, weighted), (noisy, X, {})):
         told = []
         HierarchicalAutoencoder(**SETTINGS, **settings).fit(rows, checkpoints=tmp_path, on_epoch=told.append, **more)
         assert {row["epoch"] for row in told[0]} == {1}
     assert len(list(tmp_path.iterdir())) == 1  # it waits for its own training
+
+
+def noise(size: float):
+    return lambda x, generator: x + size * torch.randn(x.shape, generator=generator)
+
+
+def test_two_closures_of_one_source_never_share_a_checkpoint(tmp_path):
+    X = curve(400)
+    with pytest.raises(Killed):
+        HierarchicalAutoencoder(**SETTINGS, augment=noise(0.1)).fit(X, checkpoints=tmp_path, on_epoch=killed_in(9))
+    for size, first in ((0.2, 1), (0.1, 1)):  # the second is told from the checkpoint: epochs 1 to 8 at once
+        told = []
+        HierarchicalAutoencoder(**SETTINGS, augment=noise(size)).fit(X, checkpoints=tmp_path, on_epoch=told.append)
+        assert len(told[0]) == SETTINGS["n_seeds"] * (8 if size == 0.1 else first)
+
+
+def test_a_training_with_what_no_key_can_tell_keeps_no_checkpoint(tmp_path):
+    generator = np.random.default_rng(0)
+    augment = lambda x, _: x + torch.from_numpy(generator.normal(size=x.shape)).to(x)  # noqa: E731
+    with pytest.raises(Killed):
+        HierarchicalAutoencoder(**SETTINGS, augment=augment).fit(curve(400), checkpoints=tmp_path, on_epoch=killed_in(9))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_of_another_version_costs_time_alone(tmp_path):

@@ -1,6 +1,8 @@
 """Training: the best weights back, every member by itself, what a batch holds, and what happens when things go wrong."""
 
+import gc
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ from torch import nn
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.loop import Settings, train
+from hae.training.loop import Training, train
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
 
 SEEDS = (11, 12, 13)
 
@@ -154,7 +157,7 @@ def test_few_rows_are_cut_into_smaller_batches():
 
 
 def test_the_rate_is_one_cycle_with_its_peak_where_the_warmup_ends(data, monkeypatch):
-    monkeypatch.setattr("hae.training.loop.FEWEST_STEPS", 1)
+    monkeypatch.setattr("hae.training.schedule.FEWEST_STEPS", 1)
     history = train(stack((0,)), data, None, Objective(), Settings(batch_size=400, max_epochs=40, warmup=0.25, learning_rate=0.1), (0,))
     rates = [row["learning_rate"] for row in history.rows]
     assert int(np.argmax(rates)) == 9 and 0.09 < max(rates) <= 0.1
@@ -165,7 +168,7 @@ def test_the_rate_is_one_cycle_with_its_peak_where_the_warmup_ends(data, monkeyp
 @pytest.mark.parametrize("warmup", [0.0, 0.05, 1.0])  # 0.05 of 20 steps: a rise of one step
 @pytest.mark.parametrize("epochs", [1, 2, 20])
 def test_any_length_and_warmup_have_a_rate(data, warmup, epochs, monkeypatch):
-    monkeypatch.setattr("hae.training.loop.FEWEST_STEPS", 1)
+    monkeypatch.setattr("hae.training.schedule.FEWEST_STEPS", 1)
     history = train(stack((0,)), data, None, Objective(), Settings(400, epochs, None, 3e-3, warmup), (0,))
     assert all(0 <= row["learning_rate"] <= 3e-3 * (1 + 1e-12) for row in history.rows)
 
@@ -246,7 +249,7 @@ class Tight(nn.Module):
 
 def test_out_of_gpu_memory_starts_again_with_half_the_batch_and_says_so(data, held_out, tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
-    monkeypatch.setattr("hae.training.loop.FEWEST_STEPS", 1)
+    monkeypatch.setattr("hae.training.schedule.FEWEST_STEPS", 1)
     settings = Settings(batch_size=80, max_epochs=3, patience=None)
     tight, expected = Tight(40), Tight(80)
     history = train(tight, data, held_out, Objective(), settings, (5,), checkpoint=tmp_path / "c.pt")
@@ -254,6 +257,25 @@ def test_out_of_gpu_memory_starts_again_with_half_the_batch_and_says_so(data, he
     train(expected, data, held_out, Objective(), Settings(batch_size=40, max_epochs=3, patience=None), (5,))
     assert all(torch.equal(a, b) for a, b in zip(tight.inner.parameters(), expected.inner.parameters()))
     assert [row["epoch"] for row in history.rows] == [1, 2, 3]
+
+
+def test_out_of_gpu_memory_lets_go_of_the_old_training_first(data, monkeypatch):
+    monkeypatch.setattr("hae.training.schedule.FEWEST_STEPS", 1)
+    made, alive = [], []
+
+    class Watched(Training):
+        def __init__(self, *args, **options):
+            alive.append([ref() is not None for ref in made])
+            super().__init__(*args, **options)
+            made.append(weakref.ref(self))
+
+    monkeypatch.setattr("hae.training.loop.Training", Watched)
+    gc.disable()
+    try:
+        train(Tight(40), data, None, Objective(), Settings(batch_size=80, max_epochs=3, patience=None), (5,))
+    finally:
+        gc.enable()
+    assert alive == [[], [False]]
 
 
 def test_out_of_gpu_memory_at_the_smallest_batch_is_an_error(data):

@@ -10,9 +10,10 @@ from torch import nn
 
 from hae.network.hierarchy import DECODERS, HierarchicalNetwork, MaskedMLP, MLPFactory, SeparateDecoders
 from hae.network.objective import Objective
-from hae.training.loop import Settings, train
+from hae.training.loop import train
 from hae.training.members import train_members
 from hae.training.rows import Rows
+from hae.training.schedule import Settings
 
 SEEDS, CV, HIDDEN = (7, 8, 9), ("linear", "circular"), (8, 6)
 
@@ -131,6 +132,7 @@ def test_networks_of_ones_own_are_drawn_from_the_seeds_and_leave_the_random_numb
 
 def test_a_killed_training_of_ones_own_networks_goes_on(data, held_out, tmp_path, monkeypatch):
     monkeypatch.setattr("hae.training.loop.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("hae.training.loop.CHECKPOINT_TIMES", 0)
     run = partial(
         train_members, own, data, held_out, Objective(), Settings(batch_size=32, max_epochs=6), SEEDS, checkpoint=tmp_path / "c.pt"
     )

@@ -12,7 +12,7 @@ from generators import torus
 from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames, split_rows
 from hae.errors import BadInput
-from hae.training.stored import READ_ROWS, fit_stored, memory_limit, rows_bytes, store
+from hae.training.stored import READ_ROWS, StoredFrames, memory_limit, rows_bytes, store
 
 SETTINGS = {
     "n_cvs": 2,
@@ -105,7 +105,7 @@ def test_rows_four_times_the_limit_give_the_same_fve(frames, file, tmp_path, var
     limit = rows_bytes(file) // 4
     model = HierarchicalAutoencoder(variant=variant, **SETTINGS)
     told = []
-    fit_stored(model, file, tmp_path / "rows", limit=limit, checkpoints=tmp_path / "checkpoints", on_epoch=told.extend)
+    model.fit(StoredFrames(file, tmp_path / "rows", limit), checkpoints=tmp_path / "checkpoints", on_epoch=told.extend)
     np.testing.assert_allclose(model.validation_fve_, whole.validation_fve_, atol=0.005)
     held_out = frames.select("test")
     assert model.score(held_out.values) == pytest.approx(whole.score(held_out.values), abs=0.005)
@@ -118,13 +118,12 @@ def test_rows_four_times_the_limit_give_the_same_fve(frames, file, tmp_path, var
 
 PEAK = """
 import sys
-from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from hae import HierarchicalAutoencoder
-from hae.training.stored import fit_stored
+from hae.training.stored import StoredFrames
 model = HierarchicalAutoencoder(n_cvs=2, hidden=(4,), n_seeds=1, max_epochs=1, device="cpu", batch_size=1024)
-fit_stored(model, Path(sys.argv[1]), Path(sys.argv[2]), limit=int(sys.argv[3]))
+model.fit(StoredFrames(sys.argv[1], sys.argv[2], limit=int(sys.argv[3])))
 print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 
@@ -156,6 +155,8 @@ def test_what_is_no_limit_is_said_in_a_line(text, monkeypatch):
 
 def test_what_needs_all_rows_is_refused(file, tmp_path):
     with pytest.raises(BadInput, match="n_cvs: auto is not allowed for rows that stay in files"):
-        fit_stored(HierarchicalAutoencoder(n_cvs="auto"), file, tmp_path)
+        HierarchicalAutoencoder(n_cvs="auto").fit(StoredFrames(file, tmp_path))
     with pytest.raises(BadInput, match="lag: 3 is not allowed for rows that stay in files; allowed: 0"):
-        fit_stored(HierarchicalAutoencoder(lag=3), file, tmp_path)
+        HierarchicalAutoencoder(lag=3).fit(StoredFrames(file, tmp_path))
+    with pytest.raises(BadInput, match="split: not allowed beside rows that stay in files"):
+        HierarchicalAutoencoder().fit(StoredFrames(file, tmp_path), split=np.full(3, "train"))

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines import processes
+from pipelines import locks, processes
 from pipelines.flow import retraining, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
@@ -211,16 +211,16 @@ def test_one_retraining_a_checkout(project):
          "with processes.only_one(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()", str(project)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    assert f"process {holder.pid} " in processes.holder(project)
+    assert f"process {holder.pid} " in locks.holder(project)
     state = retrain(project)
     assert state.is_failed() and f"process {holder.pid} " in state.message
     with pytest.raises(BadInput, match="at work here already"), processes.only_one(project):
         pass
     holder.kill()
     holder.wait()
-    assert processes.holder(project) == ""
+    assert locks.holder(project) == ""
     with processes.only_one(project):
-        assert f"process {os.getpid()} " in processes.holder(project)
+        assert f"process {os.getpid()} " in locks.holder(project)
 
 
 def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project):

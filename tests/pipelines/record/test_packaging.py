@@ -11,7 +11,7 @@ import pytest
 from hae.errors import BadInput
 from pipelines.gate.promotion import promote, promote_version, rollback
 from pipelines.record import digests, packaging, recording, registry
-from pipelines.record.store import opened
+from pipelines.record.store import Passing, opened
 from pipelines.transform import transform
 
 
@@ -111,7 +111,8 @@ def test_a_byte_changed_is_refused_before_anything_runs(two_versions, tmp_path, 
             with pytest.raises(BadInput, match=word) as caught:
                 act()
             assert path.name in str(caught.value) and "\n" not in str(caught.value)
-        assert word in packaging.check(store, "1")  # what the gate asks of a candidate
+        with pytest.raises(Passing, match=word):
+            packaging.check(store, "1")  # what the gate asks of a candidate
         assert registry.champion(store).version == "2"
     finally:
         path.write_bytes(before)
@@ -163,3 +164,23 @@ def test_a_poisoned_champion_is_refused_by_the_gate(trained):
     recording.record(trained.folder, facts, "second")
     promote(trained.folder, facts)
     assert not marker.exists() and registry.champion(store).version == "1"
+
+
+@pytest.mark.parametrize("lost", [".hae/artifacts", "one file"])
+def test_a_record_whose_files_are_gone_is_made_whole_again(trained, lost):
+    """models/ is intact, so nothing is trained; the champion stays and loads."""
+    facts = trained.facts("collective")
+    recording.record(trained.folder, facts, "first")
+    promote(trained.folder, facts)
+    store = opened(trained.folder)
+    before = packaging.load(store, "1").encode(trained.frames().values.astype(float))
+    assert recording.complete(trained.folder, facts)
+    if lost == "one file":
+        (model_of(store, "1") / "artifacts/weights.safetensors").unlink()
+    else:
+        shutil.rmtree(trained.folder / lost)
+    assert not recording.complete(trained.folder, facts)
+    records = recording.record(trained.folder, facts, "second")
+    assert records.added and records.versions == {"collective": "1"} and recording.complete(trained.folder, facts)
+    assert (packaging.load(store, "1").encode(trained.frames().values.astype(float)) == before).all()
+    assert packaging.check(store, "1") == "" and registry.champion(store).version == "1"
