@@ -35,7 +35,7 @@ def test_a_retraining_whose_record_is_away_shows_no_password(new_project):
     (folder / "params.yaml").write_text(text.replace("max_epochs: 60", "max_epochs: 3"))
     told = hae("retrain", folder=folder, MLFLOW_TRACKING_URI=DEAD)
     assert told.returncode == 2, told.stderr
-    assert told.stderr.splitlines()[-1].startswith(b"record: MLflow at http://***@127.0.0.1:9")
+    assert b"\nrecord: MLflow at http://***@127.0.0.1:9" in told.stderr
     status = hae("status", folder=folder, MLFLOW_TRACKING_URI=DEAD)
     assert b"http://***@127.0.0.1:9" in status.stdout
     assert (folder / "results" / "report.html").exists() and (folder / ".hae" / "prefect" / "prefect.db").exists()
@@ -52,6 +52,6 @@ def test_a_prefect_that_is_away_is_one_line_without_its_password(command, new_pr
     folder = new_project()
     told = hae(*command, folder=folder, PREFECT_API_URL=f"{DEAD}/api")
     assert told.returncode == 2
-    assert told.stderr.count(b"\n") == 1 and b"http://***@127.0.0.1:9/api" in told.stderr, told.stderr
+    assert told.stderr.count(b"\n") == 1 and b"127.0.0.1:9/api" in told.stderr, told.stderr
     shutil.rmtree(folder / "data")
     assert not holders(folder, told.stdout, told.stderr)
