@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -66,29 +66,33 @@ def _schedule(cron: str):
     """The schedule, in local time."""
     from prefect.schedules import Cron
 
+    zone = _zone()
     try:
-        return Cron(cron, timezone=_zone())
+        return Cron(cron, timezone=zone)
     except ValueError:
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
 
 
 def _zone() -> str:
     """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
-    from tzlocal import get_localzone_name
+    import tzlocal
 
-    name, year = "", time.localtime().tm_year
+    name, wanted, year = "", os.environ.get("TZ", ""), time.localtime().tm_year
     noons = [time.mktime((year, month, 15, 12, 0, 0, 0, 0, -1)) for month in (1, 7)]
     offsets = [time.localtime(noon).tm_gmtoff for noon in noons]  # seconds east of Greenwich, in winter and in summer
-    with suppress(Exception):  # it raises errors of many kinds, and gives UTC where it knows nothing
-        name = get_localzone_name()
-        if [datetime.fromtimestamp(noon, ZoneInfo(name)).utcoffset().total_seconds() for noon in noons] != offsets:
-            name = ""
-    wanted = os.environ.get("TZ", "")
-    if name and not (name.endswith("UTC") and "/" in wanted and not wanted.endswith("UTC")):  # libc takes a misspelt name for UTC
+    with suppress(Exception):  # of many kinds, where it finds no name
+        tzlocal.reload_localzone()
+        name = tzlocal.get_localzone_name()
+    misspelt = "/" in wanted and "UTC" in (name or "UTC") and "UTC" not in wanted  # libc takes a name unknown to it for UTC
+    if name and not misspelt and [_offset(noon, name) for noon in noons] == offsets:
         return name
-    if not name and offsets[0] == offsets[1] and offsets[0] % 3600 == 0:
+    if offsets[0] == offsets[1] and offsets[0] % 3600 == 0 and not misspelt:
         return f"Etc/GMT{-offsets[0] // 3600:+d}"  # its signs are turned round
     raise BadInput(f"TZ: {wanted!r} names no time zone; allowed: a name such as Europe/Berlin, or whole hours such as UTC-3")
+
+
+def _offset(moment: float, zone: str) -> float:
+    return (datetime.fromtimestamp(moment, ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds()
 
 
 def _watch(project: Path, deployment, seconds: int) -> None:
