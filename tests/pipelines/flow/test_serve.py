@@ -117,8 +117,6 @@ def look_at_the_door(project, url: str, deployment: str) -> None:
     assert own.headers["access-control-allow-origin"] == url.removesuffix("/api")
     known = httpx.get(f"{url}/deployments/{deployment}", auth=right, timeout=60).json()
     assert set(known["parameter_openapi_schema"]["properties"]) == {"promotes", "served"}
-    refused = httpx.post(start, json={"parameters": {"project": "/tmp"}}, auth=right, timeout=60)
-    assert refused.status_code in (409, 422), refused.text
     assert key.read_text().strip().partition(":")[2] not in (project / ".hae" / "prefect" / "server.log").read_text()
 
 
