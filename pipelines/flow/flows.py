@@ -154,7 +154,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
             return outcome
     except Exception as error:
         state = _fault("", error)
-        ending = state.message or state.name
+        ending = str(state.message)
         return state
     finally:
         retraining.note(folder, started, ran, ending)
@@ -176,7 +176,7 @@ def _catch_up() -> None:
         late = FlowRunFilter(
             deployment_id=FlowRunFilterDeploymentId(any_=[here]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
-            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),
+            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),  # type: ignore[arg-type]  # it parses one
         )
         for run in client.read_flow_runs(flow_run_filter=late):
             if "auto-scheduled" in run.tags and str(run.id) != mine:

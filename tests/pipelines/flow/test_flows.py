@@ -1,5 +1,6 @@
 """The retraining as a flow: every stage in its place, its own words in its task, the record after it, and nothing twice."""
 
+import errno
 import json
 import os
 import shutil
@@ -131,6 +132,18 @@ def test_the_last_retrainings_are_remembered(retrained):
     newest, *_, first = retraining.notes(retrained[0], last=100)
     assert first["stages"][0] == "prepare" and first["ending"].startswith("promoted")
     assert newest["seconds"] >= 0
+
+
+def test_a_full_disk_is_one_line(project, monkeypatch):
+    """Wherever it is met: here where the retraining looks at the data."""
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/file")
+
+    monkeypatch.setattr(retraining, "look", full)
+    state = retrain(project)
+    assert state.is_failed()
+    assert state.message == "/disk/file: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+    assert retraining.notes(project)[0]["ending"] == state.message
 
 
 def test_a_line_that_was_cut_short_is_left_out(project):
