@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import params
+from pipelines import params, settings
 from pipelines.record import contents, lineage, packaging, registry
 from pipelines.record.contents import FRAMES, RECIPE
 from pipelines.record.digests import TAG, to_tag
@@ -18,10 +18,11 @@ from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
 from pipelines.record.store import Store
 
-__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "runs_of"]
+__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "left_running", "runs_of"]
 
 BATCH = 1000  # metrics in one call: the most that MLflow takes
 INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
+PLACE = "place"  # tag of a run: the checkout that writes it
 BEGUN, HISTORY, WEIGHTS, WHOLE = "begun", "history", "weights", "recorded"  # tags of a run, written when their part is in
 
 
@@ -61,8 +62,8 @@ class RunWriter:
         if version is not None:
             receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
         client.log_dict(run_id, receipt, "receipt/receipt.json")
-        client.set_tag(run_id, WHOLE, content)
         client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
+        client.set_tag(run_id, WHOLE, content)
         return client.get_run(run_id)
 
     def begin(self, run, started: float):
@@ -74,6 +75,7 @@ class RunWriter:
                 "stage": self.stage,
                 "variant": name if self.stage != "baseline" else "",
                 "retraining": self.retraining,
+                PLACE: settings.place(self.project),
                 "git_commit": self.code.commit or "none",
                 "uncommitted_code": "yes" if self.code.patch or self.code.untracked else "",
                 "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
@@ -135,7 +137,7 @@ class RunWriter:
         from mlflow.entities import LoggedModelOutput
 
         client, run_id, variant = self.store.client, run.info.run_id, contents.folder(self.stage)
-        known = registry.version_of_run(self.store, run_id)
+        known = registry.version_of_run(self.store, client.get_run(run_id))
         if known is not None and known.tags.get(WEIGHTS) == weights:
             if not packaging.intact(self.store, known):
                 tags = self.upload(known.source, run_id, version=known.version)
@@ -199,6 +201,12 @@ def runs_of(store: Store, facts: StageFacts) -> list:
     return store.client.search_runs([store.experiment], f"tags.key = '{facts.key}'", order_by=["attributes.start_time DESC"])
 
 
+def left_running(store: Store, project: Path) -> list:
+    """Runs of this checkout that say RUNNING. Where its lock is held and nothing trains, they are dead."""
+    own = "" if store.own_database else f" and tags.{PLACE} = '{settings.place(project)}'"
+    return store.client.search_runs([store.experiment], f"attributes.status = 'RUNNING'{own}")
+
+
 def find(store: Store, facts: StageFacts, weights: str):
     """The run of this key with these weights, else one whose training has not been recorded to its end, else None."""
     runs = runs_of(store, facts)
@@ -214,11 +222,11 @@ def is_trained(run) -> bool:
 
 def is_whole(store: Store, run, stage: str, content: str) -> bool:
     """Whether all that is on disk of this stage is in its run, and its version is registered with all of its files."""
-    if run is None or run.data.tags.get(WHOLE) != content:
+    if run is None or run.data.tags.get(WHOLE) != content or run.info.status != "FINISHED":
         return False
     if stage == "baseline":
         return True
-    version = registry.version_of_run(store, run.info.run_id)
+    version = registry.version_of_run(store, run)
     return version is not None and packaging.intact(store, version)
 
 
