@@ -21,8 +21,9 @@ from tqdm import tqdm
 
 from benchmarks.calibration_table import write_table
 from benchmarks.generated import CELLS, Cell, Walk
+from hae.importance.assess import Measured, assess
 from hae.importance.contributions import contributions, feature_errors
-from hae.importance.evaluate import Measured, assess, refit_members
+from hae.importance.evaluate import refit_members
 from hae.importance.intervals import Sampling
 from hae.importance.refits import CVs, RefitSettings
 from hae.importance.report import ImportanceReport

@@ -8,12 +8,15 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 from scipy.fft import irfft, next_fast_len, rfft
+from scipy.stats import chi2
 from scipy.stats import t as student
 
 __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
 SEGMENTS = (8, 10, 16, 24, 32)  # numbers of segments tried; the widest interval counts
 CONFIDENCE = 0.90
+PIECES = 300  # of a series, to see whether a few of them decide
+SURELY = 0.999  # confidence at which trajectories are said to differ
 STATUSES = ("ok", "rough", "not enough data")
 OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
@@ -40,13 +43,14 @@ class Sampling:
 
     order: (N,) rows in time order, trajectory after trajectory; weights: (N,) of mean 1, in that order;
     slot: (N,) place of each ordered row on an axis of time on which trajectories are too far apart to see each other;
-    reach: longest lag that may be looked at.
+    reach: longest lag that may be looked at; walker: (N,) number of the trajectory of each ordered row.
     """
 
     order: np.ndarray
     weights: np.ndarray
     slot: np.ndarray
     reach: int
+    walker: np.ndarray
 
     @classmethod
     def of(
@@ -57,16 +61,50 @@ class Sampling:
         frame = np.arange(n) if frame is None else np.where(trajectory == "", np.arange(n), np.asarray(frame))
         order = np.lexsort((frame, trajectory))  # stable: equal frames stay together
         weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-        _, starts = np.unique(trajectory[order], return_index=True)
+        _, starts, walker = np.unique(trajectory[order], return_index=True, return_inverse=True)
         places = [_places(part) for part in np.split(frame[order], starts[1:])]
         longest = max((int(p[-1]) + 1 for p in places), default=1)
         reach = min(longest, max(n // 10, 1))
         shift = np.cumsum([0, *(int(p[-1]) + 1 + reach for p in places[:-1])])
         slot = np.concatenate([p + s for p, s in zip(places, shift, strict=True)]) if n else np.zeros(0, dtype=int)
-        return cls(order, weights[order] / weights.mean(), slot, reach)
+        return cls(order, weights[order] / weights.mean(), slot, reach, walker)
 
     def __len__(self) -> int:
         return len(self.order)
+
+    @property
+    def trajectories(self) -> int:
+        """How many trajectories the frames come from; rows without one count as one series."""
+        return int(self.walker[-1]) + 1 if len(self) else 0
+
+    def apart(self, x: np.ndarray) -> np.ndarray:
+        """Whether (...) the trajectories surely have other means of x (..., N): walkers that stay in basins of their own.
+
+        The scatter of their means against what the independent frames inside each allow, by a chi-squared test at one in a thousand.
+        """
+        x = np.asarray(x, dtype=np.float64)
+        return np.array([self._apart(row) for row in x.reshape(-1, x.shape[-1])], dtype=bool).reshape(x.shape[:-1])
+
+    def _apart(self, x: np.ndarray) -> bool:
+        total = np.bincount(self.walker, self.weights)
+        if len(total) < 2:
+            return False
+        mean = np.bincount(self.walker, x[self.order] * self.weights) / total
+        inside = np.empty(len(x))
+        inside[self.order] = x[self.order] - mean[self.walker]
+        variance = self.mean(inside**2)
+        if not variance > 0:
+            return False
+        independent = self._n_eff(inside) * total / total.sum()
+        return bool(independent @ (mean - self.mean(x)) ** 2 / variance > chi2.ppf(SURELY, len(total) - 1))
+
+    def participation(self, x: np.ndarray) -> np.ndarray:
+        """Over how many of up to 300 pieces of the series the square of x (..., N) is spread: (sum b^2)^2 / sum b^4 of the sums b of
+        pieces. A third of the pieces for light tails; few where a few frames decide."""
+        x = np.asarray(x, dtype=np.float64)[..., self.order] * self.weights
+        starts = np.unique(np.linspace(0, len(self), PIECES, endpoint=False).astype(int))
+        square = np.add.reduceat(x, starts, axis=-1) ** 2
+        return square.sum(-1) ** 2 / np.maximum((square**2).sum(-1), 1e-300)
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """Weighted mean over frames of x (..., N)."""

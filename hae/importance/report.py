@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -121,7 +122,8 @@ class ImportanceReport:
 
     n: leading CVs that are surely alive (by vote where there are several members), None without enough data; n_by_eps: the same for other
     thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of them where there are any,
-    contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'.
+    contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'; apart: whether the
+    trajectories surely differ, so that each is one answer; few: whether a few frames decide the figures.
     """
 
     variant: str
@@ -137,6 +139,8 @@ class ImportanceReport:
     by_group: Contributions | None = None
     members: tuple[ImportanceReport, ...] = ()
     seconds: float = NAN
+    apart: bool = False
+    few: bool = False
 
     @property
     def n_eff(self) -> float:
@@ -162,39 +166,49 @@ class ImportanceReport:
         """The verdicts in one sentence, with what is alive and in order first."""
         first = f"CV1 alone explains {figure(self.cvs[0].fve, self.cvs[0].fve_low, self.cvs[0].fve_high)}"
         if self.status == "not enough data":
-            why = f"{self.n_frames} evaluated frames are worth {self.n_eff:.0f} independent ones"
-            if self.n_blocks is not None:
-                why += f" in {self.n_blocks} blocks"
-            return f"Not enough independent data for intervals and verdicts ({why}; 100 in 20 blocks are needed); {first}"
+            return f"Not enough independent data for intervals and verdicts ({self._too_few()}; 100 in 20 blocks are needed); {first}"
+        words = "; ".join([*self._of_cvs(), *self._of_decoders(), first])
+        why = ", a few of them decide these figures" if self.few else ""
+        return words + (f" (rough: {self.n_eff:.0f} independent frames{why})" if self.status == "rough" else "")
+
+    def _too_few(self) -> str:
+        if self.apart:
+            return "the trajectories do not agree: each stays in a place of its own and counts as one answer"
+        why = f"{self.n_frames} evaluated frames are worth {self.n_eff:.0f} independent ones"
+        return why if self.n_blocks is None else f"{why} in {self.n_blocks} blocks"
+
+    def _of_cvs(self) -> list[str]:
+        """Phrases on each CV and on neighbouring pairs, what is alive and in order first."""
         alive = [cv for cv in self.cvs if cv.verdict == "alive"]
         orders = [cv.order for cv in self.cvs[:-1]]
         parts, said = [], [False] * len(orders)
         if alive:
-            inner = [cv.order for cv in alive[:-1]]
             in_a_row = alive[-1].cv - alive[0].cv == len(alive) - 1
-            ordered = len(alive) > 1 and in_a_row and all(order == "ordered" for order in inner)
-            for k in range(len(orders)):  # pairs with a weak CV are said only where something is wrong or unsure
-                said[k] = ordered or not (self.cvs[k] in alive and self.cvs[k + 1] in alive)
+            ordered = len(alive) > 1 and in_a_row and all(cv.order == "ordered" for cv in alive[:-1])
+            # Pairs with a weak CV are said only where something is wrong or unsure.
+            said = [ordered or not (a in alive and b in alive) for a, b in pairwise(self.cvs)]
             parts.append(f"{join([cv.name for cv in alive])} {_are(alive)} alive{' and ordered' if ordered else ''}")
         for cv in self.cvs:
             if cv.verdict in ("weak", "undecided"):
-                gain = figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high)
-                parts.append(f"{cv.name} is {cv.verdict} (information gain {gain})")
+                parts.append(f"{cv.name} is {cv.verdict} (information gain {figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high)})")
         dead = [cv for cv in self.cvs if cv.verdict == "dead"]
         if dead:
             parts.append(f"{join([cv.name for cv in dead])} {_are(dead)} dead")
         parts += [f"{cv.name} is a {cv.verdict}" for cv in self.cvs if cv.verdict.startswith("copy")]
-        parts += pair_words([cv.name for cv in self.cvs], orders, said)
-        stopped_short = [str(cv.cv) for cv in self.cvs if not cv.converged]
-        if len(stopped_short) == 1:
-            parts.append(f"the decoder of level {stopped_short[0]} is not converged")
-        elif stopped_short:
-            parts.append(f"the decoders of levels {join(stopped_short)} are not converged")
+        return parts + pair_words([cv.name for cv in self.cvs], orders, said)
+
+    def _of_decoders(self) -> list[str]:
+        """Phrases on decoders that are not converged, and on refits that fail."""
+        parts = []
+        short = [str(cv.cv) for cv in self.cvs if not cv.converged]
+        if short:
+            which = f"decoder of level {short[0]} is" if len(short) == 1 else f"decoders of levels {join(short)} are"
+            parts.append(f"the {which} not converged")
         behind = [f"level {cv.cv} ({cv.info:.2f} against {cv.fve:.2f})" for cv in self.cvs if cv.behind]
         if behind:
-            parts.append(f"refitted decoders stay behind the trained ones at {join(behind)}: trust gains more than information gains")
-        words = "; ".join([*parts, first])
-        return words + (f" (rough: {self.n_eff:.0f} independent frames)" if self.status == "rough" else "")
+            parts.append(f"refitted decoders stay behind the trained ones at {join(behind)}, so nothing is decided there: trust gains more "
+                         "than information gains")
+        return parts
 
 
 def _are(cvs) -> str:

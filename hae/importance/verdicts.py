@@ -14,10 +14,10 @@ SURE = 2.0  # half widths of an interval between a margin and eps before two CVs
 COPY = 0.9  # a dead CV is a copy where another one explains this share of its variance
 
 
-def cv_verdict(gain: float, low: float, high: float, eps: float = EPS, copy_of: int | None = None) -> str:
-    """Of one CV, from its information gain and the bounds of it: alive, weak, dead, copy of CV_j, undecided (also without bounds)."""
+def cv_verdict(low: float, high: float, eps: float = EPS, copy_of: int | None = None) -> str:
+    """Of one CV, from the bounds of its information gain: alive, weak, dead, copy of CV_j, undecided (also without bounds)."""
     if low > eps:
-        return "weak" if gain < WEAK else "alive"
+        return "weak" if high < WEAK else "alive"
     if high < eps:
         return "dead" if copy_of is None else f"copy of CV{copy_of}"
     return "undecided"

@@ -9,7 +9,7 @@ import numpy as np
 from hae.data.frames import Frames
 from hae.data.sources import find_files
 from hae.data.split import split_rows
-from hae.importance.evaluate import compare as paired_difference
+from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling
 from pipelines import params
 from pipelines.gate.gates import Champion

@@ -14,7 +14,7 @@ from hae.data.molecules import Recipe
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import read_csv
-from hae.importance.evaluate import compare
+from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.stability import Stability

@@ -17,6 +17,7 @@ from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
 from hae.network.scoring import score_frames
 from hae.storage import load_networks
+from hae.training.pairs import Pairs
 from pipelines import params
 from pipelines.stages import run_stage
 
@@ -42,13 +43,9 @@ def evaluate(variant: str) -> None:
     check_writable(folder)
     report = measure(
         model.network_,
-        train.values,
-        test.values,
-        trajectory=test.trajectory,
-        frame=test.frame,
+        *(Pairs(side.values, side.values, side.weights, side.trajectory, side.frame) for side in (train, test)),
+        seen=Pairs(frames.values, frames.values, frames.weights, frames.trajectory, frames.frame),
         blocks=test.blocks(everything.prepare.split.block_frames),
-        weights=test.weights,
-        train_weights=train.weights,
         baselines=_baseline_errors(networks, test, model.network_.n_cvs),
         members=model.members_[1:],
         eps=everything.evaluate.eps,

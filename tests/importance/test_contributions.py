@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from generators import small
+from measuring import measure
 from scipy.signal import lfilter
 
 from hae.errors import BadInput
 from hae.importance.contributions import contributions, feature_errors
-from hae.importance.evaluate import evaluate
 from hae.importance.intervals import Sampling
 from hae.importance.refits import RefitSettings
 from hae.importance.report import ImportanceReport
@@ -100,13 +100,13 @@ def test_the_report_holds_them_with_intervals_where_there_are_enough_frames(X):
     network = principal_components(X, 2, "none")
     quick = RefitSettings(rows=300, steps=50)
     groups = dict.fromkeys(NAMES, "rest") | {"a": "first"}
-    report = evaluate(network, X, X, features=NAMES, groups=groups, settings=quick)
+    report = measure(network, X, X, features=NAMES, groups=groups, settings=quick)
     assert report.by_feature.names == NAMES and report.by_group.names == ("first", "rest")
     table = report.by_feature.to_frame()
     assert list(table.columns) == [f"gain_cv{k}{bound}" for k in (1, 2) for bound in ("", "_low", "_high")]
     assert (table["gain_cv1_low"] < table["gain_cv1"]).all() and list(table.index) == list(NAMES)
     assert ImportanceReport.from_json(report.to_json()) == report
-    few = evaluate(network, X, X[:60], features=NAMES, settings=quick)
+    few = measure(network, X, X[:60], features=NAMES, settings=quick)
     assert few.by_group is None and few.by_feature.to_frame()[["gain_cv1_low", "gain_cv2_high"]].isna().all(axis=None)
     again = ImportanceReport.from_json(few.to_json())
     assert np.isnan(again.by_feature.low).all() and again.by_feature.gain == few.by_feature.gain

@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from measuring import measure
 
 from hae.errors import BadInput
 from hae.importance import evaluate as importance
-from hae.importance.evaluate import compare, evaluate
+from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.refits import RefitSettings
 from hae.importance.report import COLUMNS, ImportanceReport
@@ -99,7 +100,7 @@ def three_factors_network(slope=0.0, bend=0.0) -> HierarchicalNetwork:
 
 @pytest.fixture(scope="module")
 def torus_report() -> ImportanceReport:
-    return evaluate(torus_network(), torus(3000), torus(3000, 1), settings=QUICK)
+    return measure(torus_network(), torus(3000), torus(3000, 1), settings=QUICK)
 
 
 def test_torus(torus_report):
@@ -112,14 +113,14 @@ def test_torus(torus_report):
 
 
 def test_a_third_cv_that_copies_the_second_is_called_so():
-    report = evaluate(torus_network((0, 1, 1)), torus(3000), torus(2500, 1), settings=QUICK)
+    report = measure(torus_network((0, 1, 1)), torus(3000), torus(2500, 1), settings=QUICK)
     assert [cv.verdict for cv in report.cvs] == ["alive", "alive", "copy of CV2"]
     assert report.n == 2
     assert report.sentence().startswith("CV1 and CV2 are alive and ordered; CV3 is a copy of CV2; CV1 alone explains 0.8")
 
 
 def test_exchanged_cvs_are_out_of_order():
-    report = evaluate(torus_network((1, 0)), torus(3000), torus(2500, 1), settings=QUICK)
+    report = measure(torus_network((1, 0)), torus(3000), torus(2500, 1), settings=QUICK)
     assert report.cvs[0].order == "out of order"
     assert "CV1 and CV2 are out of order" in report.sentence()
 
@@ -130,13 +131,13 @@ def test_a_cv_of_noise_is_dead_though_nothing_copies_it():
     )
     decode = lambda c: torch.cat([2 * c[..., :2], torch.zeros_like(c[..., [0] * 3])], -1)  # noqa: E731
     network = network_of(lambda x: x[..., [0, 1, 4]], [decode, decode], ["circular", "linear"])
-    report = evaluate(network, X, X_test, settings=QUICK)
+    report = measure(network, X, X_test, settings=QUICK)
     assert [cv.verdict for cv in report.cvs] == ["alive", "dead"] and report.n == 1
 
 
 def test_equal_eigenvalues_have_no_order():
     X = np.random.default_rng(0).normal(size=(6000, 3))
-    report = evaluate(principal_components(X[:3000], 3), X[:3000], X[3000:], settings=QUICK)
+    report = measure(principal_components(X[:3000], 3), X[:3000], X[3000:], settings=QUICK)
     assert all(cv.order in ("tied", "undecided") for cv in report.cvs[:2])
     assert all(cv.verdict == "alive" for cv in report.cvs)
 
@@ -144,8 +145,8 @@ def test_equal_eigenvalues_have_no_order():
 @pytest.mark.parametrize(("slope", "bend"), [(3, 0), (0, 1)])
 def test_mixing_an_earlier_cv_into_a_later_one_changes_no_verdict(slope, bend):
     X, X_test = three_factors(3000), three_factors(2000, 1)
-    plain = evaluate(three_factors_network(), X, X_test, settings=QUICK)
-    mixed = evaluate(three_factors_network(slope, bend), X, X_test, settings=QUICK)
+    plain = measure(three_factors_network(), X, X_test, settings=QUICK)
+    mixed = measure(three_factors_network(slope, bend), X, X_test, settings=QUICK)
     words = ["verdict", "order", "status"]
     assert plain.to_frame()[words].equals(mixed.to_frame()[words])
     figures = [name for name in COLUMNS if name not in words]
@@ -155,7 +156,7 @@ def test_mixing_an_earlier_cv_into_a_later_one_changes_no_verdict(slope, bend):
 
 def test_frames_repeated_ten_times_change_no_width(torus_report):
     rows = np.repeat(np.arange(3000), 10)
-    often = evaluate(torus_network(), torus(3000), torus(3000, 1)[rows], settings=QUICK)
+    often = measure(torus_network(), torus(3000), torus(3000, 1)[rows], settings=QUICK)
     for name in ("fve", "gain", "info_gain"):
         once, again = (report.to_frame()[f"{name}_high"] - report.to_frame()[f"{name}_low"] for report in (torus_report, often))
         np.testing.assert_allclose(again, once, rtol=1e-3, atol=1e-9)
@@ -164,11 +165,11 @@ def test_frames_repeated_ten_times_change_no_width(torus_report):
 def test_equal_weights_change_nothing_and_unequal_ones_weigh():
     X, X_test = three_factors(2000), three_factors(2000, 1)
     network = three_factors_network()
-    plain = evaluate(network, X, X_test, settings=QUICK)
-    same = evaluate(network, X, X_test, weights=np.full(2000, 3.0), train_weights=np.full(2000, 0.1), settings=QUICK)
+    plain = measure(network, X, X_test, settings=QUICK)
+    same = measure(network, X, X_test, weights=np.full(2000, 3.0), train_weights=np.full(2000, 0.1), settings=QUICK)
     np.testing.assert_allclose(same.to_frame().iloc[:, :10].astype(float), plain.to_frame().iloc[:, :10].astype(float), rtol=1e-6)
     w = np.where(np.abs(X_test[:, 0]) > 1, 2.0, 1.0)
-    weighed = evaluate(network, X, X_test, weights=w, settings=QUICK)
+    weighed = measure(network, X, X_test, weights=w, settings=QUICK)
     assert weighed.cvs[0].fve == pytest.approx(score_frames(network, X_test, weights=w).fve[0], abs=1e-12)
     assert weighed.cvs[0].fve > plain.cvs[0].fve + 0.01
 
@@ -180,7 +181,7 @@ def test_baselines_are_compared_in_pairs():
         levels = pca(torch.from_numpy(X_test))[1].numpy()
     network = three_factors_network()
     network.decoder.outputs.decoders[0].function = lambda c: torch.zeros_like(c[..., [0] * 5])
-    report = evaluate(network, X, X_test, baselines={"pca": levels, "itself": score_frames(network, X_test).e}, settings=QUICK)
+    report = measure(network, X, X_test, baselines={"pca": levels, "itself": score_frames(network, X_test).e}, settings=QUICK)
     assert [row.difference for row in report.compared("itself")] == [0, 0, 0]
     first, *_, last = report.compared("pca")
     assert first.difference_high < -0.5, "a first level that says nothing is below PCA"
@@ -197,8 +198,8 @@ def test_compare_gives_no_bounds_without_enough_frames():
 def test_too_few_frames_are_said_to_be_too_few():
     network = torus_network()
     for report in (
-        evaluate(network, torus(1000), torus(60, 1), settings=QUICK),
-        evaluate(network, torus(1000), torus(1000, 1), blocks=np.repeat(np.arange(10), 100), settings=QUICK),
+        measure(network, torus(1000), torus(60, 1), settings=QUICK),
+        measure(network, torus(1000), torus(1000, 1), blocks=np.repeat(np.arange(10), 100), settings=QUICK),
     ):
         assert report.status == "not enough data" and report.n is None
         assert report.to_frame()[["fve_low", "gain_high", "info_gain_low"]].isna().all(axis=None)
@@ -208,7 +209,7 @@ def test_too_few_frames_are_said_to_be_too_few():
 
 def test_members_vote(torus_report):
     good, bad = torus_network(), torus_network((1, 1))
-    report = evaluate(bad, torus(3000), torus(3000, 1), members=[good, good], settings=QUICK)
+    report = measure(bad, torus(3000), torus(3000, 1), members=[good, good], settings=QUICK)
     assert report.n == 2 and report.cvs[1].verdict == "copy of CV1"
     assert [member.n for member in report.members] == [2, 2]
     np.testing.assert_allclose(report.members[0].to_frame()["info_gain"], torus_report.to_frame()["info_gain"], atol=1e-6)
@@ -219,7 +220,7 @@ def test_report_is_written_and_read(torus_report):
     text = torus_report.to_json()
     again = ImportanceReport.from_json(text)
     assert again.to_json() == text and again.sentence() == torus_report.sentence()
-    few = evaluate(torus_network(), torus(500), torus(60, 1), settings=QUICK)
+    few = measure(torus_network(), torus(500), torus(60, 1), settings=QUICK)
     assert json.loads(few.to_json())["cvs"][0]["fve_low"] is None and np.isnan(ImportanceReport.from_json(few.to_json()).cvs[0].fve_low)
 
 
@@ -227,29 +228,29 @@ def test_another_target_and_a_further_metric():
     X, X_test = torus(2000), torus(2000, 1)
     rng = np.random.default_rng(5)
     noisy, noisy_test = X + rng.normal(size=X.shape), X_test + rng.normal(size=X.shape)
-    report = evaluate(torus_network(), X, X_test, target_train=noisy, target=noisy_test, settings=QUICK)
+    report = measure(torus_network(), X, X_test, target_train=noisy, target=noisy_test, settings=QUICK)
     assert report.cvs[1].info == pytest.approx(5 / 9, abs=0.03)
     root = np.array([0.0, 0, 1, 1])  # only the smaller circle counts
-    assert [cv.verdict for cv in evaluate(torus_network(), X, X_test, root=root, settings=QUICK).cvs] == ["dead", "alive"]
-    matrix = evaluate(torus_network(), X, X_test, root=np.diag(root), settings=QUICK)
+    assert [cv.verdict for cv in measure(torus_network(), X, X_test, root=root, settings=QUICK).cvs] == ["dead", "alive"]
+    matrix = measure(torus_network(), X, X_test, root=np.diag(root), settings=QUICK)
     assert matrix.cvs[1].info_gain == pytest.approx(1, abs=0.01) and matrix.cvs[0].order == "out of order"
 
 
 def test_empty_sides_are_refused():
-    with pytest.raises(BadInput, match="X_test: no rows"):
-        evaluate(torus_network(), torus(100), torus(0))
+    with pytest.raises(BadInput, match="test: no rows"):
+        measure(torus_network(), torus(100), torus(0))
 
 
 def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(monkeypatch):
     """What a CV knows is at least what its own decoder made of it: a curve that winds asks for more than a first refit."""
     calls, real = [], importance.refit
     monkeypatch.setattr(importance, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
-    cv = evaluate(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK).cvs[0]
+    cv = measure(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK).cvs[0]
     assert calls[:2] == [200, 400] and cv.info > 0.98
     calls.clear()
-    evaluate(torus_network(), torus(3000), torus(2000, 1), settings=QUICK)
+    measure(torus_network(), torus(3000), torus(2000, 1), settings=QUICK)
     assert calls == [200]
     monkeypatch.setattr(importance, "BEHIND", np.inf)
-    once = evaluate(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK)
+    once = measure(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK)
     assert once.cvs[0].info < 0.7 and once.cvs[0].behind
     assert "refitted decoders stay behind the trained ones at level 1 (0.59 against 1.00)" in once.sentence()

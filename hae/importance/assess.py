@@ -1,0 +1,176 @@
+"""From what was measured of one network to intervals and verdicts: pure functions of errors frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hae.importance.intervals import STATUSES, Estimate, Sampling, status_of
+from hae.importance.refits import CVs, Refits
+from hae.importance.relation import on_circle, relate
+from hae.importance.report import BEHIND, CVImportance, ImportanceReport
+from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
+from hae.network.scoring import FrameErrors
+
+__all__ = ["Measured", "assess", "compare", "fields"]
+
+GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
+PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
+FEW = 30  # pieces of 300 that an influence is spread over; in tails of all kinds 5 to 14 were seen, else 67 and more
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All that the verdicts on one network are made from. cvs: at training rows (evenly spread) and evaluated rows; errors: of the
+    trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels."""
+
+    cvs: CVs
+    errors: FrameErrors
+    refits: Refits
+    train_fve: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Trust:
+    """How far the frames can be trusted, level by level. statuses: their words; apart: whether trajectories surely have other means;
+    few: whether a few pieces of the series decide; wider: (n,) factors, 1 or more, that the other rows of the source ask of half widths."""
+
+    n_eff: np.ndarray
+    statuses: list[str]
+    apart: bool
+    few: bool
+    wider: np.ndarray
+
+
+def assess(
+    measured: Measured,
+    sampling: Sampling,
+    n_blocks: int | None = None,
+    variant: str = "",
+    eps: float = EPS,
+    seen: tuple[FrameErrors, Sampling] | None = None,
+) -> ImportanceReport:
+    """Intervals and verdicts of one network. seen: its errors at all rows of the source, see `hae.importance.evaluate.evaluate`."""
+    e, v, n = measured.errors.e, measured.errors.v, measured.cvs.n
+    before, refitted = np.concatenate([v[None], e[:-1]]), measured.refits.prefix
+    refitted_before = np.concatenate([v[None], refitted[:-1]])
+    fve, gain = sampling.ratio(v - e, v), sampling.ratio(before - e, v)
+    trust = _trust(measured.errors, sampling, n_blocks, fve, seen)
+    enough = np.array([status != "not enough data" for status in trust.statuses])
+    both = enough[:-1] & enough[1:]
+    fve, gain = (_only(_wider(estimate, trust.wider), enough) for estimate in (fve, gain))
+    info = sampling.ratio(v - refitted, v)
+    info_gain = _only(_wider(sampling.ratio(refitted_before - refitted, v), trust.wider), enough)
+    wider = np.maximum(trust.wider[:-1], trust.wider[1:])
+    raw = _only(_wider(sampling.ratio(measured.refits.swapped - refitted[:-1], v), wider), both)
+    innovation = _only(_wider(sampling.ratio(measured.refits.innovation - refitted[:-1], v), wider), both)
+    behind = fve.value - info.value > BEHIND  # refits that fail say nothing of the CV
+    verdicts = [_verdict(measured.cvs, info_gain, k, eps, sampling, bool(behind[max(k - 1, 0) : k + 1].any())) for k in range(n)]
+    short = info.value > fve.value  # where the refitted decoder of a level is the worse one, the trained one is not to blame
+    parted = (np.abs(gain.value - info_gain.value) > PARTED) & (short | np.append(False, short[:-1]))
+    rows = []
+    for k in range(n):
+        order, margins = "", {}
+        if k < n - 1:
+            order = _order(verdicts[k : k + 2], raw, innovation, k, eps, bool(behind[max(k - 1, 0) : k + 2].any()))
+            margins = {**fields("raw_margin", raw, k), **fields("innovation_margin", innovation, k)}
+        rows.append(
+            CVImportance(
+                k + 1,
+                **fields("fve", fve, k),
+                **fields("gain", gain, k),
+                **fields("info_gain", info_gain, k),
+                verdict=verdicts[k],
+                order=order,
+                n_eff=float(trust.n_eff[k]),
+                status=trust.statuses[k],
+                info=float(info.value[k]),
+                train_fve=float(measured.train_fve[k]),
+                **margins,
+                converged=bool(not parted[k]),
+            )
+        )
+    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if enough.all() else None for x in sorted({*GRID, eps})}
+    status = max(trust.statuses, key=STATUSES.index)
+    return ImportanceReport(
+        variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers, apart=trust.apart, few=trust.few
+    )
+
+
+def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Sampling, n_blocks: int | None = None) -> Estimate:
+    """FVE of each level less that of another model on the same frames, paired: errors, other (n, N) in one metric, v (N,).
+
+    Bounds are NaN where there are too few independent frames.
+    """
+    difference = other - errors
+    n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))
+    enough = np.array([status_of(x, n_blocks) != "not enough data" for x in n_eff])
+    return _only(sampling.ratio(difference, v), enough)
+
+
+def fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
+    """An estimate of level k (from 0) as fields name, name_low, name_high."""
+    return {name: float(estimate.value[k]), f"{name}_low": float(estimate.low[k]), f"{name}_high": float(estimate.high[k])}
+
+
+def _series(errors: FrameErrors, fve: np.ndarray) -> np.ndarray:
+    """(4, n, N): what decides how independent frames are: errors before and after each CV, the influence on its FVE, and the variance."""
+    before = np.concatenate([errors.v[None], errors.e[:-1]])
+    influence = errors.e - (1 - fve)[:, None] * errors.v
+    return np.stack([before, errors.e, influence, np.broadcast_to(errors.v, errors.e.shape)])
+
+
+def _trust(
+    errors: FrameErrors, sampling: Sampling, n_blocks: int | None, fve: Estimate, seen: tuple[FrameErrors, Sampling] | None
+) -> _Trust:
+    series = _series(errors, fve.value)
+    n_eff, wider = sampling.n_eff(series).min(0), np.ones(len(fve.value))
+    apart = sampling.apart(series).any(axis=0)
+    if seen is not None:
+        others, around = seen
+        share = len(sampling) / len(around)
+        all_series = _series(others, others.fve)
+        n_eff = np.minimum(n_eff, around.n_eff(all_series).min(0) * share)
+        apart = apart | around.apart(all_series).any(axis=0)
+        all_fve = around.ratio(others.v - others.e, others.v)
+        own, elsewhere = fve.high - fve.value, (all_fve.high - all_fve.value) / np.sqrt(share)
+        wider = np.nan_to_num(np.maximum(elsewhere / np.where(own > 0, own, np.inf), 1.0), nan=1.0)
+    n_eff = np.where(apart, np.minimum(n_eff, sampling.trajectories), n_eff)  # each trajectory is one answer
+    few = bool((sampling.participation(series[2]) < FEW).any())
+    statuses = [status_of(x, n_blocks) for x in n_eff]
+    return _Trust(n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider)
+
+
+def _verdict(cvs: CVs, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
+    if behind:
+        return "undecided"
+    low, high = info_gain.low[k], info_gain.high[k]
+    return cv_verdict(low, high, eps, _copied(cvs, k, sampling) if high < eps else None)
+
+
+def _order(verdicts: list[str], raw: Estimate, innovation: Estimate, k: int, eps: float, behind: bool) -> str:
+    if behind or np.isnan(raw.high[k]):
+        return "undecided"
+    both = all(verdict in ("alive", "weak") for verdict in verdicts)
+    return order_verdict(raw.high[k], innovation.value[k], innovation.low[k], innovation.high[k], both, eps)
+
+
+def _copied(cvs: CVs, k: int, sampling: Sampling) -> int | None:
+    """Number (from 1) of the earlier CV that tells nearly all of CV k (from 0), if there is one."""
+    circle = [2 * np.pi if kind == "circular" else None for kind in cvs.kinds]
+    pair = lambda j: [on_circle(side[:, j], circle[j]) for side in (cvs.train, cvs.test)]  # noqa: E731
+    for j in range(k):
+        told = relate(pair(j), pair(k), sampling)
+        if told.r2 >= COPY and told.r2 > told.null:
+            return j + 1
+    return None
+
+
+def _wider(estimate: Estimate, factor: np.ndarray) -> Estimate:
+    low, high = (estimate.value + (bound - estimate.value) * factor for bound in (estimate.low, estimate.high))
+    return Estimate(estimate.value, low, high)
+
+
+def _only(estimate: Estimate, enough: np.ndarray) -> Estimate:
+    return Estimate(estimate.value, np.where(enough, estimate.low, np.nan), np.where(enough, estimate.high, np.nan))
