@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 import pandas as pd
 
-from hae.data.frames import SIDES
+from hae.data.split import SIDES
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.network.bottleneck import WIDTHS

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import split_rows
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from hae.network.scoring import score_frames
 

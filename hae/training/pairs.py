@@ -123,7 +123,7 @@ def make_pairs(
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
-    from hae.data.frames import SIDES  # loads pandas and pyarrow, which a training of tensors does without
+    from hae.data.split import SIDES  # loads pandas and pyarrow, which a training of tensors does without
 
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
@@ -150,8 +150,8 @@ def frame_numbers(groups: np.ndarray) -> np.ndarray:
 def split_or_warn(
     X: np.ndarray, groups: np.ndarray | None, frame: np.ndarray | None, *, shares, block_frames: int, gap_frames: int
 ) -> np.ndarray:
-    """(N,) side of each row by `hae.data.frames.split_rows`; all "train", with a warning, where a held-out side would be too small."""
-    from hae.data.frames import split_rows
+    """(N,) side of each row by `hae.data.split.split_rows`; all "train", with a warning, where a held-out side would be too small."""
+    from hae.data.split import split_rows
 
     if groups is None:
         split = split_rows(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hae.data.frames import split_rows
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from hae.training.pairs import Standard, make_pairs, split_or_warn
 

@@ -11,7 +11,8 @@ import torch
 from generators import torus
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import Frames, split_rows
+from hae.data.frames import Frames
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from hae.network.scoring import score_frames
 from hae.training.stored import READ_ROWS, StoredFrames, memory_limit, rows_bytes, store
