@@ -301,17 +301,14 @@ class StoredFrames:
 @torch.no_grad()
 def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray | None = None) -> np.ndarray:
     """FVE of each level, (n,), over all rows, a chunk at a time; by the rules of `hae.network.scoring.score_frames`."""
-    constant = (rounding(network.output_mean.cpu().numpy()) / network.output_scale.cpu().numpy()).astype(np.float32)
-    still = torch.from_numpy(constant).to(rows.inputs.device)  # what differs from the mean by no more does not vary
     objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
     mean, scale = network.output_mean.cpu(), network.output_scale.cpu()
-    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)
+    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)  # differences up to this are no variance
     for part in rows.chunks(READ_ROWS):
         part = replace(part, targets=torch.where(part.targets.abs() <= constant, 0, part.targets))
         levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])[None].to(part.targets)  # the mean is the level without any CV
-        targets = torch.where(part.targets.abs() <= still, 0, part.targets)
-        total += objective.level_errors(levels, targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
+        total += objective.level_errors(levels, part.targets, part.weights).double().cpu()[0] * part.inputs.shape[1]
     errors = total.numpy()
     return 1 - errors[:-1] / errors[-1] if errors[-1] > 0 else np.zeros(network.n_levels)
