@@ -115,29 +115,34 @@ def fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
 
 
 def _series(errors: FrameErrors, fve: np.ndarray) -> np.ndarray:
-    """(4, n, N): what decides how independent frames are: errors before and after each CV, the influence on its FVE, and the variance."""
-    before = np.concatenate([errors.v[None], errors.e[:-1]])
-    influence = errors.e - (1 - fve)[:, None] * errors.v
-    return np.stack([before, errors.e, influence, np.broadcast_to(errors.v, errors.e.shape)])
+    """(2 n + 1, N): what decides how independent frames are: the variance, the error of each level, and the influence on its FVE."""
+    return np.concatenate([errors.v[None], errors.e, errors.e - (1 - fve)[:, None] * errors.v])
+
+
+def _levels(figures: np.ndarray) -> np.ndarray:
+    """Figures (2 n + 1,) of a series each -> (4, n): for each CV those of the variance, the level before, the level and its influence."""
+    n = len(figures) // 2
+    return np.stack([np.broadcast_to(figures[:1], n), figures[:n], figures[1 : n + 1], figures[n + 1 :]])
 
 
 def _trust(
     errors: FrameErrors, sampling: Sampling, n_blocks: int | None, fve: Estimate, seen: tuple[FrameErrors, Sampling] | None
 ) -> _Trust:
     series = _series(errors, fve.value)
-    n_eff, wider = sampling.n_eff(series).min(0), np.ones(len(fve.value))
-    apart = sampling.apart(series).any(axis=0)
-    if seen is not None:
+    n_eff, wider = _levels(sampling.n_eff(series)).min(0), np.ones(len(fve.value))
+    if seen is None:
+        apart = _levels(sampling.apart(series)).any(0)
+    else:
         others, around = seen
         share = len(sampling) / len(around)
         all_series = _series(others, others.fve)
-        n_eff = np.minimum(n_eff, around.n_eff(all_series).min(0) * share)
-        apart = apart | around.apart(all_series).any(axis=0)
+        n_eff = np.minimum(n_eff, _levels(around.n_eff(all_series)).min(0) * share)
+        apart = _levels(around.apart(all_series)).any(0)
         all_fve = around.ratio(others.v - others.e, others.v)
         own, elsewhere = fve.high - fve.value, (all_fve.high - all_fve.value) / np.sqrt(share)
         wider = np.nan_to_num(np.maximum(elsewhere / np.where(own > 0, own, np.inf), 1.0), nan=1.0)
     n_eff = np.where(apart, np.minimum(n_eff, sampling.trajectories), n_eff)  # each trajectory is one answer
-    few = bool((sampling.participation(series[2]) < FEW).any())
+    few = bool((sampling.participation(series[len(errors.e) + 1 :]) < FEW).any())
     statuses = [status_of(x, n_blocks) for x in n_eff]
     return _Trust(n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider)
 

@@ -1,6 +1,7 @@
 """The report on networks whose importance is known: verdicts, what must not change them, words, files."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -254,3 +255,58 @@ def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(m
     once = measure(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK)
     assert once.cvs[0].info < 0.7 and once.cvs[0].behind
     assert "refitted decoders stay behind the trained ones at level 1 (0.59 against 1.00)" in once.sentence()
+
+
+def rare(n, seed, share=0.03, dwell=3):
+    """(n, 2): a state far away that is seen for some rows at a time, on a noisy line."""
+    rng = np.random.default_rng(seed)
+    state, out = False, np.empty((n, 2))
+    for i in range(n):
+        state = rng.random() > 1 / dwell if state else rng.random() < share / (1 - share) / dwell
+        out[i] = rng.normal(size=2) * [1, 0.4] + (np.array([0, 4]) if state else 0)
+    return out
+
+
+def test_a_test_side_that_missed_a_rare_state_is_no_surer_than_all_rows_allow():
+    """It shows short correlation and a narrow interval; what the other rows saw counts too."""
+    from measuring import pairs
+
+    from hae.importance.evaluate import evaluate
+
+    X = rare(20_000, 0)
+    lucky = np.flatnonzero(X[:, 1] < 2)[:8000]  # no frame of the state among them
+    network = principal_components(X, 1)
+    settings = RefitSettings(rows=500, steps=20)
+    alone = evaluate(network, pairs(X), pairs(X[lucky]), settings=settings).cvs[0]
+    with_all = evaluate(network, pairs(X), pairs(X[lucky]), seen=pairs(X), settings=settings).cvs[0]
+    assert with_all.n_eff < 0.5 * alone.n_eff
+    assert with_all.fve_high - with_all.fve_low > 1.5 * (alone.fve_high - alone.fve_low)
+    assert with_all.fve == alone.fve
+
+
+def test_walkers_that_stay_are_said_and_nothing_is_decided():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(8000, 3)) * [1, 0.5, 0.2] + np.repeat(np.arange(4) * 2.0, 2000)[:, None]
+    network, names = principal_components(X, 2), np.repeat(list("abcd"), 2000)
+    report = measure(network, X, X, trajectory=names, frame=np.tile(np.arange(2000), 4), settings=RefitSettings(rows=500, steps=20))
+    assert report.apart and report.status == "not enough data" and report.n is None
+    assert "the trajectories do not agree" in report.sentence()
+    assert np.isnan([cv.fve_low for cv in report.cvs]).all()
+
+
+def test_where_a_few_frames_decide_it_is_rough_and_said():
+    rng = np.random.default_rng(0)
+    X = rng.standard_t(2.2, size=(6000, 3)) * [1, 0.5, 0.3]
+    report = measure(principal_components(X, 2), X[:3000], X[3000:], settings=RefitSettings(rows=500, steps=20))
+    assert report.few and report.status != "ok"
+    assert "a few of them decide these figures" in report.sentence() or report.status == "not enough data"
+
+
+def test_where_refits_stay_behind_nothing_is_decided_on_them():
+    """One step of refitting reaches nothing: no CV is dead and no pair out of order for that."""
+    X, X_test = torus(3000), torus(3000, 1)
+    report = measure(torus_network(), X, X_test, settings=replace(QUICK, steps=1, hidden=(2,)))
+    behind = [cv for cv in report.cvs if cv.behind]
+    assert behind and {cv.verdict for cv in behind} == {"undecided"}
+    assert all(cv.order in ("undecided", "") for cv in report.cvs)
+    assert "nothing is decided there" in report.sentence()

@@ -95,3 +95,42 @@ def test_nothing_to_explain_gives_no_bounds():
 def test_words_for_the_data():
     assert [status_of(n) for n in (99, 100, 199, 200)] == ["not enough data", "rough", "rough", "ok"]
     assert status_of(1000, n_blocks=19) == "not enough data" and status_of(1000, n_blocks=20) == "ok"
+
+
+def walk(n, tau, rng):
+    """(n,) an autoregressive series of unit variance with this correlation time."""
+    keep = np.exp(-1 / tau)
+    noise = rng.normal(size=n) * np.sqrt(1 - keep**2)
+    x = np.empty(n)
+    x[0] = rng.normal()
+    for i in range(1, n):
+        x[i] = keep * x[i - 1] + noise[i]
+    return x
+
+
+def test_walkers_that_stay_in_their_basins_are_seen_and_those_that_mix_are_not():
+    """Four walkers of 2,500 frames; in 40 draws of each, means half a deviation apart are found, and equal ones pass but for chance."""
+    names, frame = np.repeat(list("abcd"), 2500), np.tile(np.arange(2500), 4)
+    sampling = Sampling.of(10_000, names, frame)
+    rng = np.random.default_rng(0)
+    mixed = np.array([np.concatenate([walk(2500, 10, rng) for _ in range(4)]) for _ in range(40)])
+    stay = mixed + np.repeat([0, 0.5, 1.0, 1.5], 2500)
+    assert sampling.trajectories == 4
+    assert sampling.apart(mixed).sum() <= 1 and sampling.apart(stay).all()
+
+
+def test_rows_without_trajectories_are_one_series():
+    sampling = Sampling.of(500)
+    assert sampling.trajectories == 1 and not sampling.apart(np.random.default_rng(0).normal(size=500))
+
+
+@pytest.mark.parametrize(("draw", "low", "high"), [
+    (lambda rng: rng.normal(size=6000), 70, 130),
+    (lambda rng: rng.normal(size=6000) ** 2, 50, 130),
+    (lambda rng: rng.standard_t(3, size=6000) ** 2, 0, 30),
+    (lambda rng: np.exp(2 * rng.normal(size=6000)), 0, 30),
+])
+def test_participation_tells_tails_from_what_many_frames_share(draw, low, high):
+    sampling, rng = Sampling.of(6000), np.random.default_rng(0)
+    found = np.median([sampling.participation((x := draw(rng)) - x.mean()) for _ in range(20)])
+    assert low < found < high
