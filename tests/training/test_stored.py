@@ -173,5 +173,7 @@ def test_rows_in_a_file_can_have_smooth_cvs_and_a_linear_path(frames, file, tmp_
     """The path starts where that of the rows in memory does."""
     settings = SETTINGS | {"cv": "linear", "smooth": 1.0, "linear_path": True, "max_epochs": 1, "learning_rate": 1e-9, "n_seeds": 1}
     stored = HierarchicalAutoencoder(**settings).fit(StoredFrames(file, tmp_path / "rows"))
-    rows = HierarchicalAutoencoder(**settings).fit(frames.values, groups=frames.trajectory, split=frames.split, sample_weight=frames.weights)
+    rows = HierarchicalAutoencoder(**settings).fit(
+        frames.values, groups=frames.trajectory, split=frames.split, sample_weight=frames.weights
+    )
     torch.testing.assert_close(stored.network_.encoder.path, rows.network_.encoder.path, atol=0.05, rtol=0)
