@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import Frames, split_rows
+from hae.data.frames import Frames
+from hae.data.split import split_rows
 from hae.network.scoring import score_frames
 from hae.training.baselines import principal_components
 

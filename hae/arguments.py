@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 import pandas as pd
 
-from hae.data.frames import SIDES
+from hae.data.split import SIDES
 from hae.devices import resolve_device
 from hae.errors import BadInput
 from hae.network.bottleneck import WIDTHS
@@ -110,7 +110,7 @@ def _a_row_each(name: str, values, n: int) -> np.ndarray | None:
         return None
     values = np.asarray(values)
     if values.shape != (n,):
-        raise BadInput(f"{name}: shape {values.shape}, but X has {n} rows; allowed: one value a row")
+        raise BadInput(f"{name}: shape {values.shape}, but X has {n} rows; allowed: one value for each row")
     return values
 
 
@@ -118,14 +118,14 @@ def _trajectories(groups, n: int, lag: int) -> np.ndarray | None:
     """(N,) name of the trajectory of each row; None: rows that stand alone, which a lag takes as one trajectory.
 
     Raises:
-        BadInput: not one name a row, or a name is missing.
+        BadInput: not one name for each row, or a name is missing.
     """
     if groups is None:
         return np.full(n, "all") if lag else None
     missing = pd.isna(np.asarray(groups, dtype=object))
     groups = _a_row_each("groups", groups, n)
     if missing.any():
-        raise BadInput(f'groups: row {int(np.argmax(missing))} has no name; allowed: a name a row, "" for a row that stands alone')
+        raise BadInput(f'groups: row {int(np.argmax(missing))} has no name; allowed: a name for each row, "" for a row that stands alone')
     return groups.astype(str)
 
 
@@ -138,9 +138,9 @@ def _frame_numbers(frame, n: int) -> np.ndarray | None:
         numbers = frame.astype(np.float64)
         wrong = ~np.isfinite(numbers) | (numbers != np.floor(numbers))
     except (TypeError, ValueError):
-        raise BadInput("frame: values that are not numbers are not allowed; whole numbers, one a row") from None
+        raise BadInput("frame: values that are not numbers are not allowed; whole numbers, one for each row") from None
     if wrong.any():
-        raise BadInput(f"frame: {numbers[wrong][0]:g} in row {int(np.argmax(wrong))} is not allowed; whole numbers, one a row")
+        raise BadInput(f"frame: {numbers[wrong][0]:g} in row {int(np.argmax(wrong))} is not allowed; whole numbers, one for each row")
     return numbers.astype(np.int64)
 
 

@@ -40,7 +40,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
         hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear.
         activation: "tanh", "silu", "gelu", "relu" or "identity".
-        cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one a CV.
+        cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one for each CV.
         scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its
             standard deviation (tables); "none": raw units.
         n_seeds: networks (members) trained side by side; the one with the least validation loss becomes the model.
@@ -71,14 +71,15 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         members_: all members, best first.
         explained_variance_ratio_: (n_cvs,) gain FVE_k - FVE_{k-1} of each CV on the test rows (on the validation rows where there are
             no test rows, on the training rows where nothing was held out).
-        importance_: `hae.importance.report.ImportanceReport`; ``importance_.to_frame()`` has a row a CV, ``importance_.sentence()`` the
-            verdict.
-        history_: DataFrame, a row a member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
+        importance_: `hae.importance.report.ImportanceReport`; ``importance_.to_frame()`` has one row for each CV,
+            ``importance_.sentence()`` says the verdict.
+        history_: DataFrame, one row for each member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
         training_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured with; None in a
             loaded model and in one that was fitted to rows in a file.
-        report_: importance_ where it was measured, else None.
-        metric_root_: root of feature_weights, or None. has_target_: whether fit was given a target.
+        report_: ``importance_`` where it was measured, else None.
+        metric_root_: root of feature_weights, or None.
+        has_target_: whether `fit` was given a target.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
         n_features_in_, feature_names_in_: as in scikit-learn.
 
@@ -262,7 +263,7 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """Cut all members to the leading CVs that are surely alive on validation rows, by vote of the members."""
         n = None if validation is None else self._measure(validation).n
         if n is None:
-            warnings.warn(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", stacklevel=3)
+            warnings.warn(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", stacklevel=4)
             return
         self.members_ = [member.first(max(n, 1)) for member in self.members_]
         self.network_ = self.members_[0]

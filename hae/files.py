@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hae.errors import BadInput
 
-__all__ = ["check_writable", "plain", "write_json", "written_whole"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["check_writable", "plain", "read_csv", "write_csv", "write_json", "written_whole"]
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
 
 
 @contextmanager
@@ -22,7 +30,8 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     The folder is made. The temporary path ends like `path`. Raises BadInput where the folder can't be written to.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # A name of its own: threads of one process may write side by side.
+    partial = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -40,7 +49,7 @@ def check_writable(folder: str | os.PathLike) -> None:
 
     Raises BadInput where the folder can't be written to.
     """
-    probe = Path(folder) / ".writable"
+    probe = Path(folder) / f".writable-{os.getpid()}-{secrets.token_hex(4)}"  # its own: others may ask at the same time
     with written_whole(probe) as partial:
         partial.touch()
     probe.unlink()
@@ -50,6 +59,46 @@ def write_json(path: str | os.PathLike, content) -> None:
     """Write a JSON file whole or not at all, a line an entry, so that a difference can be read."""
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> None:
+    """Write a table as CSV, whole or not at all, without its index. People open it in a spreadsheet, and names come from data: text that
+    begins as a formula does gets an apostrophe before it (as OWASP says), so that it stays text. Numbers stay as they are."""
+    from pandas.api.types import is_numeric_dtype
+
+    cells = table.copy()
+    cells.columns = [_escaped(name) for name in table.columns]
+    for place, kind in enumerate(table.dtypes):
+        if not is_numeric_dtype(kind):
+            cells.isetitem(place, [_escaped(value) for value in table.iloc[:, place]])
+    with written_whole(path) as partial:
+        cells.to_csv(partial, index=False)
+
+
+def read_csv(path: str | os.PathLike) -> pd.DataFrame:
+    """A table that `write_csv` wrote, with its names as they were."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    for column in table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]:
+        table[column] = [_meant(value) for value in table[column]]
+    return table.rename(columns=_meant)
+
+
+def _escaped(value):
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
+
+
+def _meant(value):
+    return value[1:] if isinstance(value, str) and value.startswith("'") and FORMULA.match(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def plain(value):

@@ -8,7 +8,7 @@ from pathlib import Path
 try:
     import click
 
-    from pipelines import settings
+    from pipelines import output, settings
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
@@ -17,20 +17,18 @@ from hae.version import __version__
 
 __all__ = ["main"]
 
-NO_CHAMPION = 3
+FAILED, NO_CHAMPION = 1, 3
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 done, 2 what was given can't be used (one line says why), 3 no champion."""
+    """Run the command. Exit codes: 0 done, 1 no decision, 2 what was given can't be used (one line says why), 3 no champion."""
     # Every end goes by way of the finally blocks. A shell starts its background jobs with SIGINT ignored; not here.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    output.guard_output()
     try:
-        hae(standalone_mode=False)
-    except BadInput as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        with output.refusals():
+            hae(standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -38,9 +36,8 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _refuse(message: str) -> None:
-    print(" ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
+def _say(line: str) -> None:
+    click.echo(settings.masked(line))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -86,7 +83,7 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
         raise click.UsageError("--series: not allowed beside --group")
     group = "<file>" if series else group
     for line in write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices)):
-        click.echo(line)
+        _say(line)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -105,41 +102,48 @@ def retrain(promote: bool) -> None:
     with processes.only_one(project):
         look = retraining.look(project, promote)
         for line in look.upgrades:
-            click.echo(line)
+            _say(line)
         if look.complete:
-            click.echo("Nothing is stale and the record is whole: nothing to do.")
+            _say("Nothing is stale and the record is whole: nothing to do.")
             outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
         else:
-            click.echo(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
+            _say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)
     _tell(project, outcome)
-    sys.exit(0 if outcome.champion else NO_CHAMPION)
+    sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)
 
 
 def _flow(project: Path, promote: bool):
-    """Run the flow here. Raises BadInput with the one line of a flow that failed."""
+    """Run the flow here. Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer."""
     from pipelines import processes
 
     os.environ["HAE_PARENT"] = processes.identity()
+    if not os.environ.get("PREFECT_API_URL"):
+        settings.close_door(project)
     from pipelines.flow import flows
 
-    state = flows.retrain(str(project), promote, return_state=True)
-    if not state.is_completed():
-        raise BadInput(state.message or f"the flow ended as {state.name}")
-    return state.result()
+    try:
+        state = flows.retrain(promote, return_state=True)
+        if state.is_completed():
+            return state.result()
+    except Exception as error:  # of Prefect itself: what the flow raises is in its state
+        first = next(iter(str(error).strip().splitlines()), "")
+        raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was finished is "
+                       "kept; allowed: hae retrain again") from error
+    raise BadInput(state.message or f"the flow ended as {state.name}")
 
 
 def _tell(project: Path, outcome) -> None:
     from pipelines.flow import retraining
 
     for variant, words in retraining.verdicts(project).items():
-        click.echo(f"\n{variant}: {words}")
+        _say(f"\n{variant}: {words}")
     rows = retraining.table(project, outcome)
-    click.echo(f"\n{retraining.to_text(rows)}\n" if rows else "")
-    click.echo(f"{outcome.action}: {outcome.reason}")
-    click.echo(f"champion: version {outcome.champion}" if outcome.champion else "champion: none")
+    _say(f"\n{retraining.to_text(rows)}\n" if rows else "")
+    _say(f"{outcome.action}: {outcome.reason}")
+    _say(f"champion: version {outcome.champion}" if outcome.champion else "champion: none")
     for line in retraining.pages(project):
-        click.echo(line)
+        _say(line)
 
 
 @hae.command()
@@ -148,7 +152,7 @@ def status() -> None:
     from pipelines.flow.status import status as lines
 
     for line in lines(_project()):
-        click.echo(line)
+        _say(line)
 
 
 @hae.command()
@@ -161,7 +165,7 @@ def serve(cron: str, watch: int | None, port: int) -> None:
     project = _project()
     from pipelines.flow import serving
 
-    serving.serve(project, cron, watch, port)
+    serving.serve(project, cron, watch, port, _say)
 
 
 @hae.command()
@@ -172,7 +176,7 @@ def promote(version: str) -> None:
     from pipelines.gate import promotion
 
     outcome = promotion.promote_version(project, version)
-    click.echo(f"{outcome.action}: {outcome.reason}")
+    _say(f"{outcome.action}: {outcome.reason}")
 
 
 @hae.command()
@@ -182,7 +186,7 @@ def rollback() -> None:
     from pipelines.gate import promotion
 
     outcome = promotion.rollback(project)
-    click.echo(f"{outcome.action}: {outcome.reason}")
+    _say(f"{outcome.action}: {outcome.reason}")
 
 
 @hae.command()
@@ -201,7 +205,7 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
         click.echo(line, err=True)
     if len(report.far) > 5:
         click.echo(f"... and {len(report.far) - 5} further features", err=True)
-    click.echo(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
+    _say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 
 if __name__ == "__main__":

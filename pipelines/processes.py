@@ -1,11 +1,9 @@
 """Child processes that end with the flow, and the lock that lets one retraining work in a checkout."""
 
-import fcntl
+import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,23 +12,41 @@ from pathlib import Path
 
 import psutil
 
-from hae.errors import BadInput
-from pipelines import settings
+from pipelines import locks, settings
 
-__all__ = ["Busy", "children", "device_lock", "end_orphans", "end_with_parent", "holder", "identity", "only_one", "run"]
+__all__ = ["children", "end_children", "end_orphans", "end_with_parent", "identity", "lives", "only_one", "run"]
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
-_held: dict[Path, int] = {}
 
 
-class Busy(BadInput):
-    """Another retraining works in this checkout."""
+def identity(pid: int | None = None) -> str:
+    """A living process (default: this one) as "pid start"; "" where none lives. A pid alone could by and by belong to another process.
+
+    The start is counted from the machine's own start, not read off a clock: clocks are set and step, and nobody's end is meant by it.
+    """
+    born = _born(pid or os.getpid())
+    return f"{pid or os.getpid()} {born}" if born else ""
 
 
-def identity() -> str:
-    """This process as "pid start-time"; a pid alone could by and by belong to another process."""
-    return f"{os.getpid()} {psutil.Process().create_time()}"
+def lives(identity: str) -> bool:
+    """Whether the process of this identity lives."""
+    pid, _, born = identity.partition(" ")
+    return pid.isdecimal() and bool(born) and _born(int(pid)) == born
+
+
+def _born(pid: int) -> str:
+    """When a living process started, in ticks since the boot of this name; "" where none lives."""
+    if not Path("/proc/self/stat").exists():  # not Linux
+        with suppress(psutil.Error):
+            return "" if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE else str(psutil.Process(pid).create_time())
+        return ""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before it may hold anything
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    state, ticks = fields[0], fields[19]  # fields 3 and 22 of proc(5)
+    return "" if state in "ZX" else f"{ticks}@{Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
 
 
 def end_with_parent(seconds: float = 1.0) -> None:
@@ -38,10 +54,9 @@ def end_with_parent(seconds: float = 1.0) -> None:
     parent = os.environ.get("HAE_PARENT")
     if not parent:
         return
-    pid, started = parent.split()
 
     def watch() -> None:
-        while _is(int(pid), float(started)):
+        while lives(parent):
             time.sleep(seconds)
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
@@ -58,38 +73,43 @@ def end_orphans(project: Path, seconds: float = 10.0) -> None:
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             environment = process.environ()
-            if environment.get("PREFECT_HOME") == str(ours) and "HAE_PARENT" in environment:
-                pid, started = environment["HAE_PARENT"].split()
-                if not _is(int(pid), float(started)):
-                    process.kill()
-                    left.append(process.pid)
+            ours_too = environment.get("PREFECT_HOME") == str(ours) and "HAE_PARENT" in environment
+            if ours_too and not lives(environment["HAE_PARENT"]):
+                process.kill()
+                left.append(process.pid)
     deadline = time.monotonic() + seconds
-    while any(map(_remains, left)) and time.monotonic() < deadline:
+    while any(map(_born, left)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    locks = project / ".dvc" / "tmp" / "rwlock"
-    with suppress(FileNotFoundError):
-        pids = re.findall(r'"pid": (\d+)', locks.read_text())
-        if pids and not any(_remains(int(pid)) for pid in pids):
-            locks.unlink()
+    _free_files(project / ".dvc" / "tmp" / "rwlock")
 
 
-def _remains(pid: int) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return _lives(psutil.Process(pid))
-    return False
+def _free_files(locks: Path, seconds: float = 1.0) -> None:
+    """Remove DVC's locks on files where none of its holders lives, or where the list of them was cut short by a kill."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            held = json.loads(locks.read_text())
+            holders = [held.get("write", {}).values(), *held.get("read", {}).values()]
+            alive = any(_holds(holder["pid"], holder["cmd"]) for group in holders for holder in group)
+            break
+        except FileNotFoundError:
+            return
+        except (ValueError, LookupError, TypeError, AttributeError):  # half-written, perhaps by a DVC that writes it just now
+            alive = False
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    if not alive:
+        locks.unlink(missing_ok=True)
 
 
-def _is(pid: int, started: float) -> bool:
-    """Whether the process with this pid and start time lives."""
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - started) < 2 and _lives(process)
-    except psutil.NoSuchProcess:
+def _holds(pid: int, command: str) -> bool:
+    """Whether the process that DVC noted still lives: the same number with other words is another process."""
+    if not _born(pid):
         return False
-
-
-def _lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(psutil.Process(pid).cmdline()).endswith(command.partition(" ")[2])
+    return False
 
 
 @contextmanager
@@ -99,9 +119,14 @@ def children() -> Iterator[None]:
     try:
         yield
     finally:
-        _stopping.set()
-        for child in list(_running):
-            _stop(child)
+        end_children()
+
+
+def end_children() -> None:
+    """End what `run` started, and start nothing more."""
+    _stopping.set()
+    for child in list(_running):
+        _stop(child)
 
 
 def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:
@@ -161,47 +186,7 @@ def _text(line: bytes) -> Iterator[str]:
 
 @contextmanager
 def only_one(project: Path, wait: bool = False) -> Iterator[None]:
-    """Hold the checkout's lock, and end what a killed holder left. Raises Busy, which says who holds it, unless `wait`.
-
-    A process may enter it again.
-    """
-    path = settings.home(project) / "lock"
-    if path in _held:
-        yield
-        return
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Busy(f"{project}: a retraining is at work here already ({holder(project)}); wait for it, or end it") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} since {time.strftime('%Y-%m-%d %H:%M:%S')}: {' '.join(sys.argv[:2])}\n")
-        file.flush()
-        _held[path] = file.fileno()
-        try:
-            end_orphans(project)
-            yield
-        finally:
-            del _held[path]
-            file.truncate(0)
-
-
-def holder(project: Path) -> str:
-    """Who retrains in this checkout now; "" if nobody does."""
-    path = settings.home(project) / "lock"
-    if not path.exists():
-        return ""
-    text = path.read_text().strip()
-    try:
-        alive = text and _lives(process := psutil.Process(int(text.split()[1]))) and process.create_time() <= path.stat().st_mtime
-    except psutil.NoSuchProcess:
-        alive = False
-    return text if alive else ""
-
-
-@contextmanager
-def device_lock(folder: Path = Path("/tmp")) -> Iterator[None]:
-    """Hold the machine's GPU among the checkouts of one person: waits until it is free."""
-    with open(folder / f"hae-gpu-{os.getuid()}.lock", "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Hold the checkout's lock, and end what a killed holder left. Raises Busy, which says who holds it, unless `wait`."""
+    with locks.checkout_lock(project, locks.tell if wait else None):
+        end_orphans(project)
         yield

@@ -2,13 +2,25 @@
 
 import os
 import re
+import secrets
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
+from urllib.parse import unquote
 
 from hae.errors import BadInput
 
-__all__ = ["artifact_root", "has_gpu", "home", "place", "prepare_environment", "project", "tracking_uri"]
+__all__ = ["artifact_root", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment", "project", "tracking_uri"]
+
+LOOPBACK = ("127.0.0.1", "localhost")
+USER = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
+QUERY = re.compile(r"(?i)(?<=[?&;])((?:password|passwd|pwd|token|secret|api_?key|sslpassword)=)[^\s&;'\"]+")
+ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL",
+             "PREFECT_SERVER_DATABASE_CONNECTION_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
+           "PREFECT_SERVER_API_AUTH_STRING", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+SHORTEST = 4  # characters; a shorter secret would blot out ordinary words
 
 
 def project(start: str | os.PathLike | None = None) -> Path:
@@ -21,12 +33,39 @@ def project(start: str | os.PathLike | None = None) -> Path:
 
 
 def home(project: Path | None = None) -> Path:
-    """The folder `.hae` of the project, made when missing: mlflow.db, artifacts/, prefect/, checkpoints/, lock."""
+    """The folder `.hae` of the project, made when missing, its owner's alone: mlflow.db, artifacts/, prefect/, checkpoints/, lock."""
     folder = Path(project or ".").resolve() / ".hae"
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / ".gitignore").write_text("*\n")
+    if folder.stat().st_mode & 0o077:
+        with suppress(PermissionError):  # the folder of somebody else, who shares it
+            folder.chmod(0o700)
     return folder
+
+
+def key(project: Path) -> str:
+    """What a client of this project's own Prefect server must show, "hae:..."; made once, in a file that its owner alone can read."""
+    path = home(project) / "prefect-auth"
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    if not path.exists():
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"hae:{secrets.token_urlsafe(24)}\n")
+        with suppress(FileExistsError):  # another process was first: its key counts
+            os.link(draft, path)
+        draft.unlink()
+    path.chmod(0o600)
+    return path.read_text().strip()
+
+
+def close_door(project: Path, origin: str = "none") -> None:
+    """Prefect's server, started from here, answers nobody without the key, and no page but that of `origin`; its clients show the key."""
+    its = key(project)
+    os.environ.update(
+        PREFECT_SERVER_API_AUTH_STRING=its,
+        PREFECT_API_AUTH_STRING=its,
+        PREFECT_SERVER_CORS_ALLOWED_ORIGINS=origin,
+    )
 
 
 def tracking_uri(project: Path | None = None) -> str:
@@ -52,9 +91,10 @@ def has_gpu() -> bool:
 
 
 def prepare_environment(project: Path | None = None) -> None:
-    """Set what the tools read at import: no telemetry, their files in `.hae`, this Python first on PATH."""
+    """Set what the tools read at import: no telemetry, their files in `.hae`, no proxy to this machine, this Python first on PATH."""
     folder = home(project)
     os.environ.update(
+        HAE_PROJECT=str(folder.parent),  # the flow works there, whatever a caller may ask for
         DO_NOT_TRACK="true",  # Prefect parses it as a boolean: "1" is not enough
         ITERATIVE_DO_NOT_TRACK="true",
         DVC_NO_ANALYTICS="1",
@@ -69,7 +109,29 @@ def prepare_environment(project: Path | None = None) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    for name in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for Prefect's own server on this machine
+        given = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+        os.environ[name] = ",".join([*given, *(host for host in LOOPBACK if host not in given)])
     scripts = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if path[:1] != [scripts]:
         os.environ["PATH"] = os.pathsep.join([scripts, *path])
+
+
+def masked(text: str) -> str:
+    """The text without the secrets of addresses (http://user:SECRET@host becomes http://***@host) and of the environment."""
+    text = QUERY.sub(r"\1***", USER.sub("***@", text))
+    for secret in _known():
+        text = text.replace(secret, "***")
+    return text
+
+
+def _known() -> list[str]:
+    """The secrets that the environment holds, longest first; of an address its password, as it stands and as it is meant."""
+    found = {os.environ.get(name, "") for name in SECRETS}
+    found |= {part for secret in tuple(found) for part in secret.split(":")[1:]}
+    for name in ADDRESSES:
+        user, at, _ = os.environ.get(name, "").partition("://")[2].rpartition("@")
+        password = user.partition(":")[2] or user
+        found |= {password, unquote(password)} if at else set()
+    return sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from hae.files import written_whole
+from hae.files import write_csv, written_whole
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
 
@@ -72,10 +72,10 @@ def transform(
         return rows.assign(**{f"cv{k + 1}": cvs[:, k] for k in range(cvs.shape[1])})
 
     table = pd.concat([encoded(*piece) for piece in pieces], ignore_index=True)
-    with written_whole(output) as partial:
-        if output.suffix.lower() == ".csv":
-            table.to_csv(partial, index=False)
-        else:
+    if output.suffix.lower() == ".csv":
+        write_csv(output, table)
+    else:
+        with written_whole(output) as partial:
             table.to_parquet(partial, index=False)
     far = [
         f"{name}: {count} of {len(table)} rows lie far outside the training data ({low:.4g} to {high:.4g}); their CVs mean little"

@@ -20,14 +20,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import split_rows
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from hae.network.scoring import score_frames
 
 METRIC = "4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
 
 
-NO_NAME = 'has no name; allowed: a name a row, "" for a row that stands alone'
+NO_NAME = 'has no name; allowed: a name for each row, "" for a row that stands alone'
 
 
 @pytest.fixture(scope="module")
@@ -199,16 +199,16 @@ def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
-        ({"groups": ["a"]}, "groups: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"groups": ["a"]}, "groups: shape (1,), but X has 500 rows; allowed: one value for each row"),
         ({"groups": [1.0] * 499 + [np.nan]}, f"groups: row 499 {NO_NAME}"),
         ({"groups": ["a", None, *["a"] * 498]}, f"groups: row 1 {NO_NAME}"),
         ({"groups": pd.Series(["a", pd.NA, *["a"] * 498], dtype="string")}, f"groups: row 1 {NO_NAME}"),
         ({"groups": ["a", np.nan, *["a"] * 498]}, f"groups: row 1 {NO_NAME}"),
-        ({"groups": ["a"] * 500, "frame": [0, 0.5, *range(498)]}, "frame: 0.5 in row 1 is not allowed; whole numbers, one a row"),
-        ({"groups": ["a"] * 500, "frame": [np.nan] * 500}, "frame: nan in row 0 is not allowed; whole numbers, one a row"),
-        ({"groups": ["a"] * 500, "frame": ["x"] * 500}, "frame: values that are not numbers are not allowed; whole numbers, one a row"),
-        ({"groups": ["a"] * 500, "frame": [0]}, "frame: shape (1,), but X has 500 rows; allowed: one value a row"),
-        ({"split": ["train"]}, "split: shape (1,), but X has 500 rows; allowed: one value a row"),
+        ({"groups": ["a"] * 500, "frame": [0, 0.5, *range(498)]}, "frame: 0.5 in row 1 is not allowed; whole numbers, one for each row"),
+        ({"groups": ["a"] * 500, "frame": [np.nan] * 500}, "frame: nan in row 0 is not allowed; whole numbers, one for each row"),
+        ({"frame": ["x"] * 500}, "frame: values that are not numbers are not allowed; whole numbers, one for each row"),
+        ({"groups": ["a"] * 500, "frame": [0]}, "frame: shape (1,), but X has 500 rows; allowed: one value for each row"),
+        ({"split": ["train"]}, "split: shape (1,), but X has 500 rows; allowed: one value for each row"),
         ({"split": ["tran"] * 500}, "split: ['tran'] are not all sides; allowed: train, validation, test, gap"),
         ({"split": ["train", np.nan, *[1] * 498]}, "split: ['1', 'nan', 'train'] are not all sides; allowed: train, validation, test, gap"),
         ({"split": ["test"] * 500}, "split: no training rows; allowed: shares, block_frames and gap_frames that leave some"),
@@ -216,7 +216,7 @@ def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
         ({"target": np.ones((500, 0))}, "target: shape (500, 0) is not allowed; (N,) or (N, D')"),
         ({"target": ["a"] * 500}, "target: values that are not numbers are not allowed; an array (N,) or (N, D')"),
         ({"target": np.full(500, np.nan)}, 'target: missing or infinite values are not allowed; finite numbers, or missing="mask"'),
-        ({"sample_weight": np.zeros(500)}, "sample_weight: allowed are 500 finite numbers above zero, one a row"),
+        ({"sample_weight": np.zeros(500)}, "sample_weight: allowed are 500 finite numbers above zero, one for each row"),
     ],
 )
 def test_rows_that_do_not_fit_are_named_in_a_line(X, wrong, line):
@@ -227,8 +227,9 @@ def test_rows_that_do_not_fit_are_named_in_a_line(X, wrong, line):
 
 def test_small_data_are_not_held_out_and_a_word_says_so():
     x = gaussian([2.0, 1.0, 0.5], n=40)[0]
-    with pytest.warns(UserWarning, match="too few rows to hold some out .*all rows train, no early stop"):
+    with pytest.warns(UserWarning, match="too few rows to hold some out .*all rows train, no early stop") as told:
         model = quick(max_epochs=5, patience=1).fit(x)
+    assert told[0].filename == __file__
     assert set(model.split_) == {"train"} and model.history_["epoch"].max() == 5
     np.testing.assert_allclose(model.explained_variance_ratio_, model.train_fve_ - [0, model.train_fve_[0]])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -13,12 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import written_whole
 
-__all__ = ["SIDES", "Frames", "concatenate", "split_rows"]
+__all__ = ["Frames", "concatenate"]
 
-SIDES = ("train", "validation", "test")
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
 
 
@@ -159,55 +158,3 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
         weights=None if first.weights is None else np.concatenate([part.weights for part in parts]),
         split=None if first.split is None else np.concatenate([part.split for part in parts]),
     )
-
-
-def split_rows(
-    trajectory: np.ndarray,
-    frame: np.ndarray,
-    *,
-    block_frames: int,
-    gap_frames: int,
-    shares: Sequence[float],
-    salt: str = "",
-    ids: np.ndarray | None = None,
-    values: np.ndarray | None = None,
-) -> np.ndarray:
-    """The side of every row: (N,) of "train", "validation", "test" or "gap".
-
-    The unit is the block (trajectory, frame // block_frames). The hash of its name alone says its side, so a block
-    stays where it is when data grow. `gap_frames` at both ends of every block go to no side, so that the sides are
-    2 gap_frames apart. A row without a trajectory is a block of its own, known by its id or else by its values, and has
-    no gap: rows that are equal are always on the same side.
-
-    trajectory, frame, ids: (N,); values: (N, D); shares: of train, validation and test, 0 or more, with the sum 1.
-    Raises BadInput for numbers that can't be.
-    """
-    of_sides = np.asarray(shares, dtype=float)
-    if of_sides.shape != (3,) or not np.all(of_sides >= 0) or abs(of_sides.sum() - 1) > 1e-6:
-        raise BadInput(f"shares: {of_sides.tolist()} is not allowed: train, validation and test, each 0 or more, with the sum 1")
-    if gap_frames < 0 or block_frames < 1 + 2 * gap_frames:
-        raise BadInput(f"block_frames: {block_frames} is not allowed with gap_frames: {gap_frames}: more than 2 gap_frames")
-    trajectory, frame = np.asarray(trajectory).astype(str), np.asarray(frame)
-    edges = np.cumsum(of_sides)[:2]
-
-    def side(key: bytes) -> str:
-        number = int.from_bytes(hashlib.sha256(salt.encode() + b"\0" + key).digest()[:8], "big") / 2**64
-        return SIDES[int(np.searchsorted(edges, number, side="right"))]
-
-    sides = np.empty(len(frame), dtype="<U10")
-    alone = trajectory == ""
-    if alone.any():
-        if ids is None and values is None:
-            raise ValueError("rows without a trajectory need ids or values")
-        if ids is not None:
-            keys = [str(name).encode() for name in np.asarray(ids)[alone]]
-        else:  # + 0.0: -0.0 and 0.0 are one number
-            keys = [row.tobytes() for row in np.ascontiguousarray(np.asarray(values)[alone], dtype="<f8") + 0.0]
-        sides[alone] = [side(b"row\0" + key) for key in keys]
-    for name in np.unique(trajectory[~alone]):
-        rows = np.flatnonzero(trajectory == name)
-        block, inverse = np.unique(frame[rows] // block_frames, return_inverse=True)
-        sides[rows] = np.array([side(f"block\0{name}\0{number}".encode()) for number in block])[inverse]
-        place = frame[rows] % block_frames
-        sides[rows[(place < gap_frames) | (place >= block_frames - gap_frames)]] = "gap"
-    return sides

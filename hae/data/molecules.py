@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
-from hae.data.positions import align, has_box, whole
+from hae.data.positions import align, distances, torsions, whole
 from hae.data.tables import table_frames
 from hae.errors import BadInput
 
@@ -21,7 +21,7 @@ __all__ = ["KINDS", "Label", "Recipe", "atom_names"]
 
 KINDS = ("coordinates", "distances", "torsions", "columns")
 TORSIONS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")  # known by name; others as four atoms
-HEAVY = "not water and not element H"
+LIGHT = ("H", "D", "VS")  # hydrogen, deuterium, virtual sites such as the M of a water model or a lone pair
 
 
 @dataclass(frozen=True)
@@ -199,14 +199,11 @@ class Recipe:
         )
 
     def _values(self, raw, names: Sequence[str]) -> np.ndarray:
-        import mdtraj
-
         if self.kind == "coordinates":
-            atoms = [_index(names, atom) for atom in self.atoms]
-            return align(whole(raw, atoms), np.array(self.reference)).reshape(len(raw), -1)
+            reference = np.array(self.reference)
+            return align(whole(raw, [_index(names, atom) for atom in self.atoms], reference), reference).reshape(len(raw), -1)
         if self.kind == "distances":
-            pairs = [[_index(names, atom) for atom in pair] for pair in self.pairs]
-            return mdtraj.compute_distances(raw, pairs, periodic=has_box(raw))
+            return distances(raw, [(_index(names, a), _index(names, b)) for a, b in self.pairs])
         angles = _torsion_angles(raw, names, self.torsions)
         return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(raw), -1)
 
@@ -240,13 +237,21 @@ def _chosen(topology, names: Sequence[str], atoms: str | Sequence[str]) -> list[
     if not isinstance(atoms, str):
         return [_index(names, name) for name in atoms]
     try:
-        chosen = topology.select(HEAVY if atoms == "heavy" else atoms)
+        chosen = np.array(_heavy(topology)) if atoms == "heavy" else topology.select(atoms)
     except Exception as error:  # mdtraj passes on whatever its parser met
         reason = str(error).splitlines()[0]
         raise BadInput(f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language") from None
     if not len(chosen):
         raise BadInput(f"atoms: '{atoms}' chooses no atom of the topology; allowed: a selection that does")
     return chosen.tolist()
+
+
+def _heavy(topology) -> list[int]:
+    """Atoms that are not of water, and not light. One that is alone in its residue is an ion or a bead, whatever it was taken for."""
+    return [
+        atom.index for atom in topology.atoms
+        if not atom.residue.is_water and (atom.residue.n_atoms == 1 or getattr(atom.element, "symbol", "") not in LIGHT)
+    ]
 
 
 def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, str, str, str]]:
@@ -272,12 +277,9 @@ def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, st
     return found
 
 
-def _torsion_angles(raw, names: Sequence[str], torsions: Sequence[Sequence[str]]) -> np.ndarray:
+def _torsion_angles(raw, names: Sequence[str], fours: Sequence[Sequence[str]]) -> np.ndarray:
     """Angles (N, T) in radians of T torsions of four atoms each."""
-    import mdtraj
-
-    fours = [[_index(names, atom) for atom in four] for four in torsions]
-    return mdtraj.compute_dihedrals(raw, fours, periodic=has_box(raw)) if fours else np.empty((len(raw), 0))
+    return torsions(raw, [[_index(names, atom) for atom in four] for four in fours])
 
 
 def _tuples(value):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import os
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import pandas as pd
@@ -106,10 +108,8 @@ def _csv_pieces(path: Path, rows: int | None) -> Iterator[pd.DataFrame]:
 
 
 def _parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    file = pq.ParquetFile(path)
-    _check_names(path, file.schema_arrow.names)
-    for batch in file.iter_batches(batch_size=rows):
-        yield batch.to_pandas()
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
+        yield _named(path, batch.to_pandas())
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -117,8 +117,14 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    _check_names(path, pq.read_schema(path).names)
-    return pd.read_parquet(path)
+    return _named(path, pd.read_parquet(path))
+
+
+def _named(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Columns of several levels go by their names joined by a dot, numbered ones by their numbers."""
+    table.columns = [".".join(map(str, name)) if isinstance(name, tuple) else str(name) for name in table.columns]
+    _check_names(path, table.columns.tolist(), numbered=True)
+    return table
 
 
 def _read_npy(path: Path) -> pd.DataFrame:
@@ -156,13 +162,34 @@ def _of_array(path: Path, array: np.ndarray, names: np.ndarray | None = None) ->
 
 def _read_colvar(path: Path) -> pd.DataFrame:
     """PLUMED's lines of numbers under `#! FIELDS time phi ...`; `#! SET min_phi -pi` and max_phi say that phi is periodic."""
+    names, rows, numbers, settings = _colvar_lines(path)
+    _check_names(path, names)
+    try:
+        values = np.array(rows, dtype=float).reshape(len(rows), len(names))
+    except ValueError:
+        number, word = next((n, word) for n, row in zip(numbers, rows, strict=True) for word in row if not _is_number(word))
+        raise BadInput(f"{path}: line {number}: '{word[:40]}' is not a number; allowed: numbers") from None
+    if "time" in names and (back := np.flatnonzero(np.diff(values[:, names.index("time")]) <= 0)).size:
+        i = int(back[0])
+        times = values[i : i + 2, names.index("time")]
+        raise BadInput(f"{path}: line {numbers[i + 1]}: time goes from {times[0]:g} to {times[1]:g}, as after a restart; "
+                       "allowed: time that grows, so that no frame counts twice")
+    table = pd.DataFrame(values, columns=names)
+    ends = {name: [_pi(settings.get(f"{end}_{name}", "")) for end in ("min", "max")] for name in names}
+    periods = {name: high - low for name, (low, high) in ends.items() if low is not None and high is not None and high > low}
+    table.attrs.update(periods=periods, units={name: "rad" for name, period in periods.items() if np.isclose(period, 2 * np.pi)})
+    return table
+
+
+def _colvar_lines(path: Path) -> tuple[list[str], list[list[str]], list[int], dict[str, str]]:
+    """Names of the fields, the words of each line of numbers, the numbers of these lines, and what is SET."""
     names: list[str] = []
     rows: list[list[str]] = []
     numbers: list[int] = []
     settings: dict[str, str] = {}
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with _opened(path) as file:
         for number, line in enumerate(file, 1):
-            words = line.split()
+            words = line.decode("utf-8", "replace").split()
             if words[:2] == ["#!", "FIELDS"]:
                 if names and words[2:] != names:
                     raise BadInput(f"{path}: line {number}: other fields than in line 1; allowed: the same columns in the whole file")
@@ -174,25 +201,14 @@ def _read_colvar(path: Path) -> pd.DataFrame:
                     raise BadInput(f"{path}: line {number}: {len(words)} numbers for {len(names)} fields; allowed: whole lines")
                 rows.append(words)
                 numbers.append(number)
-    _check_names(path, names)
-    try:
-        values = np.array(rows, dtype=float).reshape(len(rows), len(names))
-    except ValueError:
-        number, word = next((n, word) for n, row in zip(numbers, rows, strict=True) for word in row if not _is_number(word))
-        raise BadInput(f"{path}: line {number}: '{word[:40]}' is not a number; allowed: numbers") from None
-    table = pd.DataFrame(values, columns=names)
-    if "time" in names and (back := np.flatnonzero(np.diff(values[:, names.index("time")]) <= 0)).size:
-        i = int(back[0])
-        times = values[i : i + 2, names.index("time")]
-        raise BadInput(f"{path}: line {numbers[i + 1]}: time goes from {times[0]:g} to {times[1]:g}, as after a restart; "
-                       "allowed: time that grows, so that no frame counts twice")
-    periods = {}
-    for name in names:
-        low, high = (_pi(settings.get(f"{end}_{name}", "")) for end in ("min", "max"))
-        if low is not None and high is not None and high > low:
-            periods[name] = high - low
-    table.attrs.update(periods=periods, units={name: "rad" for name, period in periods.items() if np.isclose(period, 2 * np.pi)})
-    return table
+    return names, rows, numbers, settings
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """The bytes of a file, unpacked where it is gzipped."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return cast(IO[bytes], gzip.open(path, "rb") if packed else open(path, "rb"))
 
 
 def _pi(text: str) -> float | None:
@@ -204,17 +220,17 @@ def _pi(text: str) -> float | None:
 
 def _is_colvar(path: Path) -> bool:
     try:
-        with open(path, "rb") as file:
+        with _opened(path) as file:
             return file.read(len(FIELDS)).decode("ascii", "replace") == FIELDS
-    except OSError:
+    except (OSError, EOFError):
         return False
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def _check_names(path: Path, names: Sequence[str], numbered: bool = False) -> None:
     names = [str(name).strip() for name in names]
     if not names:
         raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
-    if all(_is_number(name) for name in names):
+    if not numbered and all(_is_number(name) for name in names):
         raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
     for place, name in enumerate(names, 1):
         if not name:

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from itertools import islice
 from pathlib import Path
 
 from hae.data.frames import Frames, concatenate
@@ -90,7 +91,8 @@ def _pieces(path: Path, topology) -> Iterator:
             package = getattr(error.__context__, "name", None) or "another package"
             raise BadInput(f"{path}: reading {path.suffix} needs the Python package {package}; allowed: pip install {package}") from None
         except Exception as error:  # mdtraj's readers raise whatever they meet
-            raise BadInput(f"{path}: can't be read after frame {first} ({_line(error)}); allowed: a whole trajectory") from None
+            place = first + _readable(path, topology, first, frames)
+            raise BadInput(f"{path}: can't be read after frame {place} ({_line(error)}); allowed: a whole trajectory") from None
         if piece is None:
             return
         if piece.n_atoms != topology.n_atoms:  # formats that bring their own topology
@@ -100,6 +102,18 @@ def _pieces(path: Path, topology) -> Iterator:
             raise BadInput(f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions")
         yield piece
         first += len(piece)
+
+
+def _readable(path: Path, topology, first: int, most: int) -> int:
+    """Number of frames behind the first ones that can be read one by one: a piece fails as a whole, wherever in it the fault is."""
+    found = 0
+    try:
+        with _quiet():
+            for frame in islice(_mdtraj().iterload(str(path), top=topology, chunk=1, skip=first), most):
+                found += len(frame)
+    except Exception:  # the same fault again
+        pass
+    return found
 
 
 def _does_not_fit(path: Path, atoms: int, wanted: int) -> BadInput:

@@ -1,4 +1,4 @@
-"""The floor and the ceiling: principal components, and the plain autoencoder of as many nodes, as networks like the others."""
+"""Baselines: principal components, and the plain autoencoder of as many nodes, as networks like the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import astuple
@@ -72,7 +72,8 @@ def plain_autoencoders(
 ) -> list[HierarchicalNetwork]:
     """The plain autoencoder of k nodes for every k from 1 to the number of ``kinds``, each the best of several members.
 
-    What a network of k nodes can reach without a hierarchy: the ceiling of level k. For k = 1 all three networks are one.
+    It has no hierarchy, so level k of a hierarchical network of the same widths can hardly explain more. For k = 1 all three kinds of
+    network are the same.
     """
     best = []
     for k in range(1, len(kinds) + 1):

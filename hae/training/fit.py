@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +51,9 @@ class Plan:
     linear_path: bool = False
     root: np.ndarray | None = None
     augment: Callable | None = None
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     seeds: Sequence[int] = (0,)
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     progress: str | None = None
 
     def build(self, standard: Standard, source: Source, members: int | None) -> HierarchicalNetwork:
@@ -95,7 +95,7 @@ def fit_members(
     on_epoch: called with the rows of every new epoch.
     """
     standard = source.standard(plan.scale)
-    data, validation = source.rows(standard, plan.device)
+    data, validation = source.rows(standard, torch.device(plan.device))
     key = None if checkpoints is None else training_key(params or {}, source.digest(), plan.seeds)
     members = train_members(
         lambda members: plan.build(standard, source, members),

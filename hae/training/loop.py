@@ -34,8 +34,9 @@ OnEpoch = Callable[[list[dict]], None]
 class TrainingHistory:
     """What training told.
 
-    rows: a dictionary an epoch and member: member, epoch, seconds, learning_rate, train_error_k and validation_error_k, which is E_k of level
-    k in the metric W. best_epoch, best_loss, stopped: of each member; stopped says why it ended early, "" if it did not.
+    rows: one dictionary for each epoch and member, with the keys member, epoch, seconds, learning_rate, train_error_k and
+    validation_error_k, which is E_k of level k in the metric W. best_epoch, best_loss, stopped: of each member; stopped says why it ended
+    early, "" if it did not.
 
     Example:
         >>> history = TrainingHistory([{"member": 0, "epoch": 1, "train_error_1": 0.2}], best_epoch=[1], best_loss=[0.2], stopped=[""])
@@ -67,8 +68,8 @@ def train(
     Args:
         network: ``network.standardised_levels(x)`` takes (M, B, D) and gives (M, n, B, D'); its parameters have the axis M in front.
         data, validation: rows to train on, and rows that say which epoch is the best; without these it is the last.
-        seeds: one a member: the order of its batches depends on nothing else, so a member trains in a stack as it would alone.
-        augment: changes a batch before every step, given a generator for each member that depends on its seed and the step alone.
+        seeds: one for each member. The order of its batches depends on its seed alone, so a member trains in a stack as it would alone.
+        augment: changes a batch before every step, given one generator for each member, which depends on its seed and the step alone.
         checkpoint: a file; training resumes from it where it exists and removes it at the end.
         progress: title of a progress bar, None for none. on_epoch: called with the rows of every new epoch.
 
@@ -174,7 +175,7 @@ class Training:
         return TrainingHistory(self.rows, self.best_epoch.tolist(), self.best_loss.tolist(), self.stopped)
 
     def train_epoch(self) -> list[dict]:
-        """The steps of an epoch and what validation says of it; gives a row a member, see `TrainingHistory`."""
+        """The steps of an epoch and what validation says of it; gives one row for each member, see `TrainingHistory`."""
         start = time.perf_counter()
         device, steps = self.data.inputs.device, self.schedule.steps
         self.network.train()
@@ -203,7 +204,7 @@ class Training:
         return rows
 
     def _change(self) -> Callable[[Rows], Rows] | None:
-        """The augmentation with the random numbers of this epoch, one generator a member."""
+        """The augmentation with the random numbers of this epoch, one generator for each member."""
         augment = self.augment
         if augment is None:
             return None

@@ -73,8 +73,11 @@ def train_members(
     on_epoch: Callable[[list[dict]], None] | None = None,
     **options,
 ) -> Members:
-    """Train one network a seed. ``build(M)`` gives a stack of M networks of the default kind; ``build(None)`` one of one's own
-    modules, which is drawn with the member's seed. Other arguments: see `hae.training.loop.train`."""
+    """Train one network for each seed.
+
+    ``build(M)`` gives a stack of M networks of the default kind; ``build(None)`` gives one of one's own modules, whose random numbers come
+    from the member's seed. Other arguments: see `hae.training.loop.train`.
+    """
     with torch.random.fork_rng(devices=[]):
         network = build(len(seeds))
     if network.spec is not None:

@@ -119,11 +119,11 @@ def make_pairs(
     if weights is not None:
         weights = np.asarray(weights, dtype=np.float64)
         if weights.shape != (len(X),) or not (np.isfinite(weights) & (weights > 0)).all():
-            raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above zero, one a row")
+            raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above zero, one for each row")
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
-    from hae.data.frames import SIDES  # loads pandas and pyarrow, which a training of tensors does without
+    from hae.data.split import SIDES  # loads pandas and pyarrow, which a training of tensors does without
 
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
@@ -150,8 +150,8 @@ def frame_numbers(groups: np.ndarray) -> np.ndarray:
 def split_or_warn(
     X: np.ndarray, groups: np.ndarray | None, frame: np.ndarray | None, *, shares, block_frames: int, gap_frames: int
 ) -> np.ndarray:
-    """(N,) side of each row by `hae.data.frames.split_rows`; all "train", with a warning, where a held-out side would be too small."""
-    from hae.data.frames import split_rows
+    """(N,) side of each row by `hae.data.split.split_rows`; all "train", with a warning, where a held-out side would be too small."""
+    from hae.data.split import split_rows
 
     if groups is None:
         split = split_rows(
@@ -177,6 +177,6 @@ def split_or_warn(
         "too few rows to hold some out (" + ", ".join(f"{side} {rows}" for side, rows in sides.items()) + f"; at least "
         f"{SMALLEST_SIDE} of each are needed): all rows train, no early stop, and the explained variance is that of the "
         "training rows",
-        stacklevel=3,
+        stacklevel=4,  # the line that calls fit
     )
     return np.full(len(X), "train", dtype=split.dtype if split.dtype.kind == "U" else object)

@@ -15,7 +15,7 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """Random numbers of one epoch, from seed and epoch alone: a resumed training needs no saved state to go on as it would have."""
+    """Random numbers of one epoch, from seed and epoch alone, so that a resumed training needs no saved state of a generator."""
     return torch.Generator().manual_seed(epoch_seed(seed, epoch))
 
 

@@ -15,7 +15,7 @@ START, END = 25, 1e4  # the one-cycle rate begins at peak / START and ends at pe
 class Settings:
     """How to train.
 
-    batch_size: rows a step, fewer where the rows would not fill `FEWEST_STEPS` batches. max_epochs: passes over the rows, at most.
+    batch_size: rows of a step, fewer where the rows would not fill `FEWEST_STEPS` batches. max_epochs: passes over the rows, at most.
     patience: epochs without a better validation loss before a member ends, counted after the peak of the one-cycle rate; None: no early
     stop. warmup: share of steps until the peak. min_steps: where ``max_epochs`` give fewer steps, both they and ``patience`` grow in
     proportion until they give as many.
@@ -51,8 +51,8 @@ class Settings:
 class Schedule:
     """What follows from settings and the number of rows.
 
-    seeds: one a member. steps: of an epoch; what is left of the rows is less than a batch, and another part in each epoch. patience, peak:
-    epochs, see `Settings`. rates: learning rate of every step of the training.
+    seeds: one for each member. steps: of an epoch; what is left of the rows is less than a batch, and another part in each epoch. patience,
+    peak: epochs, see `Settings`. rates: learning rate of every step of the training.
 
     Example:
         >>> schedule = Schedule.of(Settings(batch_size=50, max_epochs=4), n_rows=1620, seeds=[7, 8])

@@ -111,6 +111,8 @@ class StoredRows:
         generators = [epoch_generator(seed, epoch) for seed in seeds]
         for pool in self._pools(self._pieces(epoch, batch_size)):
             steps = len(pool) // batch_size
+            if not steps:  # the last pool may be less than a batch
+                continue
             orders = torch.stack([torch.randperm(len(pool), generator=generator) for generator in generators])
             for rows in orders[:, : steps * batch_size].to(pool.inputs.device).split(batch_size, dim=1):
                 yield pool.take(rows)
@@ -298,11 +300,11 @@ class StoredFrames:
 
 @torch.no_grad()
 def explained(network: HierarchicalNetwork, rows: StoredRows, root: np.ndarray | None = None) -> np.ndarray:
-    """FVE of each level, (n,), over all rows, a chunk at a time; as `hae.network.scoring.FrameErrors.fve`."""
+    """FVE of each level, (n,), over all rows, a chunk at a time; by the rules of `hae.network.scoring.score_frames`."""
     objective = Objective(root=None if root is None else torch.as_tensor(root)).to(rows.inputs)
     total = torch.zeros(network.n_levels + 1, dtype=torch.float64)
     mean, scale = network.output_mean.cpu(), network.output_scale.cpu()
-    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)
+    constant = (torch.from_numpy(rounding(mean.numpy())) / scale).to(rows.inputs)  # differences up to this are no variance
     for part in rows.chunks(READ_ROWS):
         part = replace(part, targets=torch.where(part.targets.abs() <= constant, 0, part.targets))
         levels = network.standardised_levels(part.inputs[0].to(network.bottleneck.T))

@@ -1,5 +1,9 @@
 """Retraining as a Prefect flow: the stale stages of dvc.yaml as tasks, wave by wave, then record, then promote."""
 
+import errno
+import logging
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
@@ -7,20 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.concurrency.sync import concurrency
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterNextScheduledStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
-from prefect.states import Completed, Crashed, Failed, State
+from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
-from pipelines import processes, settings
-from pipelines.flow import retraining, versioning
+from pipelines import locks, output, processes, settings
+from pipelines.flow import reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -35,6 +46,8 @@ CHATTER = ("Generating lock file", "Updating lock file", "To track the changes",
 FAILED = "ERROR: failed to reproduce"
 ANNOUNCED = ("Running stage ", "> ")
 
+_gpu = threading.Lock()  # the lock of the machine is one of processes, and stages of a wave are threads of one
+
 
 # A second try only where something killed the first one.
 OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_seconds": 5,
@@ -45,7 +58,7 @@ OPTIONS: dict[str, Any] = {"cache_policy": NO_CACHE, "retries": 1, "retry_delay_
 def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> State:
     """Run one stage, or fetch its result from DVC's cache. Its output is this task's log.
 
-    Ends as Failed with the stage's own last line, or as Killed.
+    Ends as Failed with the stage's own last line, or as Killed. What it reads is compared before and after it (flow/reading.py).
     """
     log, said = get_run_logger(), []
 
@@ -57,19 +70,36 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
         if not line.startswith(ANNOUNCED):
             said.append(line)
 
-    with ExitStack() as held:
-        if gpu and settings.has_gpu():
-            held.enter_context(concurrency(_gpu_limit(project), strict=True))
-            held.enter_context(processes.device_lock())
-        if name.startswith("train@"):  # only a training has curves to watch while it runs
-            held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
-        code = processes.run(versioning.command(name), project, say)
+    try:
+        with ExitStack() as held:
+            if gpu and settings.has_gpu():
+                held.enter_context(_gpu)  # among the stages of this flow
+                held.enter_context(locks.gpu_lock(log.info))
+            if name.startswith("train@"):  # only a training has curves to watch while it runs
+                held.enter_context(recording.live(project, name, versioning.stage_facts(project, name), retraining_name))
+            code = reading.run(project, name, say)
+    except Exception as error:
+        return _fault("", error)
     if code == 0:
         return Completed(message="done")
     if code < 0 or "exited with -" in "".join(said[-1:]):
         return Failed(name="Killed", message=f"{name}: something killed it (out of memory?)")
     own = [line for line in said if not line.startswith(FAILED)] or said
-    return Failed(message=f"{name}: {own[-1] if own else f'DVC ended with {code}'}")
+    return Failed(message=settings.masked(f"{name}: {own[-1] if own else f'DVC ended with {code}'}"))
+
+
+def _fault(where: str, error: Exception) -> State:
+    """The end of what failed: a line of our own, or for a fault that nobody foresaw its name, with the traceback in the log."""
+    if isinstance(error, BadInput):
+        text = str(error)
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        text = f"{error.filename or 'here'}: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+    elif isinstance(error, httpx.HTTPError):
+        text = f"Prefect: its server no longer answers ({error}); what was finished is kept, hae retrain goes on from there"
+    else:
+        get_run_logger().error("This should not have happened.", exc_info=error)
+        text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return Failed(message=settings.masked(f"{where}{text}"))
 
 
 @task(task_run_name="record", **OPTIONS)
@@ -77,53 +107,80 @@ def record(project: Path, retraining_name: str) -> "State | recording.Records":
     """Copy what the stages wrote to MLflow: runs and versions."""
     try:
         return recording.record(project, retraining.facts(project, versioning.read_graph(project)), retraining_name)
-    except BadInput as error:
-        return Failed(message=f"record: {error}")
+    except Exception as error:
+        return _fault("record: ", error)
 
 
 @task(task_run_name="promote", **OPTIONS)
 def promote(project: Path, decide: bool) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
-    facts = retraining.facts(project, versioning.read_graph(project))
     try:
-        return promotion.promote(project, facts, decide)
-    except BadInput as error:
-        return Failed(message=f"promote: {error}")
+        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide)
+    except Exception as error:
+        return _fault("promote: ", error)
 
 
 @flow(name="retrain", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
-def retrain(project: str, promotes: bool = True, served: bool = False) -> "State | Outcome":
-    """Run what is stale, record it, decide on it.
+def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
+    """Run what is stale, record it, decide on it, in the project that this process was started for (HAE_PROJECT).
 
-    project: its folder. promotes: whether aliases may move. served: started by `hae serve`, so it waits for
-    a retraining at work here instead of ending, and ends with the server.
+    promotes: whether aliases may move. served: started by `hae serve`, so it waits for a retraining at work here instead of
+    ending, and ends with the server. A folder is no parameter: who may start a run must not choose the code that it runs.
     """
     if served:
         processes.end_with_parent()
-    folder, started = Path(project), datetime.now(UTC).astimezone()
-    ran, ending = [], "interrupted"
+    output.guard_output()
+    folder, started = settings.project(os.environ["HAE_PROJECT"]), datetime.now(UTC).astimezone()
+    ran: list[str] = []
+    ending = "interrupted"
+    for noisy in ("prefect.events.clients", "prefect._internal.concurrency"):  # of a server that is gone each would say so for every event
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
-        with processes.only_one(folder, wait=served), processes.children():
-            look = retraining.look(folder, promotes)
-            if look.complete:
-                ending = "nothing new"
-                return Completed(message=ending)
-            _begin(folder, look)
-            for wave in _waves(folder, look.graph):
-                ran += wave
-            _completed(record(folder, flow_run.name, return_state=True))
-            outcome = _completed(promote(folder, promotes, return_state=True)).result()
-        ending = f"{outcome.action}: {outcome.reason}"
-        _show(folder, outcome)
-        return outcome
-    except BadInput as error:
-        ending = str(error)
-        return Failed(message=ending)
+        with server.needed(_address(), lambda line: retraining.note(folder, started, ran, line)):
+            if served:
+                _catch_up()
+            with processes.only_one(folder, wait=served), processes.children():
+                look = retraining.look(folder, promotes)
+                if look.complete:
+                    ending = "nothing new"
+                    return Completed(message=ending)
+                _begin(folder, look)
+                for wave in _waves(folder, look.graph):
+                    ran += wave
+                _completed(record(folder, flow_run.name, return_state=True))
+                outcome = _completed(promote(folder, promotes, return_state=True)).result()
+            ending = f"{outcome.action}: {outcome.reason}"
+            _show(folder, outcome)
+            return outcome
     except Exception as error:
-        ending = f"{type(error).__name__}: {error}"
-        raise
+        state = _fault("", error)
+        ending = str(state.message)
+        return state
     finally:
         retraining.note(folder, started, ran, ending)
+
+
+def _address() -> str:
+    """Of the server that this flow runs on, a temporary one as well."""
+    with get_client(sync_client=True) as client:
+        return str(client.api_url).rstrip("/")
+
+
+def _catch_up() -> None:
+    """Cancel what else of the schedule is due: after a time without a server one run makes up for all that were missed."""
+    mine = flow_run.id
+    with get_client(sync_client=True) as client:
+        here = client.read_flow_run(UUID(mine)).deployment_id if mine else None
+        if here is None:
+            return
+        late = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[here]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            next_scheduled_start_time=FlowRunFilterNextScheduledStartTime(before_=datetime.now(UTC)),  # type: ignore[arg-type]  # it parses one
+        )
+        for run in client.read_flow_runs(flow_run_filter=late):
+            if "auto-scheduled" in run.tags and str(run.id) != mine:
+                client.set_flow_run_state(run.id, Cancelled(message="Missed; a later run makes up for it."), force=True)
 
 
 def _begin(project: Path, look: retraining.Look) -> None:
@@ -166,22 +223,16 @@ def _show(project: Path, outcome: "Outcome") -> None:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
     said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
-    create_markdown_artifact(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n", key="links",
+    create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 
 
-def _gpu_limit(project: Path) -> str:
-    return f"gpu of {settings.place(project)}"
-
-
 def _tidy(project: Path, client: SyncPrefectClient) -> None:
-    """Put right what a killed retraining of this checkout left in Prefect: its run as running, its slot on the GPU as taken.
+    """Put right what a killed retraining of this checkout left in Prefect: its run as running.
 
-    The checkout's lock is held, so none of it can be anybody else's.
+    The checkout's lock is held, so it can't be anybody else's.
     """
-    name, mark = _gpu_limit(project), settings.home(project) / "prefect" / "run"
-    client.upsert_global_concurrency_limit_by_name(name, 1)
-    client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
+    mark = settings.home(project) / "prefect" / "run"
     if mark.exists():
         with suppress(ObjectNotFound):  # it ran on another server
             dead = client.read_flow_run(UUID(mark.read_text()))

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines import params, settings
-from pipelines.flow import versioning
+from pipelines.flow import reading, versioning
 from pipelines.gate import promotion
 from pipelines.project import code
 from pipelines.record import recording
@@ -38,6 +39,7 @@ class Look:
 def look(project: Path, promote: bool = True) -> Look:
     """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
     upgrades = code.refresh(project)
+    reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
     graph = versioning.read_graph(project)
     known = {} if graph.stale else facts(project, graph)
@@ -101,13 +103,14 @@ def to_text(rows: list[dict[str, str]]) -> str:
 def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
-    return [
+    lines = [
         f"Report   {project / 'results' / 'report.html'}",
         f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} prefect server start"
         if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
     ]
+    return [settings.masked(line) for line in lines]
 
 
 def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
@@ -116,14 +119,19 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
         "stages": stages,
-        "ending": ending,
+        "ending": settings.masked(ending),
     }
-    with open(settings.home(project) / "retrainings.jsonl", "a") as file:
-        file.write(json.dumps(entry) + "\n")
+    path = settings.home(project) / "retrainings.jsonl"
+    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    with open(path, "a") as file:
+        file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
 
 
 def notes(project: Path, last: int = 5) -> list[dict]:
-    """The last retrainings, newest first."""
+    """The last retrainings, newest first. A line that a kill or a full disk cut short is left out."""
     path = settings.home(project) / "retrainings.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [json.loads(line) for line in reversed(lines[-last:])]
+    found = []
+    for line in reversed(path.read_text(errors="replace").splitlines() if path.exists() else []):
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return [entry for entry in found if isinstance(entry, dict) and entry.keys() >= {"started", "seconds", "stages", "ending"}][:last]

@@ -4,26 +4,18 @@ import asyncio
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
-
-import httpx
+from zoneinfo import ZoneInfo
 
 from hae.errors import BadInput
 from pipelines import params, processes, settings
-from pipelines.flow import versioning
+from pipelines.flow import server, versioning
 
 __all__ = ["serve"]
-
-# A server that is not left behind, however its parent ends.
-SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
-STARTING = 180  # seconds; a busy machine takes 35 and more
 
 
 def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> None:
@@ -35,10 +27,11 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
     versioning.read_graph(project)
     named = os.environ.get("PREFECT_API_URL")
     if not named:
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{_free(port)}/api"  # Prefect reads it once, at its first import
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{server.free(port)}/api"  # Prefect reads it once, at its first import
+        settings.close_door(project, f"http://127.0.0.1:{port}")
     schedule = _schedule(cron)
     os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
-    with suppress(KeyboardInterrupt), _named(named) if named else _server(project, port):
+    with suppress(KeyboardInterrupt), server.named(named) if named else server.own(project, port):
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
@@ -47,7 +40,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         deployment = flows.retrain.to_deployment(
             settings.place(project),
             schedule=schedule,
-            parameters={"project": str(project), "served": True},
+            parameters={"served": True},
             description=f"Retraining of {project}",
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
@@ -57,77 +50,49 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         runner.handle_sigterm = lambda *_: signal.raise_signal(signal.SIGINT)  # type: ignore[method-assign]
         identifier = runner.add_deployment(deployment)  # type: ignore[arg-type]  # no coroutine outside a loop
         page = os.environ["PREFECT_API_URL"].removesuffix("/api")
-        say(f"Serving {project}, at '{cron}'" + (f" and when its data change (looking every {watch} s)" if watch else ""))
+        say(f"Serving {project}, at '{cron}' ({schedule.timezone})"
+            + (f" and when its data change (looking every {watch} s)" if watch else ""))
         say(f"Page: {page}/deployments/deployment/{identifier}")
+        if not named:
+            say(f"The page asks for a password: the line in {settings.home(project) / 'prefect-auth'}")
         if watch:
             threading.Thread(target=_watch, args=(project, identifier, watch), name="watch", daemon=True).start()
-        asyncio.run(runner.start())
+        with server.needed(os.environ["PREFECT_API_URL"]):
+            asyncio.run(runner.start())
     say("Ended; the schedule stays and goes on with the next hae serve.")
 
 
 def _schedule(cron: str):
     """The schedule, in local time."""
     from prefect.schedules import Cron
-    from tzlocal import get_localzone_name
 
+    zone = _zone()
     try:
-        return Cron(cron, timezone=get_localzone_name())
+        return Cron(cron, timezone=zone)
     except ValueError:
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
 
 
-def _free(port: int) -> int:
-    """The port. Raises BadInput when somebody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
-    return port
+def _zone() -> str:
+    """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
+    import tzlocal
+
+    name, wanted, year = "", os.environ.get("TZ", ""), time.localtime().tm_year
+    noons = [time.mktime((year, month, 15, 12, 0, 0, 0, 0, -1)) for month in (1, 7)]
+    offsets = [time.localtime(noon).tm_gmtoff for noon in noons]  # seconds east of Greenwich, in winter and in summer
+    with suppress(Exception):  # of many kinds, where it finds no name
+        tzlocal.reload_localzone()
+        name = tzlocal.get_localzone_name()
+    misspelt = "/" in wanted and "UTC" in (name or "UTC") and "UTC" not in wanted  # libc takes a name unknown to it for UTC
+    if name and not misspelt and [_offset(noon, name) for noon in noons] == offsets:
+        return name
+    if offsets[0] == offsets[1] and offsets[0] % 3600 == 0 and not misspelt:
+        return f"Etc/GMT{-offsets[0] // 3600:+d}"  # its signs are turned round
+    raise BadInput(f"TZ: {wanted!r} names no time zone; allowed: a name such as Europe/Berlin, or whole hours such as UTC-3")
 
 
-@contextmanager
-def _server(project: Path, port: int) -> Iterator[None]:
-    """A Prefect server of our own, its pages included, for the time of the block."""
-    url = os.environ["PREFECT_API_URL"]
-    path = settings.home(project) / "prefect" / "server.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | {"PREFECT_SERVER_UI_API_URL": url},
-        )
-    try:
-        _wait_for(url, lambda: child.poll() is None, f"the Prefect server did not start; see {path}")
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(10)
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-
-
-@contextmanager
-def _named(url: str) -> Iterator[None]:
-    """The server that PREFECT_API_URL names."""
-    deadline = time.monotonic() + 10
-    _wait_for(url, lambda: time.monotonic() < deadline, f"PREFECT_API_URL: no Prefect server answers at {url}")
-    yield
-
-
-def _wait_for(url: str, hopeful, failure: str) -> None:
-    deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline and hopeful():
-        with suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        time.sleep(0.3)
-    raise BadInput(failure)
+def _offset(moment: float, zone: str) -> float:
+    return (datetime.fromtimestamp(moment, ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds()
 
 
 def _watch(project: Path, deployment, seconds: int) -> None:

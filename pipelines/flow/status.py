@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import params, processes
+from pipelines import locks, params
 from pipelines.flow import retraining, versioning
 from pipelines.record import registry
 
@@ -25,7 +25,7 @@ def status(project: Path) -> Iterator[str]:
     for name in stale:
         if graph.stages[name].changed:
             yield f"           {name}: {', '.join(graph.stages[name].changed)}"
-    holder = processes.holder(project)
+    holder = locks.holder(project)
     if holder:
         yield f"at work    {holder}"
     for entry in retraining.notes(project):

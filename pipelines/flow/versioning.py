@@ -1,19 +1,22 @@
 """DVC behind one door: the graph of stages, what in it is stale, how a stage runs, snapshots of people's own data."""
 
-import glob
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import Any
 
+from hae.data.sources import matches
 from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "read_graph", "recorded", "snapshot", "stage_facts"]
+__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "read_graph", "recorded", "recorded_sources", "snapshot", "sources",
+           "stage_facts"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_graph(project: Path) -> Graph:
 def stage_facts(project: Path, name: str) -> StageFacts:
     """What decides a stage's result: its command, the hashes of what it reads, its parameters."""
     with _repository(project) as repository:
-        stage = next(stage for stage in repository.index.stages if stage.cmd and stage.name == name)
+        stage = _stage(repository, name)
         dependencies, params = {}, {}
         for dependency in stage.deps:
             if hasattr(dependency, "read_params"):
@@ -93,9 +96,34 @@ def recorded(graph: Graph) -> list[str]:
     return [name for name in graph.stages if name.startswith("train@") or name == "baseline"]
 
 
-def command(name: str) -> list[str]:
-    """The command line that runs this stage alone, or fetches its result from DVC's cache; may run beside others."""
-    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+def command(name: str, anew: bool = False) -> list[str]:
+    """The command line that runs this stage alone, or fetches its result from DVC's cache; may run beside others.
+
+    anew: run it whatever DVC knows of it.
+    """
+    return [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *(["--force"] if anew else []), name]
+
+
+def sources(project: Path, name: str) -> dict[str, str]:
+    """Hashes, as things stand now, of what a stage reads and no stage makes: people's own data, and code."""
+    with _repository(project) as repository:
+        return {path: dependency.get_hash().value if dependency.exists else "" for path, dependency in _sources(repository, name)}
+
+
+def recorded_sources(project: Path, name: str) -> dict[str, str]:
+    """The same as dvc.lock has them, of the stage's last run. DVC takes them after the stage's command, not before it."""
+    with _repository(project) as repository:
+        return {path: dependency.hash_info.value or "" for path, dependency in _sources(repository, name)}
+
+
+def forget(project: Path, name: str) -> None:
+    """Take a stage out of dvc.lock, so that it counts as one that has not run yet."""
+    from dvc.dvcfile import Lockfile
+
+    with _repository(project) as repository, repository.lock:
+        path = project / "dvc.lock"
+        if path.exists():
+            Lockfile(repository, str(path)).remove_stage(_stage(repository, name))
 
 
 def snapshot(project: Path, params: Params) -> list[str]:
@@ -147,8 +175,21 @@ def _own_files(project: Path, params: Params) -> Iterator[tuple[str, Path]]:
     if params.prepare.topology:
         yield "topology", (project / params.prepare.topology).resolve()
     for pattern in params.prepare.trajectories:
-        for file in glob.glob(str(project / pattern)):
-            yield "trajectories", Path(file).resolve()
+        for file in filter(Path.is_file, matches(pattern, project)[1]):
+            yield "trajectories", file.resolve()
+
+
+def _stage(repository, name: str):
+    return next(stage for stage in repository.index.stages if stage.cmd and stage.name == name)
+
+
+def _sources(repository, name: str) -> list[tuple[str, Any]]:
+    """(path, DVC's object) of what a stage reads and no stage makes."""
+    made = _made(repository)
+    return [
+        (dependency.def_path, dependency) for dependency in _stage(repository, name).deps
+        if not hasattr(dependency, "read_params") and made.isdisjoint([Path(dependency.fs_path)])
+    ]
 
 
 def _made(repository) -> set[Path]:
@@ -202,7 +243,19 @@ def _repository(project: Path) -> Iterator:
         with repository:
             yield repository
     except DvcException as error:
-        raise BadInput(f"dvc.yaml: {_one_line(error)}") from None
+        raise BadInput(_said(project, error)) from None
+
+
+def _said(project: Path, error: Exception) -> str:
+    """DVC's error in a line that begins with the file it is about, and says what to do with one that a merge left in two versions."""
+    text = _one_line(error)
+    named = re.search(r"'(?:\./)?([^']+\.(?:lock|dvc|yaml))'", text)
+    file = named[1] if named else "dvc.yaml"
+    if file != "dvc.yaml" and (project / file).is_file() and "<<<<<<< " in (project / file).read_text(errors="replace"):
+        return f"{file}: a merge left its conflict marks; allowed: either side of it whole (git checkout --ours {file})"
+    if file == "dvc.lock":
+        return f"{file}: it can't be read ({text}); allowed: the last one that was committed (git checkout {file}), or none: all runs again"
+    return f"{file}: {text}"
 
 
 def _one_line(error: Exception) -> str:

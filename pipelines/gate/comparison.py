@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hae.data.frames import Frames, split_rows
+from hae.data.frames import Frames
+from hae.data.sources import find_files
+from hae.data.split import split_rows
 from hae.importance.evaluate import compare as paired_difference
 from hae.importance.intervals import Sampling
 from pipelines import params
@@ -88,6 +90,6 @@ def _champions_sides(theirs: dict, ours: dict, frames, project: Path) -> tuple[n
     ids = None
     if ours["id"] is not None:
         settings = params.load(project / "params.yaml").prepare
-        ids = prepare.from_tables(settings, prepare.find_files([str(project / pattern) for pattern in settings.trajectories]))[2]
+        ids = prepare.from_tables(settings, find_files(settings.trajectories, project))[2]
     split = {name: value for name, value in theirs.items() if name not in ("group", "id")}
     return split_rows(frames.trajectory, frames.frame, ids=ids, values=frames.values, **split), ""

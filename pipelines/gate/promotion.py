@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hae.errors import BadInput
-from pipelines import params
+from pipelines import locks, params
 from pipelines.gate import gates
 from pipelines.gate.gates import Candidate, Champion, Margins
-from pipelines.record import contents, lineage, packaging, registry
+from pipelines.record import contents, lineage, packaging, recovery, registry
 from pipelines.record.lineage import StageFacts
 from pipelines.record.registry import VersionRow
-from pipelines.record.store import Store, opened, plainly
+from pipelines.record.store import Passing, Store, opened, plainly
 
 __all__ = ["Outcome", "promote", "promote_version", "rollback", "settled"]
 
 
+TRIES = 3  # at a decision: the registry may be shared, and a champion that moved meanwhile is another question
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a call did and why. action: "promoted", "held", "nothing new", "nominated" or "rolled back".
+    """What a call did and why. action: "promoted", "held", "nothing new", "nominated", "rolled back" or "failed".
 
+    "failed": nothing could be measured (files away, a check killed or out of time), so nothing is decided and the next call tries again.
     version, variant: the version it is about. champion: the version afterwards, None if there is none.
     versions: today's variants -> their versions as they stand afterwards, each with its reason.
     """
@@ -58,22 +63,53 @@ def promote(project: Path, facts: Mapping[str, StageFacts], decide: bool = True)
     decide: False only names the candidate; the decision is left for later (`hae retrain`) or for a person (`hae promote`).
     All is found out before anything is moved, so a call that fails leaves the aliases as they were.
     """
-    store = opened(project)
-    with plainly(store.uri):
-        today = _today(store, project, facts)
-        known = _standing(store, today)
-        if known is not None:
-            return known
-        if not decide:
-            registry.nominate(store, today.row.version)
-            return _outcome(store, today, "nominated", "awaits a decision")
+    with _moving(project) as (store, mended):
+        for _ in range(TRIES):
+            today = _today(store, project, facts)
+            outcome = _standing(store, today) or _decision(store, project, today, decide)
+            if outcome is not None:
+                return _after(mended, outcome)
+    raise BadInput(f"{store.name}: the champion changed {TRIES} times while a candidate was looked at; allowed: hae retrain, once others "
+                   "who use this registry are done")
+
+
+@contextmanager
+def _moving(project: Path) -> Iterator[tuple[Store, str]]:
+    """The store for whoever may move an alias: the checkout held, what was wrong put right (in words), and all of it kept at the end."""
+    with locks.checkout_lock(project, locks.tell):
+        store = opened(project)
+        with plainly(store.uri):
+            yield store, recovery.mend(store)
+            recovery.keep(store)
+
+
+def _after(mended: str, outcome: Outcome) -> Outcome:
+    return replace(outcome, reason=f"{mended}; {outcome.reason}") if mended else outcome
+
+
+def _decision(store: Store, project: Path, today: Today, decide: bool) -> Outcome | None:
+    """Judge today's candidate and move the aliases; None if the champion changed meanwhile. The key of the decision is written last."""
+    version = today.row.version
+    if not decide:
+        registry.nominate(store, version)
+        return _outcome(store, today, "nominated", "awaits a decision")
+    try:
         champion = _champion(store, project, today)
         decision = gates.decide(_candidate(store, project, today), champion, today.margins)
-        registry.nominate(store, today.row.version)
-        if decision.promote:
-            registry.crown(store, today.row.version)
-        registry.decided(store, today.row.version, today.decision, decision.reason)  # last: a call that died before decides again
-        return _outcome(store, today, "promoted" if decision.promote else "held", decision.reason)
+    except Passing as fault:
+        return _outcome(store, today, "failed", f"{fault}; nothing is decided, and the next retraining tries again")
+    if registry.champion(store) != today.champion:
+        return None
+    reason = decision.reason
+    past = registry.history(store)
+    if decision.promote and champion is None and past:
+        reason = f"of the champions before it (versions {', '.join(past)}) none is left to compare with"
+    registry.nominate(store, version)
+    registry.reasoned(store, version, reason)
+    if decision.promote:
+        registry.crown(store, version)
+    registry.decided(store, version, today.decision)
+    return _outcome(store, today, "promoted" if decision.promote else "held", reason)
 
 
 def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
@@ -85,37 +121,41 @@ def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
 
 def promote_version(project: Path, version: str) -> Outcome:
     """Make a version the champion by hand, a held or even a rejected one; it only has to load and to give its own CVs."""
-    store = opened(project)
-    with plainly(store.uri):
-        row = registry.find(store, version)
-        if row is None:
-            there = ", ".join(known.version for known in registry.rows(store)) or "none yet"
-            raise BadInput(f"{store.name}: no version {version}; allowed: {there}")
+    with _moving(project) as (store, mended):
+        row = _there(store, version)
         if "champion" in row.aliases:
-            return Outcome("nothing new", row.version, row.variant, "it is the champion already", row.version, {})
+            return _after(mended, Outcome("nothing new", row.version, row.variant, "it is the champion already", row.version, {}))
         _must_load(store, row.version)
+        row = _there(store, version)  # as it is now: the check takes its time
         reason = f"version {row.version} ({row.variant}) is promoted by hand" + (f", though {row.rejected}" if row.rejected else "")
         newest = max(int(known.version) for known in registry.rows(store))
         registry.chosen_by_hand(store, row.version, str(newest), reason)
         registry.crown(store, row.version)
-        return Outcome("promoted", row.version, row.variant, reason, row.version, {})
+        return _after(mended, Outcome("promoted", row.version, row.variant, reason, row.version, {}))
+
+
+def _there(store: Store, version: str) -> VersionRow:
+    row = registry.find(store, version)
+    if row is None:
+        there = ", ".join(known.version for known in registry.rows(store)) or "none yet"
+        raise BadInput(f"{store.name}: no version {version}; allowed: {there}")
+    return row
 
 
 def rollback(project: Path) -> Outcome:
     """Take the champion back for good and give its place to the one before it. Repeatable as far as the history goes."""
-    store = opened(project)
-    with plainly(store.uri):
+    with _moving(project) as (store, mended):
         now, back = registry.champion(store), registry.way_back(store)
         if now is None:
             raise BadInput(f"{store.name}: there is no champion to take back; allowed: hae rollback once there is one")
         if not back:
             raise BadInput(f"{store.name}: no champion before version {now.version} to go back to; allowed: hae promote VERSION")
         _must_load(store, back[-1])
-        version = registry.take_back(store, "taken back by hand")
-        row = registry.find(store, version)
-        assert row is not None  # the champion of a moment ago
+        if registry.champion(store) != now or registry.way_back(store) != back:  # a person meant the one that was champion
+            raise BadInput(f"{store.name}: the champion changed meanwhile, so nothing was taken back; allowed: hae rollback once more")
+        row = _there(store, registry.take_back(store, "taken back by hand"))
         reason = f"version {now.version} ({now.variant}) is rejected and does not come back by itself"
-        return Outcome("rolled back", row.version, row.variant, reason, row.version, {})
+        return _after(mended, Outcome("rolled back", row.version, row.variant, reason, row.version, {}))
 
 
 def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Today:
@@ -203,7 +243,7 @@ def _candidate(store: Store, project: Path, today: Today) -> Candidate:
 
 
 def _champion(store: Store, project: Path, today: Today) -> Champion | None:
-    """The champion beside the candidate, or None without a champion."""
+    """The champion beside the candidate, or None without a champion. Raises Passing where one of them can't be read."""
     from pipelines.gate.comparison import compare  # imports torch, which most calls do without
 
     row = today.champion
@@ -212,11 +252,14 @@ def _champion(store: Store, project: Path, today: Today) -> Champion | None:
     try:
         champion, candidate = packaging.load(store, row.version), packaging.load(store, today.row.version)
     except BadInput as error:
-        return Champion(row.version, row.variant, not_comparable=str(error))
+        raise Passing(str(error)) from None
     return compare(champion, candidate, project)
 
 
 def _must_load(store: Store, version: str) -> None:
-    fault = packaging.check(store, version)
+    try:
+        fault = packaging.check(store, version)
+    except Passing as error:
+        fault = str(error)
     if fault:
         raise BadInput(f"{store.name} version {version}: {fault}; no alias was moved")

@@ -13,6 +13,7 @@ from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
+from hae.files import read_csv
 from hae.importance.evaluate import compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
@@ -84,7 +85,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
             Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
             pd.read_csv(folder / "history.csv"),
-            pd.read_csv(folder / "labels.csv"),
+            read_csv(folder / "labels.csv"),
             tuple(model.network_.bottleneck.kinds),
             model.transform(frames.values),
             model.transform(looked_at.values),

@@ -19,13 +19,14 @@ from ruamel.yaml import YAML
 from hae.data.frames import Frames
 from hae.data.molecules import KINDS, Recipe
 from hae.data.readers import is_table, load_table
+from hae.data.sources import without_ending
 from hae.data.tables import FILE
 from hae.data.trajectories import check_atoms, load_structure
 from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import params
 from pipelines.project import code, suggest
-from pipelines.stages.prepare import from_tables, from_trajectories, without_ending
+from pipelines.stages.prepare import from_tables, from_trajectories
 
 __all__ = ["Choices", "init"]
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hae.data.frames import SIDES, Frames, split_rows
+from hae.data.frames import Frames
+from hae.data.split import SIDES, split_rows
 from hae.errors import BadInput
 from hae.importance.intervals import OK_N_EFF, ROUGH_N_EFF, Sampling
 

@@ -39,10 +39,12 @@ class StageFacts:
 
 @dataclass(frozen=True)
 class Code:
-    """The code as it stands: commit ("" outside git), and a patch of what is not committed ("" if all is)."""
+    """The code as it stands: commit ("" outside git), a patch of tracked files that changed ("" if none did), and the names of files that
+    git does not track: what is in them stays where it is."""
 
     commit: str
     patch: str
+    untracked: tuple[str, ...] = ()
 
 
 def digest(content) -> str:
@@ -61,7 +63,7 @@ def file_digest(path: Path) -> str:
 
 
 def code(project: Path) -> Code:
-    """Commit and uncommitted code of the checkout that holds `project`, new files included.
+    """Commit and uncommitted code of the checkout that holds `project`. New files are named and not read: they may hold secrets.
 
     dvc.lock, *.dvc and .gitignore do not count: DVC writes them while it works.
     """
@@ -71,10 +73,8 @@ def code(project: Path) -> Code:
     pathspec = ("--", ":/", *NOT_CODE)
     patch = _git(project, "diff", "HEAD", "--no-color", "--no-ext-diff", *pathspec)
     top = Path(_git(project, "rev-parse", "--show-toplevel").strip())
-    for name in _git(top, "ls-files", "--others", "--exclude-standard", "-z", *pathspec).split("\0"):
-        if name and (top / name).stat().st_size < 1_000_000:  # code, not data that nobody has ignored yet
-            patch += _git(top, "diff", "--no-index", "--no-color", "--no-ext-diff", "--", "/dev/null", name)
-    return Code(commit, patch)
+    untracked = filter(None, _git(top, "ls-files", "--others", "--exclude-standard", "-z", *pathspec).split("\0"))
+    return Code(commit, patch, tuple(untracked))
 
 
 def packages() -> dict[str, str]:
@@ -99,7 +99,8 @@ def receipt(facts: StageFacts, code: Code, *, training: Mapping, now: datetime |
         "params": _jsonable(facts.params),
         "params_hash": facts.params_hash,
         "git_commit": code.commit,
-        "uncommitted_code": bool(code.patch),
+        "uncommitted_code": bool(code.patch or code.untracked),
+        "untracked_files": list(code.untracked),  # names alone: what is in them is not in the patch
         "random_state": section.get("random_state"),
         "n_seeds": section.get("n_seeds"),
         "device": training.get("device"),

@@ -23,7 +23,7 @@ import hae
 from hae.data.frames import Frames
 from hae.errors import BadInput
 from pipelines.record.digests import TAG, checked, digests
-from pipelines.record.store import Store
+from pipelines.record.store import Passing, Store
 
 __all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "write_code"]
 
@@ -140,8 +140,11 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
 
 
 def check(store: Store, version: str) -> str:
-    """Why a registered version can't be used, or "". Its files have to be those that were registered; then it is asked in a fresh process,
-    with pickle forbidden and without hae, and has to give the CVs that the trained network gave when it was packed, to `TOLERANCE`.
+    """Why a registered version must not be used, or "". Its files have to be those that were registered; then it is asked in a fresh
+    process, with pickle forbidden and without hae, and has to give the trained network's CVs of its day, to `TOLERANCE`.
+
+    Raises:
+        Passing: it could not be asked: files gone or changed, the process killed or out of time.
     """
     environment = os.environ | {"MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "MLFLOW_TRACKING_URI": store.uri,
                                 "MLFLOW_REGISTRY_URI": store.uri, "CUDA_VISIBLE_DEVICES": ""}
@@ -151,12 +154,12 @@ def check(store: Store, version: str) -> str:
             command = [sys.executable, "-c", CHECK, str(folder)]
             done = subprocess.run(command, env=environment, cwd=elsewhere, capture_output=True, text=True, timeout=300)
         except BadInput as error:
-            return str(error)
+            raise Passing(str(error)) from None
         except subprocess.TimeoutExpired:
-            return "the registered model did not load in 300 s"
+            raise Passing("the registered model did not load in 300 s") from None
     if done.returncode:
         last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no word"]
-        return f"the registered model does not load in a fresh process ({last[0].strip()[:300]})"
+        raise Passing(f"the registered model does not load in a fresh process ({last[0].strip()[:300]})")
     difference = json.loads(done.stdout.splitlines()[-1])["difference"]
     if not difference <= TOLERANCE:
         return f"the registered model gives other CVs than the trained network (by {difference:.1e} of their standard deviation)"

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines.record import contents, registry
+from pipelines.record import contents, memory, recovery, registry
 from pipelines.record.history import History
 from pipelines.record.lineage import StageFacts
-from pipelines.record.runs import RunWriter, continues, find, is_trained, is_whole, runs_of
-from pipelines.record.store import opened, plainly
+from pipelines.record.runs import RunWriter, continues, find, is_trained, is_whole, left_running, runs_of
+from pipelines.record.store import Store, check, opened, plainly
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,6 +66,8 @@ def record(project: Path, facts: Mapping[str, StageFacts], retraining: str) -> R
     store, code = opened(project), None
     runs, versions, added = {}, {}, False
     with plainly(store.uri):
+        check(store)
+        recovery.recover(store, last=False)
         for stage, its in facts.items():
             weights = contents.weights(project, stage)
             if not weights:
@@ -77,15 +79,26 @@ def record(project: Path, facts: Mapping[str, StageFacts], retraining: str) -> R
                 added = True
             runs[stage] = run.info.run_id
             if stage != "baseline":
-                versions[contents.folder(stage)] = str(registry.version_of_run(store, run.info.run_id).version)
+                versions[contents.folder(stage)] = str(registry.version_of_run(store, run).version)
+        _close(store, project)
     return Records(runs, versions, added)
 
 
+def _close(store: Store, project: Path) -> None:
+    """After all is recorded: end what a killed training left as running, bring back champions, and keep what the store knows beside it."""
+    for run in left_running(store, project):
+        store.client.set_terminated(run.info.run_id, "FAILED")
+    recovery.recover(store)
+    recovery.keep(store)
+    if store.own_database:
+        memory.copy_database(store.own_database, store.home)
+
+
 def complete(project: Path, facts: Mapping[str, StageFacts]) -> bool:
-    """Whether the records of these stages, of the files as they are on disk, are whole: a few queries."""
+    """Whether the records of these stages, of the files as they are on disk, are whole, and no dead run is left: a few queries."""
     store = opened(project)
     with plainly(store.uri):
-        return all(
+        return not left_running(store, project) and all(
             is_whole(store, find(store, its, contents.weights(project, stage)), stage, contents.everything(project, stage))
             for stage, its in facts.items()
         )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.record import memory
 from pipelines.record.store import Store, opened, plainly
 
 __all__ = [
-    "RegistryStatus", "VersionRow", "by_hand", "champion", "chosen_by_hand", "crown", "decided", "find", "history", "nominate", "rows",
-    "status", "take_back", "version_of_run", "versions", "way_back",
+    "RegistryStatus", "VersionRow", "aliases", "by_hand", "champion", "chosen_by_hand", "crown", "decided", "find", "history", "mend",
+    "model", "nominate", "point", "reasoned", "remember", "rows", "status", "take_back", "version_of_run", "versions", "way_back",
 ]
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
@@ -54,14 +55,23 @@ def status(project: Path) -> RegistryStatus:
     """Read all of it. Raises BadInput where the store can't be reached."""
     store = opened(project)
     with plainly(store.uri):
-        all_rows = rows(store)
+        all_rows, crowned = rows(store), champion(store)
         by_alias = {alias: row for row in all_rows for alias in row.aliases}
-        note = ""
-        if not all_rows:
-            trained = (project / "models").exists()
-            note = "no version yet" + ("; what an earlier database knew (versions, rejections) is not known here" if trained else "")
-        crowned, nominee, former = by_alias.get(CHAMPION), by_alias.get(CANDIDATE), by_alias.get(PREVIOUS)
-        return RegistryStatus(store.name, store.uri, crowned, nominee, former, tuple(all_rows), tuple(history(store)), note)
+        return RegistryStatus(store.name, store.uri, crowned, by_alias.get(CANDIDATE), by_alias.get(PREVIOUS), tuple(all_rows),
+                              tuple(history(store)), _note(store, all_rows, crowned, (project / "models").exists()))
+
+
+def _note(store: Store, all_rows: list[VersionRow], crowned: VersionRow | None, trained: bool) -> str:
+    kept = memory.kept(store.home, store.uri)
+    if not all_rows and kept:
+        return f"no version is left of {len(kept['versions'])}; hae retrain brings back what {store.home.name} and models/ hold"
+    if not all_rows:
+        return "no version yet" + ("; what an earlier database knew (versions, rejections) is not known here" if trained else "")
+    words = [_wrong(aliases(store).get(CHAMPION), crowned)]  # the next retraining or `hae promote` mends it
+    gone = sorted(set(kept["versions"]) - {row.version for row in all_rows}, key=int) if kept else []
+    if gone:
+        words.append(f"version{'s' * (len(gone) > 1)} {', '.join(gone)} of this model {'are' if len(gone) > 1 else 'is'} gone")
+    return "; ".join(filter(None, words))
 
 
 def versions(store: Store) -> list:
@@ -76,15 +86,19 @@ def versions(store: Store) -> list:
             return sorted(found, key=lambda version: -int(version.version))
 
 
-def version_of_run(store: Store, run_id: str):
-    """The newest version of a run, or None."""
-    return max((version for version in versions(store) if version.run_id == run_id), key=lambda version: int(version.version), default=None)
+def version_of_run(store: Store, run):
+    """The newest version of a run, or None. One that came back without its run, after a database was lost, is known by key and weights."""
+    everything, tags = versions(store), run.data.tags
+    own = [version for version in everything if version.run_id == run.info.run_id]
+    same = [version for version in everything if not version.run_id and "key" in tags
+            and all(version.tags.get(name) == tags.get(name) for name in ("key", "weights"))]
+    return next(iter(own or same), None)
 
 
 def rows(store: Store) -> list[VersionRow]:
     """All versions as people see them, newest first."""
-    aliases = _aliases(store)
-    return [_row(version, aliases) for version in versions(store)]
+    held = aliases(store)
+    return [_row(version, held) for version in versions(store)]
 
 
 def find(store: Store, version: str) -> VersionRow | None:
@@ -93,32 +107,39 @@ def find(store: Store, version: str) -> VersionRow | None:
 
 
 def champion(store: Store) -> VersionRow | None:
-    """The champion, or None."""
-    return next((row for row in rows(store) if CHAMPION in row.aliases), None)
+    """The champion, or None. Where its alias is gone or points nowhere: the last of the history that is there and was not taken back."""
+    known = {row.version: row for row in rows(store)}
+    crowned = next((row for row in known.values() if CHAMPION in row.aliases), None)
+    past = (known[version] for version in reversed(history(store)) if version in known and not known[version].rejected)
+    return crowned or next(past, None)
 
 
 def history(store: Store) -> list[str]:
     """Versions that were champion, up to the present one, oldest first."""
-    model = _model(store)
-    return json.loads(model.tags.get(CHAMPIONS, "[]")) if model is not None else []
+    found = model(store)
+    return json.loads(found.tags.get(CHAMPIONS, "[]")) if found is not None else []
 
 
 def nominate(store: Store, version: str) -> None:
     """Give `candidate` to a version; it leaves whoever had it."""
-    if _aliases(store).get(CANDIDATE) != version:
-        store.client.set_registered_model_alias(store.name, CANDIDATE, version)
+    if aliases(store).get(CANDIDATE) != version:
+        point(store, CANDIDATE, version)
 
 
-def decided(store: Store, version: str, decision: str, reason: str) -> None:
-    """Keep with a version what was decided on it and why."""
-    store.client.set_model_version_tag(store.name, version, DECISION, decision)
+def reasoned(store: Store, version: str, reason: str) -> None:
+    """Keep with a version why it is where it is."""
     store.client.set_model_version_tag(store.name, version, REASON, reason[:4900])
+
+
+def decided(store: Store, version: str, decision: str) -> None:
+    """Keep with a version what was decided on it. The last write of a decision: without it all is decided again."""
+    store.client.set_model_version_tag(store.name, version, DECISION, decision)
 
 
 def chosen_by_hand(store: Store, version: str, newest: str, reason: str) -> None:
     """Keep that a person chose this version when `newest` was the newest there was."""
     store.client.set_model_version_tag(store.name, version, BY_HAND, newest)
-    store.client.set_model_version_tag(store.name, version, REASON, reason)
+    reasoned(store, version, reason)
 
 
 def by_hand(store: Store, version: str) -> str:
@@ -128,27 +149,27 @@ def by_hand(store: Store, version: str) -> str:
 
 def crown(store: Store, version: str) -> None:
     """Make a version the champion. `previous` is set before `champion`, so the way back is there whenever a call ends."""
-    aliases, client = _aliases(store), store.client
-    old = aliases.get(CHAMPION)
-    if old != version:
-        past = _up_to(history(store), old)
-        _remember(store, [*past, version])
-        if old is not None:
-            client.set_registered_model_alias(store.name, PREVIOUS, old)
-        client.set_registered_model_alias(store.name, CHAMPION, version)
-    if aliases.get(CANDIDATE) == version:
-        client.delete_registered_model_alias(store.name, CANDIDATE)
-    row = find(store, version)
+    row, old = find(store, version), champion(store)
     assert row is not None  # the registry gives aliases only to versions that exist
-    if row.rejected:
-        client.delete_model_version_tag(store.name, version, REJECTED)
+    if row.rejected:  # first: a champion that is rejected is one whose `take_back` was killed
+        store.client.delete_model_version_tag(store.name, version, REJECTED)
+    if CHAMPION not in row.aliases:
+        past = _up_to(history(store), old.version if old is not None else None)
+        remember(store, past if past[-1:] == [version] else [*past, version])
+        if old is not None and old.version != version:
+            point(store, PREVIOUS, old.version)
+        point(store, CHAMPION, version)
+    if CANDIDATE in row.aliases:
+        point(store, CANDIDATE, None)
 
 
 def way_back(store: Store) -> list[str]:
     """Versions that were champion before the present one and were not taken back, oldest first, each once."""
-    now = _aliases(store).get(CHAMPION)
+    now = champion(store)
+    if now is None:
+        return []
     good = {row.version for row in rows(store) if not row.rejected}
-    past = [version for version in _up_to(history(store), now)[:-1] if version in good and version != now]
+    past = [version for version in _up_to(history(store), now.version)[:-1] if version in good and version != now.version]
     return list(dict.fromkeys(reversed(past)))[::-1]
 
 
@@ -157,25 +178,65 @@ def take_back(store: Store, why: str) -> str:
 
     There must be a way back (`way_back`). The rejection is written first: whatever happens next, the version does not return.
     """
-    client, now, back = store.client, _aliases(store)[CHAMPION], way_back(store)
-    client.set_model_version_tag(store.name, now, REJECTED, why[:4900])
-    if len(back) > 1:
-        client.set_registered_model_alias(store.name, PREVIOUS, back[-2])
-    elif PREVIOUS in _aliases(store):
-        client.delete_registered_model_alias(store.name, PREVIOUS)
-    client.set_registered_model_alias(store.name, CHAMPION, back[-1])
-    _remember(store, back)
-    if _aliases(store).get(CANDIDATE) in (now, back[-1]):
-        client.delete_registered_model_alias(store.name, CANDIDATE)
+    now, back = champion(store), way_back(store)
+    assert now is not None  # there is a way back from it
+    store.client.set_model_version_tag(store.name, now.version, REJECTED, why[:4900])
+    _go_back(store, now.version, back)
     return back[-1]
 
 
-def _row(version, aliases: dict[str, str]) -> VersionRow:
+def _go_back(store: Store, now: str, back: list[str]) -> None:
+    _previous(store, back[:-1])
+    point(store, CHAMPION, back[-1])
+    remember(store, back)
+    if aliases(store).get(CANDIDATE) in (now, back[-1]):
+        point(store, CANDIDATE, None)
+
+
+def _previous(store: Store, past: list[str]) -> None:
+    """Give `previous` to the last of these, or to none."""
+    wanted = past[-1] if past else None
+    if aliases(store).get(PREVIOUS) != wanted:
+        point(store, PREVIOUS, wanted)
+
+
+def mend(store: Store) -> str:
+    """Bring the aliases to what the history says, in words ("" if nothing was wrong).
+
+    What a person deleted, what points to a version that is gone, and what a call left that was killed between two moves.
+    """
+    held, there, now = aliases(store), {row.version for row in rows(store)}, champion(store)
+    words = _wrong(held.get(CHAMPION), now)
+    if words:
+        point(store, CHAMPION, now.version if now is not None else None)
+        words += " and has it again" if now is not None else ""
+    back = way_back(store)
+    if now is not None and now.rejected and back:
+        words = f"version {now.version} was {now.rejected}: version {back[-1]} is champion again"
+        _go_back(store, now.version, back)
+        return words
+    if CANDIDATE in held and (held[CANDIDATE] not in there or (now is not None and held[CANDIDATE] == now.version)):
+        point(store, CANDIDATE, None)
+    if now is None or held.get(PREVIOUS) not in there - {now.version}:
+        _previous(store, back)
+    return words
+
+
+def _wrong(pointed: str | None, crowned: VersionRow | None) -> str:
+    """What is wrong with the alias of the champion, which points to this version, in words."""
+    now = crowned.version if crowned is not None else None
+    if pointed == now:
+        return ""
+    words = f"the alias champion pointed to version {pointed}, which is gone" if pointed else "the alias champion was gone"
+    return f"{words}: " + (f"version {now} was the last champion" if now else "no champion is left")
+
+
+def _row(version, held: dict[str, str]) -> VersionRow:
     number, tags = str(version.version), version.tags
     return VersionRow(
         version=number,
         variant=tags.get("variant", ""),
-        aliases=tuple(alias for alias in (CHAMPION, CANDIDATE, PREVIOUS) if aliases.get(alias) == number),
+        aliases=tuple(alias for alias in (CHAMPION, CANDIDATE, PREVIOUS) if held.get(alias) == number),
         reason=tags.get(REASON, ""),
         rejected=tags.get(REJECTED, ""),
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
@@ -187,21 +248,32 @@ def _row(version, aliases: dict[str, str]) -> VersionRow:
 
 
 def _up_to(past: list[str], version: str | None) -> list[str]:
-    """The history as far as a version; a call that was killed may have left more than came true."""
+    """The history as far as a version; a call that was killed may have left more than came true. Nothing before it is ever dropped."""
     if version is None:
-        return []
+        return past
     last = max((i for i, name in enumerate(past) if name == version), default=None)
-    return past[: last + 1] if last is not None else [version]
+    return past[: last + 1] if last is not None else [*past, version]
 
 
-def _remember(store: Store, past: list[str]) -> None:
+def remember(store: Store, past: list[str]) -> None:
+    """Write the history."""
     store.client.set_registered_model_tag(store.name, CHAMPIONS, json.dumps(past[-REMEMBERED:]))
 
 
-def _model(store: Store):
+def point(store: Store, alias: str, version: str | None) -> None:
+    """Give an alias to a version, or take it away."""
+    if version is None:
+        store.client.delete_registered_model_alias(store.name, alias)
+    else:
+        store.client.set_registered_model_alias(store.name, alias, version)
+
+
+def model(store: Store):
+    """The registered model as MLflow gives it, or None."""
     return next(iter(store.client.search_registered_models(f"name = '{store.name}'")), None)
 
 
-def _aliases(store: Store) -> dict[str, str]:
-    model = _model(store)
-    return {alias: str(version) for alias, version in model.aliases.items()} if model is not None else {}
+def aliases(store: Store) -> dict[str, str]:
+    """Alias -> version, also of one that is gone."""
+    found = model(store)
+    return {alias: str(version) for alias, version in found.aliases.items()} if found is not None else {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import params
+from pipelines import params, settings
 from pipelines.record import contents, lineage, packaging, registry
 from pipelines.record.contents import FRAMES, RECIPE
 from pipelines.record.digests import TAG, to_tag
@@ -18,10 +18,11 @@ from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
 from pipelines.record.store import Store
 
-__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "runs_of"]
+__all__ = ["RunWriter", "continues", "find", "is_trained", "is_whole", "left_running", "runs_of"]
 
 BATCH = 1000  # metrics in one call: the most that MLflow takes
 INHERITED = ("variant", "git_commit", "uncommitted_code", "data_hash", "params_hash", "key", "retraining")  # versions inherit no tags
+PLACE = "place"  # tag of a run: the checkout that writes it
 BEGUN, HISTORY, WEIGHTS, WHOLE = "begun", "history", "weights", "recorded"  # tags of a run, written when their part is in
 
 
@@ -55,14 +56,14 @@ class RunWriter:
         client.set_tag(run_id, WEIGHTS, weights)
         version = self.version(run, weights) if self.stage != "baseline" else None
         self.findings(run_id, results, version)
-        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""))
+        code = Code(run.data.tags.get("git_commit", ""), run.data.tags.get("uncommitted_code", ""), self.code.untracked)
         receipt = lineage.receipt(self.facts, code, training=training, best_member=history.best_member,
                                   retraining=run.data.tags["retraining"], weights=weights)
         if version is not None:
             receipt |= {"version": str(version.version), "matching": version.tags["matching"].split("; ")}
         client.log_dict(run_id, receipt, "receipt/receipt.json")
-        client.set_tag(run_id, WHOLE, content)
         client.set_terminated(run_id, "FINISHED", end_time=run.info.start_time + int(1000 * history.seconds))
+        client.set_tag(run_id, WHOLE, content)
         return client.get_run(run_id)
 
     def begin(self, run, started: float):
@@ -74,8 +75,9 @@ class RunWriter:
                 "stage": self.stage,
                 "variant": name if self.stage != "baseline" else "",
                 "retraining": self.retraining,
+                PLACE: settings.place(self.project),
                 "git_commit": self.code.commit or "none",
-                "uncommitted_code": "yes" if self.code.patch else "",
+                "uncommitted_code": "yes" if self.code.patch or self.code.untracked else "",
                 "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
                 "params_hash": self.facts.params_hash,
                 "mlflow.source.name": self.facts.command,
@@ -90,6 +92,9 @@ class RunWriter:
         client.log_batch(run_id, params=contents.flat_params(self.facts.params))
         if self.code.patch:
             client.log_text(run_id, self.code.patch, "receipt/uncommitted.patch")
+        if self.code.untracked:
+            names = "\n".join(("left out, since git does not track them:", *self.code.untracked, ""))
+            client.log_text(run_id, names, "receipt/untracked.txt")
         for file in ("dvc.lock", "params.yaml"):
             if (self.project / file).exists():
                 client.log_text(run_id, (self.project / file).read_text(encoding="utf-8"), f"receipt/{file}")
@@ -132,7 +137,7 @@ class RunWriter:
         from mlflow.entities import LoggedModelOutput
 
         client, run_id, variant = self.store.client, run.info.run_id, contents.folder(self.stage)
-        known = registry.version_of_run(self.store, run_id)
+        known = registry.version_of_run(self.store, client.get_run(run_id))
         if known is not None and known.tags.get(WEIGHTS) == weights:
             if not packaging.intact(self.store, known):
                 tags = self.upload(known.source, run_id, version=known.version)
@@ -196,6 +201,12 @@ def runs_of(store: Store, facts: StageFacts) -> list:
     return store.client.search_runs([store.experiment], f"tags.key = '{facts.key}'", order_by=["attributes.start_time DESC"])
 
 
+def left_running(store: Store, project: Path) -> list:
+    """Runs of this checkout that say RUNNING. Where its lock is held and nothing trains, they are dead."""
+    own = "" if store.own_database else f" and tags.{PLACE} = '{settings.place(project)}'"
+    return store.client.search_runs([store.experiment], f"attributes.status = 'RUNNING'{own}")
+
+
 def find(store: Store, facts: StageFacts, weights: str):
     """The run of this key with these weights, else one whose training has not been recorded to its end, else None."""
     runs = runs_of(store, facts)
@@ -211,11 +222,11 @@ def is_trained(run) -> bool:
 
 def is_whole(store: Store, run, stage: str, content: str) -> bool:
     """Whether all that is on disk of this stage is in its run, and its version is registered with all of its files."""
-    if run is None or run.data.tags.get(WHOLE) != content:
+    if run is None or run.data.tags.get(WHOLE) != content or run.info.status != "FINISHED":
         return False
     if stage == "baseline":
         return True
-    version = registry.version_of_run(store, run.info.run_id)
+    version = registry.version_of_run(store, run)
     return version is not None and packaging.intact(store, version)
 
 

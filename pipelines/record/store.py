@@ -15,11 +15,14 @@ from filelock import FileLock
 
 from hae.errors import BadInput
 from pipelines import params, settings
+from pipelines.record import memory
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Store", "opened", "plainly"]
+__all__ = ["Passing", "Store", "check", "opened", "plainly"]
+
+AGAIN = "move it away and run hae retrain: its last copy, champions and rejections come back, today's models are recorded anew from disk"
 
 # A server that is away must not hold a retraining up for minutes; MLflow's own defaults are 7 retries of 120 s.
 PATIENCE = {
@@ -34,18 +37,29 @@ PATIENCE = {
 
 @dataclass(frozen=True)
 class Store:
-    """MLflow for one project. name: of the experiment and of the registered model."""
+    """MLflow for one project. name: of the experiment and of the registered model. home: the project's folder .hae."""
 
     client: MlflowClient
     uri: str
     name: str
     experiment: str
+    home: Path
+
+    @property
+    def own_database(self) -> Path | None:
+        """The sqlite file that belongs to this checkout alone, or None."""
+        database = _sqlite_file(self.uri)
+        return database if database is not None and database.parent == self.home else None
+
+
+class Passing(BadInput):
+    """A fault that may pass: files away for a moment, a process killed or out of time. Nothing was measured, so nothing is decided."""
 
 
 def opened(project: Path) -> Store:
-    """Open the store of a project, made if it is not there yet.
+    """Open the store of a project, made if it is not there yet, of its last copy where there is one.
 
-    Raises BadInput in one line: a damaged database, a server that does not answer, a disk that is full.
+    Raises BadInput in one line: what is no database, a server that does not answer, a disk that is full.
     """
     name = params.load(project / "params.yaml").record.model_name
     uri = settings.tracking_uri(project)
@@ -53,15 +67,13 @@ def opened(project: Path) -> Store:
         os.environ.setdefault(key, value)
     with plainly(uri):
         database = _sqlite_file(uri)
-        if database:
-            _check(database)
-        client = _client(uri)
+        client = _client(uri, settings.home(project))
         experiment = client.get_experiment_by_name(name)
         if experiment is None or (database and not database.exists()):
             experiment = _first_use(client, project, name, own=not os.environ.get("MLFLOW_TRACKING_URI"))
         if experiment.lifecycle_stage != "active":
             client.restore_experiment(experiment.experiment_id)
-    return Store(client, uri, name, experiment.experiment_id)
+    return Store(client, uri, name, experiment.experiment_id, settings.home(project))
 
 
 @contextmanager
@@ -77,7 +89,7 @@ def plainly(uri: str) -> Iterator[None]:
         raise BadInput(_line(uri, error)) from error
 
 
-def _client(uri: str) -> MlflowClient:
+def _client(uri: str, home: Path) -> MlflowClient:
     """A client; the sqlite file behind it is set up by one process at a time (two at once break it for good)."""
     import mlflow
 
@@ -89,6 +101,8 @@ def _client(uri: str) -> MlflowClient:
         return client
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock"):
+        if database.parent == home and not database.exists():
+            memory.take_copy_back(database, home)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     return client
@@ -109,13 +123,14 @@ def _sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def _check(database: Path) -> None:
-    """MLflow answers happily from a damaged database, so ask sqlite itself."""
-    if not database.exists() or not database.stat().st_size:
+def check(store: Store) -> None:
+    """MLflow answers happily from a damaged database, so ask sqlite itself. It reads the whole file: once a retraining is enough."""
+    database = _sqlite_file(store.uri)
+    if database is None:
         return
     try:
         with closing(sqlite3.connect(database, timeout=30)) as connection:
-            answer = connection.execute("pragma integrity_check(1)").fetchone()[0]
+            answer = connection.execute("pragma quick_check(1)").fetchone()[0]
     except sqlite3.OperationalError as error:  # busy, or not ours to read
         if "locked" in str(error):
             return
@@ -124,8 +139,7 @@ def _check(database: Path) -> None:
         answer = str(error)
     if answer != "ok":
         reason = " ".join(str(answer).replace("*", "").split())
-        raise BadInput(f"{database}: the MLflow database is damaged ({reason}); move it away and run hae retrain: today's models "
-                       "are recorded anew from disk, earlier versions and rejections are lost")
+        raise BadInput(f"{database}: the MLflow database is damaged ({reason}); {AGAIN}")
 
 
 def _is_outside(error: BaseException) -> bool:
@@ -145,6 +159,6 @@ def _line(uri: str, error: BaseException) -> str:
     if any(word in text for word in ("Max retries", "Connection", "timed out", "Failed to resolve", "RemoteDisconnected")):
         return f"MLflow at {uri}: the server does not answer; {again} once it is back"
     if any(word in text for word in ("malformed", "not a database", "no such table")):
-        return f"MLflow at {uri}: the database is damaged; move it away and run hae retrain: today's models are recorded anew from disk"
+        return f"MLflow at {uri}: the database is damaged; {AGAIN}"
     first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return f"MLflow at {uri}: {first.strip()[:300]}"

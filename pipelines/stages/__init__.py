@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from hae.errors import BadInput
-from pipelines import processes, settings
+from pipelines import output, processes, settings
 
 __all__ = ["run_stage"]
 
@@ -21,24 +21,19 @@ def run_stage(stage: Callable[..., object]) -> None:
     What people can put right (BadInput, a file that can't be read or written) is one line on stderr, exit code 2.
     """
     processes.end_with_parent()
+    output.guard_output()
     try:
-        os.chdir(settings.project())
-        settings.prepare_environment()
-        inspect.signature(stage).bind(*sys.argv[1:])
-    except TypeError as error:
-        _refuse(f"{stage.__name__}: {error}; allowed: {stage.__name__}{inspect.signature(stage)}")
-    except BadInput as error:
-        _refuse(str(error))
-    try:
-        stage(*sys.argv[1:])
-    except BadInput as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        with output.refusals():
+            os.chdir(settings.project())
+            settings.prepare_environment()
+            _check(stage)
+            stage(*sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _refuse(message: str) -> None:
-    print(" ".join(message.split()), file=sys.stderr, flush=True)
-    sys.exit(2)
+def _check(stage: Callable[..., object]) -> None:
+    try:
+        inspect.signature(stage).bind(*sys.argv[1:])
+    except TypeError as error:
+        raise BadInput(f"{stage.__name__}: {error}; allowed: {stage.__name__}{inspect.signature(stage)}") from None

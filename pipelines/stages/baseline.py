@@ -1,4 +1,4 @@
-"""The floor and the ceiling: PCA at every level, and the plain autoencoder of k nodes for every k, in the variants' metric."""
+"""The baselines: PCA at every level, and the plain autoencoder of k nodes for every k, in the variants' metric."""
 
 from pathlib import Path
 

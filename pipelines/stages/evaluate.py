@@ -10,7 +10,7 @@ from hae.data.molecules import Recipe
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
-from hae.files import check_writable, write_json, written_whole
+from hae.files import check_writable, write_csv, write_json, written_whole
 from hae.importance.evaluate import evaluate as measure
 from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
@@ -72,8 +72,7 @@ def evaluate(variant: str) -> None:
         ("labels.csv", told),
         ("features.csv", pd.concat([gained, moved], axis=1)),
     ):
-        with written_whole(folder / name) as partial:
-            table.to_csv(partial, index=False)
+        write_csv(folder / name, table)
     for k, kind in enumerate(kinds):
         _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model, recipe)
     write_json(folder / "metrics.json", flat_metrics(report))
@@ -119,8 +118,7 @@ def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoen
     for j in range(cvs.shape[1]):
         table[f"cv{j + 1}"] = cvs[:, j]
     table = pd.concat([table, frames.labels, pd.DataFrame(frames.values, columns=list(frames.features))], axis=1)
-    with written_whole(folder / f"cv{k + 1}.csv") as partial:
-        table.to_csv(partial, index=False)
+    write_csv(folder / f"cv{k + 1}.csv", table)
     if recipe.kind != "coordinates":
         return
     lines = []

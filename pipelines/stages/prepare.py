@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from hae.data.frames import SIDES, Frames, concatenate, split_rows
+from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
+from hae.data.sources import find_files
+from hae.data.split import SIDES, split_rows
 from hae.data.tables import feature_columns, load_table, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
 from hae.errors import BadInput
@@ -17,7 +18,7 @@ from hae.files import written_whole
 from pipelines import params
 from pipelines.stages import run_stage
 
-__all__ = ["find_files", "from_tables", "from_trajectories", "main", "prepare", "split", "without_ending"]
+__all__ = ["from_tables", "from_trajectories", "main", "prepare", "split"]
 
 
 def prepare() -> None:
@@ -36,35 +37,6 @@ def prepare() -> None:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
         frames.write(folder / "frames.parquet")
     print("\n".join(f"prepare: {line}" for line in summary(frames, recipe)))
-
-
-def find_files(patterns: Sequence[str]) -> dict[str, Path]:
-    """Name -> file, for files and patterns. A name is the path behind the fixed part of the pattern, without ending.
-
-    So `runs/*/md.xtc` gives "a/md" and "b/md", and a file keeps its name, and its blocks their sides, when others come.
-    Raises BadInput if a pattern matches nothing or two files have one name.
-    """
-    files: dict[str, Path] = {}
-    for pattern in patterns:
-        parts = Path(pattern).parts
-        fixed = next((i for i, part in enumerate(parts[:-1]) if set(part) & set("*?[")), len(parts) - 1)
-        base, rest = Path(*parts[:fixed]), str(Path(*parts[fixed:]))
-        found = sorted(path for path in base.glob(rest) if path.is_file()) if set(rest) & set("*?[") else [Path(pattern)]
-        if not found:
-            raise BadInput(f"prepare.trajectories: {pattern} matches no file; allowed: files that are there")
-        for path in found:
-            name = without_ending(path.relative_to(base))
-            if files.setdefault(name, path) != path:
-                raise BadInput(
-                    f"prepare.trajectories: {files[name]} and {path} would both be named '{name}'; "
-                    "allowed: a name each, or a pattern such as runs/*/md.xtc, whose folders become part of the name"
-                )
-    return files
-
-
-def without_ending(path: Path) -> str:
-    """The name of a trajectory in this file; a number at the end, as in COLVAR.0, is no ending."""
-    return path.as_posix() if path.suffix[1:].isdigit() else path.with_suffix("").as_posix()
 
 
 def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:

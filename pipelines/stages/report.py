@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from hae.figures import plots
-from hae.files import write_json, written_whole
+from hae.files import write_csv, write_json, written_whole
 from hae.importance.report import ImportanceReport
 from pipelines import params
 from pipelines.page import page
@@ -30,9 +30,9 @@ def report() -> None:
     table = pd.concat([_rows(name, importance) for name, importance in evidence.reports.items()], ignore_index=True)
     made = pictures(evidence)
     folder = Path("results")
-    _write(folder / "table.csv", table.to_csv(index=False))
+    write_csv(folder / "table.csv", table)
     write_json(folder / "table.json", json.loads(table.to_json(orient="records", double_precision=15)))
-    _write(folder / "importance.csv", _importance_table(evidence).to_csv(index=False))
+    write_csv(folder / "importance.csv", _importance_table(evidence))
     write_json(folder / "importance.json", _importance_json(evidence))
     for picture in made:
         _write(folder / "figures" / f"{picture.name}.svg", picture.svg)

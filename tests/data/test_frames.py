@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hae.data.frames import Frames, concatenate, split_rows
+from hae.data.frames import Frames, concatenate
+from hae.data.split import split_rows
 from hae.errors import BadInput
 
 RULE = {"block_frames": 50, "gap_frames": 5, "shares": (0.5, 0.2, 0.3)}

@@ -50,3 +50,46 @@ def test_no_tool_reports_to_anybody(folder, monkeypatch):
 def test_the_device_of_the_environment_decides_on_the_gpu(device, gpu, monkeypatch):
     monkeypatch.setenv("HAE_DEVICE", device)
     assert settings.has_gpu() is gpu
+
+
+def test_what_is_kept_in_hae_is_its_owners_alone(folder):
+    (folder / ".hae").mkdir(mode=0o755)
+    assert settings.home(folder).stat().st_mode & 0o777 == 0o700
+    key = settings.key(folder)
+    assert (folder / ".hae" / "prefect-auth").stat().st_mode & 0o777 == 0o600
+    assert settings.key(folder) == key and len(key) > 30
+    assert sorted(path.name for path in (folder / ".hae").iterdir()) == ["prefect-auth"]
+
+
+def test_a_proxy_is_not_asked_for_what_is_on_this_machine(folder, monkeypatch):
+    import httpx
+
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "lab.example")
+    monkeypatch.delenv("no_proxy", raising=False)
+    settings.prepare_environment(folder)
+    settings.prepare_environment(folder)
+    assert os.environ["NO_PROXY"] == "lab.example,127.0.0.1,localhost"
+    with httpx.Client() as client:
+        for host, by_proxy in {"127.0.0.1:4200": False, "localhost:4200": False, "elsewhere.example": True}.items():
+            way = client._transport_for_url(httpx.URL(f"http://{host}/api"))
+            assert (way is not client._transport) is by_proxy, host
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("MLflow at http://user:SECRET@host:5000/a@b: away", "MLflow at http://***@host:5000/a@b: away"),
+    ("postgresql+asyncpg://hae:SE@CRET@db/prefect", "postgresql+asyncpg://***@db/prefect"),
+    ("https://token-alone@host", "https://***@host"),
+    ("http://host/?token=SECRET&x=1", "http://host/?token=***&x=1"),
+    ("mail to a@b.c, see http://host/a", "mail to a@b.c, see http://host/a"),
+])
+def test_addresses_are_shown_without_their_secrets(text, shown):
+    assert settings.masked(text) == shown
+
+
+def test_secrets_of_the_environment_are_not_shown(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:one%2Ftwo@host")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "hae:three-and-four")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
+    assert settings.masked("one%2Ftwo, one/two, hae:three-and-four, three-and-four, user") == "***, ***, ***, ***, user"

@@ -113,6 +113,6 @@ def test_what_hides_its_state_has_no_key(value):
 
 
 def test_a_key_is_that_of_parameters_rows_and_seeds():
-    keys = [training_key(params, rows, seeds) for params, rows, seeds in (
-        ({"n": 1}, b"a", [0]), ({"n": 2}, b"a", [0]), ({"n": 1}, b"b", [0]), ({"n": 1}, b"a", [1]), ({"n": 1, "f": closure(1)}, b"a", [0]))]  # fmt: skip
+    others = [({"n": 2}, b"a", [0]), ({"n": 1}, b"b", [0]), ({"n": 1}, b"a", [1]), ({"n": 1, "f": closure(1)}, b"a", [0])]
+    keys = [training_key(*of) for of in [({"n": 1}, b"a", [0]), *others]]
     assert len(set(keys)) == 5 and training_key({"n": 1}, b"a", [0]) == keys[0]

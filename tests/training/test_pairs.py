@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hae.data.frames import split_rows
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from hae.training.pairs import Standard, make_pairs, split_or_warn
 
@@ -69,9 +69,9 @@ def test_weights_and_another_target_follow_their_rows(walks):
     [
         ({"lag": 31}, "lag: 31 leaves no pair of frames in the training rows; allowed: less than the length of a block"),
         ({"target": np.ones(3)}, "target: 3 rows, but X has 60; allowed: as many"),
-        ({"weights": np.ones(3)}, "sample_weight: allowed are 60 finite numbers above zero, one a row"),
-        ({"weights": np.zeros(60)}, "sample_weight: allowed are 60 finite numbers above zero, one a row"),
-        ({"weights": np.full(60, np.nan)}, "sample_weight: allowed are 60 finite numbers above zero, one a row"),
+        ({"weights": np.ones(3)}, "sample_weight: allowed are 60 finite numbers above zero, one for each row"),
+        ({"weights": np.zeros(60)}, "sample_weight: allowed are 60 finite numbers above zero, one for each row"),
+        ({"weights": np.full(60, np.nan)}, "sample_weight: allowed are 60 finite numbers above zero, one for each row"),
     ],
 )
 def test_what_does_not_fit_is_named(walks, wrong, line):

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,10 @@ import torch
 from generators import torus
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import Frames, split_rows
+from hae.data.frames import Frames
+from hae.data.split import split_rows
 from hae.errors import BadInput
+from hae.network.scoring import score_frames
 from hae.training.stored import READ_ROWS, StoredFrames, memory_limit, rows_bytes, store
 
 SETTINGS = {
@@ -88,6 +91,14 @@ def test_an_epoch_shows_each_row_at_most_once_from_all_over_the_file(frames, fil
     assert not torch.equal(batches[0].inputs, next(rows.batches([1, 2], 1, 128)).inputs)
 
 
+@pytest.mark.parametrize("batch_size", [100, 128, 333, 1000])
+@pytest.mark.parametrize("pool_bytes", [10_000, 25_000, 40_000])
+def test_all_batches_are_full_whatever_is_left_for_the_last_pool(file, tmp_path, pool_bytes, batch_size):
+    rows = rows_of(file, tmp_path, pool_bytes)
+    sizes = [batch.inputs.shape[1] for batch in rows.batches([1], 0, batch_size)]
+    assert sizes == [batch_size] * (len(rows) // batch_size)
+
+
 def test_chunks_are_all_rows_in_order(frames, file, tmp_path):
     rows = rows_of(file, tmp_path, 40_000)
     train = frames.select("train")
@@ -114,6 +125,23 @@ def test_rows_four_times_the_limit_give_the_same_fve(frames, file, tmp_path, var
     model.save(tmp_path / "model")
     loaded = HierarchicalAutoencoder.load(tmp_path / "model")
     np.testing.assert_array_equal(loaded.transform(held_out.values), model.transform(held_out.values))
+
+
+def test_a_file_without_training_rows_is_said_and_leaves_nothing(tmp_path):
+    frames = frames_of(np.random.default_rng(0).normal(size=(2000, 3)))
+    replace(frames, split=np.full(2000, "validation")).write(tmp_path / "frames.parquet")
+    with pytest.raises(BadInput, match=r"frames.parquet: no training rows; allowed: a file with rows of the side train"):
+        HierarchicalAutoencoder().fit(StoredFrames(tmp_path / "frames.parquet", tmp_path / "rows"))
+    assert not list((tmp_path / "rows").iterdir())
+
+
+def test_a_further_metric_counts_for_rows_in_a_file_too(frames, file, tmp_path):
+    settings = {**SETTINGS, "cv": "linear", "n_seeds": 1, "feature_weights": [0.01, 0.01, 0.01, 100.0]}
+    stored = HierarchicalAutoencoder(**settings).fit(StoredFrames(file, tmp_path / "rows", limit=rows_bytes(file) // 4))
+    validation = frames.select("validation")
+    expected = score_frames(stored.network_, validation.values, root=stored.metric_root_, weights=validation.weights).fve
+    np.testing.assert_allclose(stored.validation_fve_, expected, atol=1e-5)
+    assert stored.validation_fve_[0] > 0.95
 
 
 PEAK = """
@@ -173,7 +201,6 @@ def test_rows_in_a_file_can_have_smooth_cvs_and_a_linear_path(frames, file, tmp_
     """The path starts where that of the rows in memory does."""
     settings = SETTINGS | {"cv": "linear", "smooth": 1.0, "linear_path": True, "max_epochs": 1, "learning_rate": 1e-9, "n_seeds": 1}
     stored = HierarchicalAutoencoder(**settings).fit(StoredFrames(file, tmp_path / "rows"))
-    rows = HierarchicalAutoencoder(**settings).fit(
-        frames.values, groups=frames.trajectory, split=frames.split, sample_weight=frames.weights
-    )
+    whole = {"groups": frames.trajectory, "split": frames.split, "sample_weight": frames.weights}
+    rows = HierarchicalAutoencoder(**settings).fit(frames.values, **whole)
     torch.testing.assert_close(stored.network_.encoder.path, rows.network_.encoder.path, atol=0.05, rtol=0)

@@ -1,18 +1,21 @@
 """The retraining as a flow: every stage in its place, its own words in its task, the record after it, and nothing twice."""
 
+import errno
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines import processes
+from pipelines import locks, processes
 from pipelines.flow import retraining, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
@@ -31,7 +34,8 @@ def retrain(folder: Path, **options):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
-        return flows.retrain(str(folder), return_state=True, **options)
+        patch.setenv("HAE_PROJECT", str(folder))
+        return flows.retrain(return_state=True, **options)
 
 
 def task_runs(state) -> dict:
@@ -130,6 +134,49 @@ def test_the_last_retrainings_are_remembered(retrained):
     assert newest["seconds"] >= 0
 
 
+def test_a_full_disk_is_one_line(project, monkeypatch):
+    """Wherever it is met: here where the retraining looks at the data."""
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/file")
+
+    monkeypatch.setattr(retraining, "look", full)
+    state = retrain(project)
+    assert state.is_failed()
+    assert state.message == "/disk/file: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+    assert retraining.notes(project)[0]["ending"] == state.message
+
+
+def test_a_line_that_was_cut_short_is_left_out(project):
+    path = project / ".hae" / "retrainings.jsonl"
+    whole = retraining.notes(project)
+    path.write_text(path.read_text() + '{"started": "2026-01-31T03:0')
+    assert retraining.notes(project) == whole
+    retraining.note(project, datetime.now(UTC), ["prepare"], "held: http://me:secret@host is away")
+    assert [note["ending"] for note in retraining.notes(project)[:2]] == ["held: http://***@host is away", whole[0]["ending"]]
+
+
+def test_after_a_time_without_a_server_one_run_makes_up_for_all(project):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
+    from prefect.states import Scheduled
+
+    from pipelines.flow import flows
+
+    hours = [datetime.now(UTC) - timedelta(hours=hour) for hour in (3, 2, 1, -1)]
+    with get_client(sync_client=True) as client:
+        deployment = client.create_deployment(client.create_flow(flows.retrain), f"place {project}")
+        for hour in hours:
+            client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=hour), tags=["auto-scheduled"])
+        mine = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
+        runs = sorted(client.read_flow_runs(flow_run_filter=mine), key=lambda run: run.expected_start_time)
+        assert len(runs) == 4
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(flows, "flow_run", SimpleNamespace(id=str(runs[0].id)))
+            flows._catch_up()
+        states = [client.read_flow_run(run.id).state.type.value for run in runs]
+    assert states == ["SCHEDULED", "CANCELLED", "CANCELLED", "SCHEDULED"]  # the one that starts, what was missed, the next
+
+
 def test_a_failed_stage_ends_the_flow_with_the_stages_own_line(project):
     (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
     before = (project / "results" / "table.csv").read_text()
@@ -177,16 +224,16 @@ def test_one_retraining_a_checkout(project):
          "with processes.only_one(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()", str(project)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    assert f"process {holder.pid} " in processes.holder(project)
+    assert f"process {holder.pid} " in locks.holder(project)
     state = retrain(project)
     assert state.is_failed() and f"process {holder.pid} " in state.message
     with pytest.raises(BadInput, match="at work here already"), processes.only_one(project):
         pass
     holder.kill()
     holder.wait()
-    assert processes.holder(project) == ""
+    assert locks.holder(project) == ""
     with processes.only_one(project):
-        assert f"process {os.getpid()} " in processes.holder(project)
+        assert f"process {os.getpid()} " in locks.holder(project)
 
 
 def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project):
@@ -199,7 +246,7 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
     locks.parent.mkdir(parents=True, exist_ok=True)
 
     def hold(*pids):
-        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "dvc repro"} for pid in pids}}))
+        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "- " + end} for pid in pids}}))
 
     try:
         hold(left.pid, nobody.pid)
@@ -210,6 +257,12 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
         hold(nobody.pid, ours.pid)
         with processes.only_one(project):
             assert locks.exists()  # a dvc that someone runs by hand
+        locks.write_text(json.dumps({"read": {"/file": [{"pid": ours.pid, "cmd": "dvc repro train"}]}, "write": {}}))
+        with processes.only_one(project):
+            assert not locks.exists()  # the number is another process's by now
+        locks.touch()
+        with processes.only_one(project):
+            assert not locks.exists()  # a kill cut it short
     finally:
         for process in (left, ours):
             process.kill()

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from pipelines.flow import retraining
+
 SECONDS = 10  # that a trainer may outlive its flow
 
 
@@ -72,3 +74,36 @@ def test_no_trainer_outlives_the_flow_and_the_next_one_finishes(how, new_project
             again.kill()
     assert "champion: version" in said.read_text()
     assert not trainers(project)
+
+
+def servers(folder) -> list[psutil.Process]:
+    """Prefect's servers of a project."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "uvicorn" in process.cmdline() and process.environ().get("PREFECT_HOME") == str(folder / ".hae" / "prefect"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.timeout(600)
+def test_a_retraining_whose_server_is_killed_ends_in_one_line(new_project):
+    """Prefect would report each of its events to it for minutes, with a traceback for each."""
+    project = new_project()
+    said, history = project.parent / "out", project / "results" / "boosted" / "history.csv"
+    train_for(project, epochs=20_000)
+    with open(said, "w") as out:
+        flow = start(project, out)
+        try:
+            assert wait_until(lambda: len(trainers(project)) == 2 and history.exists(), 300), said.read_text()
+            assert len(servers(project)) == 1
+            servers(project)[0].kill()
+            assert flow.wait(90) == 2
+        finally:
+            flow.kill()
+    assert not trainers(project)
+    assert said.read_text().splitlines()[-1].startswith("Prefect: its server is gone; what was finished is kept")
+    assert "Traceback" not in said.read_text()
+    assert retraining.notes(project)[0]["ending"].startswith("Prefect: its server is gone")

@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import serving
+from pipelines.flow import server, serving
+
+PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
 
 def free_port() -> int:
@@ -27,13 +31,40 @@ def test_a_taken_port_is_said_in_one_line():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(BadInput, match=f"--port: {port} is taken"):
-            serving._free(port)
+            server.free(port)
 
 
 @pytest.mark.parametrize("cron", ["daily", "0 3 * *", "61 * * * *"])
 def test_a_text_that_is_no_schedule_is_said_in_one_line(cron):
     with pytest.raises(BadInput, match="allowed: minute hour day month weekday"):
         serving._schedule(cron)
+
+
+@pytest.mark.parametrize(("zone", "name"), [
+    ("UTC-3", "Etc/GMT-3"), ("UTC+11", "Etc/GMT+11"), ("UTC", "UTC"), ("Europe/Berlin", "Europe/Berlin"), ("Asia/Kolkata", "Asia/Kolkata"),
+])
+def test_local_time_is_that_of_this_machine(zone, name, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        schedule = serving._schedule("0 3 * * *")
+        assert schedule.timezone == serving._zone() == name
+        assert datetime.now(ZoneInfo(name)).utcoffset().total_seconds() == time.localtime().tm_gmtoff
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["CET-1CEST,M3.5.0,M10.5.0/3", "UTC+5:30", "Europe/Berlni"])
+def test_a_zone_without_a_name_is_one_line(zone, monkeypatch):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        with pytest.raises(BadInput, match=r"^TZ: .* names no time zone; allowed: a name such as Europe/Berlin"):
+            serving._schedule("0 3 * * *")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.fixture
@@ -44,7 +75,7 @@ def serve(new_project):
     def start(*options: str):
         child = subprocess.Popen([sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port), *options], cwd=project,
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                 env={k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")})
+                                 env={k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")} | PROXY)
         started.append(child)
         return child
 
@@ -54,45 +85,70 @@ def serve(new_project):
         child.wait()
 
 
-def poll(url: str, body: dict, wanted, seconds: float = 200) -> list[dict]:
-    """Flow runs that a server knows, once there are such as wanted."""
+def poll(url: str, body: dict, wanted, key, seconds: float = 200) -> list[dict]:
+    """Flow runs that a server knows, once there are such as wanted. key: the file of what the server wants to be shown."""
     deadline = time.monotonic() + seconds
     runs = []
     while time.monotonic() < deadline:
         with suppress(httpx.HTTPError):
-            runs = httpx.post(f"{url}/flow_runs/filter", json=body, timeout=20).raise_for_status().json()
+            shown = tuple(key.read_text().strip().split(":")) if key.exists() else None
+            runs = httpx.post(f"{url}/flow_runs/filter", json=body, timeout=20, auth=shown).raise_for_status().json()
         if wanted(runs):
             return runs
         time.sleep(1)
     return runs
 
 
+def look_at_the_door(project, url: str, deployment: str) -> None:
+    """Nobody gets in without the key, no page of another origin is answered, and nobody chooses the folder."""
+    key = project / ".hae" / "prefect-auth"
+    assert key.stat().st_mode & 0o777 == 0o600 and key.parent.stat().st_mode & 0o777 == 0o700
+    evil, start = {"Origin": "http://evil.example"}, f"{url}/deployments/{deployment}/create_flow_run"
+    for wrong in (None, ("hae", "guessed"), ("hae", "")):
+        for headers in ({}, evil):
+            assert httpx.post(start, json={}, auth=wrong, headers=headers, timeout=60).status_code == 401
+            assert httpx.post(f"{url}/flow_runs/filter", json={}, auth=wrong, headers=headers, timeout=60).status_code == 401
+    right = tuple(key.read_text().strip().split(":"))
+    answer = httpx.post(f"{url}/flow_runs/filter", json={}, auth=right, headers=evil, timeout=60)
+    assert answer.status_code == 200 and "access-control-allow-origin" not in answer.headers
+    asked = evil | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    assert "access-control-allow-origin" not in httpx.options(start, headers=asked, timeout=60).headers
+    own = httpx.get(f"{url}/health", headers={"Origin": url.removesuffix("/api")}, timeout=60)
+    assert own.headers["access-control-allow-origin"] == url.removesuffix("/api")
+    known = httpx.get(f"{url}/deployments/{deployment}", auth=right, timeout=60).json()
+    assert set(known["parameter_openapi_schema"]["properties"]) == {"promotes", "served"}
+    assert key.read_text().strip().partition(":")[2] not in (project / ".hae" / "prefect" / "server.log").read_text()
+
+
 @pytest.mark.timeout(600)
 def test_runs_are_planned_and_new_data_start_one(serve):
     project, url, start = serve
+    key = project / ".hae" / "prefect-auth"
     (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
     child = start("--cron", "0 3 * * *", "--watch", "1")  # prepare refuses such blocks, so that runs are short
-    planned = poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs)
+    planned = poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs, key)
     assert planned and planned[0]["state_type"] == "SCHEDULED"
+    look_at_the_door(project, url, planned[0]["deployment_id"])
 
     by_data = {"flow_runs": {"tags": {"all_": ["data"]}}}
     ended = lambda number: lambda runs: len(runs) == number and all(run["state_type"] == "FAILED" for run in runs)  # noqa: E731
-    first = poll(url, by_data, ended(1))
+    first = poll(url, by_data, ended(1), key)
     assert len(first) == 1 and first[0]["state"]["message"].startswith("prepare: ")
     with open(project / "data" / "raw" / "table.csv", "a") as file:
         file.write("0,0,0,0,0,run0\n")
-    assert len(poll(url, by_data, ended(2))) == 2
+    assert len(poll(url, by_data, ended(2), key)) == 2
 
     child.send_signal(signal.SIGTERM)
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
-    assert "Page: http://127.0.0.1:" in text
+    assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
+    assert f"at '0 3 * * *' ({serving._zone()})" in text
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"{url}/health", timeout=5)
 
     again = start("--cron", "0 3 * * *", "--watch", "1")
-    assert poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs)
+    assert poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs, key)
     time.sleep(5)
-    assert len(poll(url, by_data, ended(2))) == 2  # the same content starts nothing again
+    assert len(poll(url, by_data, ended(2), key)) == 2  # the same content starts nothing again
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 0

@@ -165,3 +165,25 @@ def test_a_broken_graph_is_said_in_one_line(project):
     with pytest.raises(BadInput) as caught:
         versioning.read_graph(project)
     assert str(caught.value).startswith("dvc.yaml: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("left", "line"), [
+    ("<<<<<<< HEAD\n{good}=======\n{good}>>>>>>> other\n", "dvc.lock: a merge left its conflict marks; allowed: either side of it whole"),
+    ("", "dvc.lock: it can't be read"),
+    ("- a\n", "dvc.lock: it can't be read"),
+])
+def test_a_lock_file_that_is_none_is_said_in_one_line(done, left, line):
+    lock = done / "dvc.lock"
+    good = lock.read_text()
+    lock.write_text(left.replace("{good}", good))
+    with pytest.raises(BadInput) as caught:
+        versioning.read_graph(done)
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+    lock.write_text(good)
+    assert not versioning.read_graph(done).stale
+
+
+def test_a_stage_can_be_forgotten(done):
+    versioning.forget(done, "train@boosted")
+    assert versioning.read_graph(done).stale == {"train@boosted", "report"}
+    assert versioning.read_graph(done).stages["train@boosted"].changed == ("has not run yet",)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import split_rows
+from hae.data.split import split_rows
 from hae.errors import BadInput
 from pipelines.gate.comparison import compare
 from pipelines.gate.gates import Margins

@@ -45,15 +45,20 @@ def test_committed_code_needs_no_patch(checkout):
     assert len(found.commit) == 40 and found.patch == ""
 
 
-def test_the_patch_holds_changed_and_new_code(checkout):
+def test_the_patch_holds_changed_code_and_new_files_are_named_alone(checkout):
+    """An untracked .env may hold a secret: it stays where it is. A link that leads nowhere stops nothing."""
     (checkout / "code.py").write_text("second\n")
-    (checkout / "new.py").write_text("third\n")
-    patch = code(checkout).patch
-    assert "+second" in patch and "+third" in patch
-    subprocess.run(["git", "stash", "-q", "-u"], cwd=checkout, check=True, env={"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
+    (checkout / ".env").write_text("TOKEN=s3cret\n")
+    (checkout / "gone").symlink_to("nowhere")
+    found = code(checkout)
+    patch = found.patch
+    assert "+second" in patch and "s3cret" not in patch and set(found.untracked) == {".env", "gone"}
+    made = receipt(FACTS, found, training={})
+    assert made["uncommitted_code"] and made["untracked_files"] == list(found.untracked)
+    subprocess.run(["git", "stash", "-q"], cwd=checkout, check=True, env={"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
                    "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b", "PATH": "/usr/bin:/bin"})
     subprocess.run(["git", "apply", "-"], input=patch, text=True, cwd=checkout, check=True)
-    assert (checkout / "code.py").read_text() == "second\n" and (checkout / "new.py").read_text() == "third\n"
+    assert (checkout / "code.py").read_text() == "second\n"
 
 
 def test_what_dvc_writes_is_no_uncommitted_code(checkout):

@@ -1,0 +1,68 @@
+"""What a stage read is what is recorded.
+
+DVC hashes what a stage reads after the stage's command, so rows that arrive while it works would count as read. They are hashed
+before it, too, and a stage whose data changed meanwhile runs again. A mark in `.hae/reading` holds what was there before, so that a
+retraining which was killed in between is put right by the next one.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from hae.errors import BadInput
+from hae.files import write_json
+from pipelines import params, processes, settings
+from pipelines.flow import versioning
+
+__all__ = ["put_right", "run"]
+
+TRIES = 3
+
+
+def run(project: Path, name: str, say: Callable[[str], None]) -> int:
+    """Run a stage, again while what it reads changes under it, and give the exit code.
+
+    Raises BadInput where the data never stood still; the stage then counts as one that has not run.
+    """
+    mark = _mark(project, name)
+    for _ in range(TRIES):
+        anew = mark.exists()
+        if anew:
+            versioning.snapshot(project, params.load(project / "params.yaml"))
+        before = versioning.sources(project, name)
+        write_json(mark, before)
+        code = processes.run(versioning.command(name, anew), project, say)
+        changed = _changed(project, name, before)
+        if code or not changed:
+            if not changed:
+                mark.unlink(missing_ok=True)
+            return code
+        say(f"{', '.join(changed)} changed while {name} was at work: it runs again")
+    versioning.forget(project, name)
+    raise BadInput(f"{name}: {', '.join(changed)} changed while it was at work, {TRIES} times; allowed: data that stand still for so long "
+                   "(write a file elsewhere and move it in when it is whole)")
+
+
+def put_right(project: Path) -> None:
+    """Make stale what a killed retraining may have recorded as read though it was not."""
+    for mark in settings.home(project).glob("reading/*.json"):
+        name = mark.stem
+        try:
+            before = json.loads(mark.read_text())
+            if not _changed(project, name, before):
+                mark.unlink()
+                continue
+        except (ValueError, StopIteration):  # cut short, or a stage that dvc.yaml no longer has
+            mark.unlink()
+            continue
+        versioning.forget(project, name)  # the mark stays: the stage has to run, DVC's cache has the same fault
+
+
+def _changed(project: Path, name: str, before: dict[str, str]) -> list[str]:
+    """What dvc.lock says was read and was not there before."""
+    recorded = versioning.recorded_sources(project, name)
+    return sorted(path for path in recorded if recorded[path] != before.get(path))
+
+
+def _mark(project: Path, name: str) -> Path:
+    return settings.home(project) / "reading" / f"{name}.json"

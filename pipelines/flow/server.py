@@ -1,0 +1,122 @@
+"""Prefect's server: one of our own for a time, or one that runs elsewhere; and the end of what needs it once it is gone."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+from hae.errors import BadInput
+from pipelines import processes, settings
+
+__all__ = ["free", "named", "needed", "own"]
+
+# A server that is not left behind, however its parent ends.
+SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
+STARTING = 180  # seconds; a busy machine takes 35 and more
+GONE = 20  # seconds without a listener: a server that is only busy still takes the connection
+LOST = "Prefect: its server is gone; what was finished is kept, a training goes on from its checkpoint; allowed: the same command again"
+
+
+def free(port: int) -> int:
+    """The port. Raises BadInput when somebody listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
+    return port
+
+
+@contextmanager
+def own(project: Path, port: int) -> Iterator[None]:
+    """A Prefect server of our own, its pages included, for the time of the block."""
+    url = os.environ["PREFECT_API_URL"]
+    path = settings.home(project) / "prefect" / "server.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env=os.environ | {"PREFECT_SERVER_UI_API_URL": url},
+        )
+    try:
+        _wait_for(url, lambda: child.poll() is None, f"the Prefect server did not start; see {path}")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+@contextmanager
+def named(url: str) -> Iterator[None]:
+    """The server that PREFECT_API_URL names."""
+    deadline = time.monotonic() + 10
+    _wait_for(url, lambda: time.monotonic() < deadline, f"PREFECT_API_URL: no Prefect server answers at {url}")
+    yield
+
+
+def _wait_for(url: str, hopeful, failure: str) -> None:
+    deadline = time.monotonic() + STARTING
+    while time.monotonic() < deadline and hopeful():
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                return
+        time.sleep(0.3)
+    raise BadInput(failure)
+
+
+@contextmanager
+def needed(url: str, last: Callable[[str], object] = str) -> Iterator[None]:
+    """End this process and its children in one line once nobody listens at the address any more, for the time of the block.
+
+    Prefect itself would try for minutes to report each of its events. last: is told the line before the end.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        seen = time.monotonic()
+        while not over.wait(2):
+            if _listens(url):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > GONE:
+                break
+        else:
+            return
+        processes.end_children()
+        with suppress(OSError):
+            last(LOST)
+        print(LOST, file=sys.stderr, flush=True)
+        os._exit(2)  # not by way of Prefect, which would wait for its server
+
+    threading.Thread(target=watch, name="server", daemon=True).start()
+    try:
+        yield
+    finally:
+        if not _listens(url):
+            over.wait(2 * GONE)
+        over.set()
+
+
+def _listens(url: str) -> bool:
+    """Whether anybody takes a connection there; a busy server does, though it may not answer."""
+    try:
+        httpx.get(f"{url}/health", timeout=5)
+    except httpx.ConnectError:
+        return False
+    except httpx.HTTPError:
+        pass
+    return True

@@ -1,0 +1,58 @@
+"""Who a process is does not hang on a clock, and a child lives as long as its parent."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from pipelines import processes
+
+# What a step of the clock does to psutil: it adds the boot time, which the system's clock gives, to the ticks since boot.
+STEPPED = "import psutil; was = psutil.Process.create_time; psutil.Process.create_time = lambda self: was(self) + 3600\n"
+CHILD = "import time; from pipelines.processes import end_with_parent; end_with_parent(0.1); time.sleep(2); print('lived')"
+
+
+def test_a_child_lives_through_a_step_of_the_clock():
+    told = subprocess.run([sys.executable, "-c", STEPPED + CHILD], env=os.environ | {"HAE_PARENT": processes.identity()},
+                          capture_output=True, text=True, start_new_session=True)
+    assert told.stdout == "lived\n" and told.returncode == 0
+
+
+def test_a_child_ends_with_its_parent():
+    parent = subprocess.Popen(["sleep", "600"])
+    child = subprocess.Popen([sys.executable, "-c", CHILD.replace("sleep(2)", "sleep(600)")], start_new_session=True,
+                             env=os.environ | {"HAE_PARENT": processes.identity(parent.pid)})
+    time.sleep(1)
+    assert child.poll() is None
+    parent.kill()
+    parent.wait()
+    assert child.wait(30) == -9
+
+
+def test_a_number_used_again_is_another_process(monkeypatch):
+    mine = processes.identity()
+    assert processes.lives(mine)
+    pid, born = mine.split()
+    assert not processes.lives(f"{pid} {born.replace('@', '1@')}")  # started at another tick
+    assert not processes.lives(f"{pid} {born[:-1]}")  # of another boot
+    assert not processes.lives("") and not processes.lives(pid)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    assert processes.lives(mine)
+
+
+def test_a_dead_process_that_nobody_has_waited_for_does_not_live():
+    child = subprocess.Popen(["true"])
+    deadline = time.monotonic() + 30
+    while processes.identity(child.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert processes.identity(child.pid) == ""
+    child.wait()
+
+
+@pytest.mark.parametrize("number", [0, -1])
+def test_no_number_of_no_process_lives(number):
+    assert not processes.lives(f"{number} 1@boot")
