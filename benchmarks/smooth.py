@@ -127,7 +127,7 @@ def draw(points: list[Point], path: Path) -> None:
         axis.set_xticks([30, 60, 120, 240, 480, 960], ["30", "60", "120", "240", "480", "960"])
         axis.minorticks_off()
     axes[0, 0].set_ylabel("FVE_2 on test frames")
-    axes[0, -1].legend(frameon=False, fontsize=8, loc="upper left")
+    axes[0, 0].legend(frameon=False, fontsize=8, loc="lower right")
     figure.savefig(path)
 
 
