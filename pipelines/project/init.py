@@ -31,6 +31,7 @@ from pipelines.stages.prepare import from_tables, from_trajectories
 __all__ = ["Choices", "init"]
 
 HERE = Path(__file__).parent
+SMOOTH = 40  # of molecules: their CVs are to be pushed on (docs/smooth.md)
 BIAS = re.compile(r"(^|\.)(bias|rbias|rct|work)$")  # what PLUMED calls them
 MANY_ATOMS = 300  # heavy atoms beyond which the alpha carbons are taken
 FEW_LABELS = 3  # torsions of one name that are looked at without being asked for
@@ -92,6 +93,7 @@ def init(folder: Path, choices: Choices) -> list[str]:
         "split": split,
         "n_cvs": min(3, len(recipe.columns)),
         "scale": "feature" if all(tables) else "global",
+        "smooth": 0 if all(tables) else SMOOTH,
         "model_name": re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
         "temperature": choices.temperature,
     })
