@@ -2,6 +2,7 @@
 
 import glob
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -249,8 +250,8 @@ def _repository(project: Path) -> Iterator:
 def _said(project: Path, error: Exception) -> str:
     """DVC's error in a line that begins with the file it is about, and says what to do with one that a merge left in two versions."""
     text = _one_line(error)
-    named = re.search(r"'(?:\./)?([^']+\.(?:lock|dvc|yaml))'", text)
-    file = named[1] if named else "dvc.yaml"
+    named = re.search(r"'([^']+\.(?:lock|dvc|yaml))'", text)  # as seen from the working folder
+    file = os.path.relpath(named[1], project) if named else "dvc.yaml"
     if file != "dvc.yaml" and (project / file).is_file() and "<<<<<<< " in (project / file).read_text(errors="replace"):
         return f"{file}: a merge left its conflict marks; allowed: either side of it whole (git checkout --ours {file})"
     if file == "dvc.lock":

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines import settings
+from pipelines import processes, settings
 from pipelines.flow import reading, versioning
 
 TABLE, PREPARED = Path("data/raw/table.csv"), Path("data/prepared/frames.parquet")
@@ -42,7 +42,8 @@ def prepare(project: Path, brought: int) -> list[str]:
     """Run the stage while so many rows are brought, one a run; gives what was said."""
     said: list[str] = []
     (project / "left").write_text(str(brought))
-    assert reading.run(project, "prepare", said.append) == 0, said
+    with processes.children():
+        assert reading.run(project, "prepare", said.append) == 0, said
     return said
 
 
