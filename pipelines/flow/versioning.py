@@ -121,7 +121,7 @@ def forget(project: Path, name: str) -> None:
     """Take a stage out of dvc.lock, so that it counts as one that has not run yet."""
     from dvc.dvcfile import Lockfile
 
-    with _repository(project) as repository, repository.lock:
+    with _repository(project) as repository:
         path = project / "dvc.lock"
         if path.exists():
             Lockfile(repository, str(path)).remove_stage(_stage(repository, name))
@@ -227,7 +227,7 @@ def _changes(status: list) -> Iterator[str]:
 def _repository(project: Path) -> Iterator:
     """DVC's view of the project; made a DVC project when it is none yet, with or without git."""
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
     in_git = any((folder / ".git").exists() for folder in (project, *project.parents))
@@ -241,7 +241,7 @@ def _repository(project: Path) -> Iterator:
     except DvcException as error:
         raise BadInput(f"{project}: {_one_line(error)}") from None
     try:
-        with repository:
+        with repository, lock_repo(repository):  # a stage that ends beside us has its DVC write dvc.lock, in place
             yield repository
     except DvcException as error:
         raise BadInput(_said(project, error)) from None
