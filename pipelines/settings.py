@@ -131,7 +131,7 @@ def _known() -> list[str]:
     found = {os.environ.get(name, "") for name in SECRETS}
     found |= {part for secret in tuple(found) for part in secret.split(":")[1:]}
     for name in ADDRESSES:
-        user, at, _ = os.environ.get(name, "").partition("://")[2].rpartition("@")
+        user, at, _ = os.environ.get(name, "").partition("://")[2].partition("/")[0].rpartition("@")
         password = user.partition(":")[2] or user
         found |= {password, unquote(password)} if at else set()
     return sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True)

@@ -103,11 +103,14 @@ def to_text(rows: list[dict[str, str]]) -> str:
 def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
+    if "PREFECT_API_URL" not in os.environ:
+        settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
         f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
-        f"Prefect  PREFECT_HOME={home / 'prefect'} prefect server start"
+        f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
         if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
     ]
     return [settings.masked(line) for line in lines]

@@ -1,6 +1,7 @@
 """DVC behind one door: the graph of stages, what in it is stale, how a stage runs, snapshots of people's own data."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -120,7 +121,7 @@ def forget(project: Path, name: str) -> None:
     """Take a stage out of dvc.lock, so that it counts as one that has not run yet."""
     from dvc.dvcfile import Lockfile
 
-    with _repository(project) as repository, repository.lock:
+    with _repository(project) as repository:
         path = project / "dvc.lock"
         if path.exists():
             Lockfile(repository, str(path)).remove_stage(_stage(repository, name))
@@ -226,7 +227,7 @@ def _changes(status: list) -> Iterator[str]:
 def _repository(project: Path) -> Iterator:
     """DVC's view of the project; made a DVC project when it is none yet, with or without git."""
     from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+    from dvc.repo import Repo, lock_repo
 
     logging.getLogger("dvc").setLevel(logging.ERROR)
     in_git = any((folder / ".git").exists() for folder in (project, *project.parents))
@@ -240,7 +241,7 @@ def _repository(project: Path) -> Iterator:
     except DvcException as error:
         raise BadInput(f"{project}: {_one_line(error)}") from None
     try:
-        with repository:
+        with repository, lock_repo(repository):  # a stage that ends beside us has its DVC write dvc.lock, in place
             yield repository
     except DvcException as error:
         raise BadInput(_said(project, error)) from None
@@ -249,8 +250,8 @@ def _repository(project: Path) -> Iterator:
 def _said(project: Path, error: Exception) -> str:
     """DVC's error in a line that begins with the file it is about, and says what to do with one that a merge left in two versions."""
     text = _one_line(error)
-    named = re.search(r"'(?:\./)?([^']+\.(?:lock|dvc|yaml))'", text)
-    file = named[1] if named else "dvc.yaml"
+    named = re.search(r"'([^']+\.(?:lock|dvc|yaml))'", text)  # as seen from the working folder
+    file = os.path.relpath(named[1], project) if named else "dvc.yaml"
     if file != "dvc.yaml" and (project / file).is_file() and "<<<<<<< " in (project / file).read_text(errors="replace"):
         return f"{file}: a merge left its conflict marks; allowed: either side of it whole (git checkout --ours {file})"
     if file == "dvc.lock":

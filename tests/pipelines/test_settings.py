@@ -93,3 +93,10 @@ def test_secrets_of_the_environment_are_not_shown(monkeypatch):
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "hae:three-and-four")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
     assert settings.masked("one%2Ftwo, one/two, hae:three-and-four, three-and-four, user") == "***, ***, ***, ***, user"
+
+
+def test_an_at_in_a_path_is_no_secret(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////home/me@lab/project/.hae/mlflow.db")
+    monkeypatch.setenv("PREFECT_API_URL", "http://host:4200/api@home")
+    line = "MLflow at sqlite:////home/me@lab/project/.hae/mlflow.db, Prefect at http://host:4200/api@home"
+    assert settings.masked(line) == line

@@ -155,7 +155,7 @@ def test_a_line_that_was_cut_short_is_left_out(project):
     assert [note["ending"] for note in retraining.notes(project)[:2]] == ["held: http://***@host is away", whole[0]["ending"]]
 
 
-def test_after_a_time_without_a_server_one_run_makes_up_for_all(project):
+def test_after_a_time_without_a_server_one_run_makes_up_for_all():
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
     from prefect.states import Scheduled
@@ -164,7 +164,7 @@ def test_after_a_time_without_a_server_one_run_makes_up_for_all(project):
 
     hours = [datetime.now(UTC) - timedelta(hours=hour) for hour in (3, 2, 1, -1)]
     with get_client(sync_client=True) as client:
-        deployment = client.create_deployment(client.create_flow(flows.retrain), f"place {project}")
+        deployment = client.create_deployment(client.create_flow(flows.retrain), "after a time without a server")
         for hour in hours:
             client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=hour), tags=["auto-scheduled"])
         mine = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))

@@ -3,11 +3,13 @@
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from hae.data.frames import Frames
 from hae.errors import BadInput
-from pipelines import settings
+from pipelines import processes, settings
 from pipelines.flow import reading, versioning
 
 TABLE, PREPARED = Path("data/raw/table.csv"), Path("data/prepared/frames.parquet")
@@ -23,6 +25,18 @@ if int(left.read_text()):
         file.write("0,0,0,0,0,run0\\n")
 pathlib.Path("data/prepared").mkdir(exist_ok=True)
 pathlib.Path("data/prepared/frames.parquet").write_text(text)
+"""
+
+
+# A trajectory more, which arrives between the last reading of the real stage and DVC's look at the data.
+BRINGS = """
+import pathlib
+table, left = pathlib.Path("data/raw/table.csv"), pathlib.Path("left")
+if int(left.read_text()):
+    left.write_text("0")
+    table.chmod(0o644)
+    with open(table, "a") as file:
+        file.writelines(f"{row / 50},{row},1,2,{-row},run-new\\n" for row in range(100))
 """
 
 
@@ -42,7 +56,8 @@ def prepare(project: Path, brought: int) -> list[str]:
     """Run the stage while so many rows are brought, one a run; gives what was said."""
     said: list[str] = []
     (project / "left").write_text(str(brought))
-    assert reading.run(project, "prepare", said.append) == 0, said
+    with processes.children():
+        assert reading.run(project, "prepare", said.append) == 0, said
     return said
 
 
@@ -82,3 +97,21 @@ def test_a_retraining_killed_in_between_is_put_right_by_the_next(project, monkey
     assert versioning.read_graph(project).stale == {"prepare"}
     prepare(project, brought=0)
     assert whole(project) and not versioning.read_graph(project).stale
+
+
+def test_no_row_that_arrives_while_prepare_runs_is_lost(new_project):
+    folder = new_project()
+    (folder / "brings.py").write_text(BRINGS)
+    (folder / "left").write_text("1")
+    yaml = YAML()
+    graph = yaml.load((folder / "dvc.yaml").read_text())
+    graph["stages"]["prepare"]["cmd"] += " && python brings.py"
+    yaml.dump(graph, folder / "dvc.yaml")
+    settings.prepare_environment(folder)
+    with processes.children():
+        assert reading.run(folder, "prepare", print) == 0
+    assert (folder / "left").read_text() == "0"
+    frames = Frames.read(folder / PREPARED)
+    assert len(frames) == len(pd.read_csv(folder / TABLE)) == 1300
+    assert (frames.trajectory == "run-new").sum() == 100
+    assert "prepare" not in versioning.read_graph(folder).stale

@@ -183,6 +183,30 @@ def test_a_lock_file_that_is_none_is_said_in_one_line(done, left, line):
     assert not versioning.read_graph(done).stale
 
 
+WRITES = """
+import pathlib, time
+from dvc.repo import Repo
+lock = pathlib.Path("dvc.lock")
+good = lock.read_text()
+with Repo().lock:
+    lock.write_text("")
+    print("empty", flush=True)
+    time.sleep(2)
+    lock.write_text(good)
+"""
+
+
+def test_a_lock_file_is_not_read_while_dvc_writes_it(done):
+    """A stage that ends beside another has its DVC write dvc.lock, not in one move."""
+    facts = versioning.stage_facts(done, "train@boosted")
+    for read in (lambda: versioning.read_graph(done).stale, lambda: versioning.recorded_sources(done, "prepare") or None,
+                 lambda: versioning.stage_facts(done, "train@boosted")):
+        writer = subprocess.Popen([sys.executable, "-c", WRITES], cwd=done, stdout=subprocess.PIPE, text=True)
+        assert writer.stdout.readline() == "empty\n"
+        assert read() in (frozenset(), facts, versioning.sources(done, "prepare"))
+        assert writer.wait() == 0
+
+
 def test_a_stage_can_be_forgotten(done):
     versioning.forget(done, "train@boosted")
     assert versioning.read_graph(done).stale == {"train@boosted", "report"}
