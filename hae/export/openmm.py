@@ -13,6 +13,8 @@ from hae.export.plumed import FUNCTIONS
 
 __all__ = ["Biased", "Value", "bias_variables", "openmm_force"]
 
+MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out, and what two layers give takes minutes to differentiate
+
 
 @dataclass(frozen=True)
 class Value:
@@ -57,7 +59,7 @@ def openmm_force(model, recipe=None, topology=None, cvs: int | None = None, bias
     indices = function.indices(topology)
     if bias is not None:
         return _python(Biased(function, bias), indices, dict(parameters or {}))
-    if function.recipe.kind == "coordinates":
+    if function.recipe.kind == "coordinates" or len(function.encoder.layers) > MOST_LAYERS:
         return [_python(Value(function, k), indices, {}) for k in range(len(function.encoder.kinds))]
     return [_expression(function, indices, k) for k in range(len(function.encoder.kinds))]
 
@@ -71,6 +73,8 @@ def bias_variables(model, recipe=None, topology=None, cvs: int | None = None, ra
     from openmm import app
 
     function, forces = cv(model, recipe, cvs), openmm_force(model, recipe, topology, cvs)
+    if len({period is None for period in function.periods}) > 1:
+        raise BadInput(f"cvs: {', '.join(function.encoder.kinds)}; allowed in OpenMM's Metadynamics: all with a period, or all without")
     made = []
     for k, (force, period) in enumerate(zip(forces, function.periods)):
         if period is None and k >= len(ranges):

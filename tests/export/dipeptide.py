@@ -23,7 +23,7 @@ def frames(n=4, noise=0.02):
 
 def trained(recipe, cv=("linear", "tanh", "circular"), seed=0, **more):
     """A network with weights, a standardisation and a canonical form of no special kind."""
-    network = HierarchicalNetwork.mlp(len(recipe.names), cv, hidden=(9, 7), **more).double().reset(seed)
+    network = HierarchicalNetwork.mlp(len(recipe.names), cv, **{"hidden": (9, 7), **more}).double().reset(seed)
     generator = torch.Generator().manual_seed(seed)
     network.scale_by(0.1 * torch.randn(len(recipe.names), generator=generator) + 0.3, [0.2], [0.0], [1.0])
     owner = network.bottleneck.owner

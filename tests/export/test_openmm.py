@@ -37,8 +37,12 @@ def well(cvs, parameters):
     return parameters["k"] * float(cvs @ cvs) / 2, parameters["k"] * cvs
 
 
-@pytest.mark.parametrize(("kind", "more"), [*((kind, {}) for kind in KINDS), ("torsions", {"linear_path": True}),
-                                            *(("distances", {"activation": name}) for name in ("silu", "gelu", "relu", "identity"))])
+@pytest.mark.parametrize(("kind", "more"), [
+    *((kind, {}) for kind in KINDS),
+    *((kind, {"hidden": (5,)}) for kind in ("torsions", "distances")),
+    ("torsions", {"hidden": (5,), "linear_path": True}),
+    *(("torsions", {"hidden": (5,), "activation": name}) for name in ("silu", "gelu", "relu", "identity")),
+])
 def test_openmm_gives_the_same_cvs_and_forces(kind, more):
     network, recipe = made(kind, **more)
     function, (_, x) = hae.export.cv(network, recipe), frames()
@@ -66,13 +70,13 @@ def test_a_bias_of_several_cvs_in_one_pass():
     np.testing.assert_allclose(forces[:, at], -3 * np.einsum("nk,nkax->nax", cvs, jacobian), atol=1e-8 * np.abs(forces).max())
 
 
-@pytest.mark.parametrize("kind", ["coordinates", "torsions"])
-def test_metadynamics_runs_along_cvs_of_which_one_is_periodic(kind):
-    network, recipe = made(kind, ("linear", "circular"))
+@pytest.mark.parametrize(("kind", "cv"), [("coordinates", "linear"), ("torsions", "circular")])
+def test_metadynamics_runs_along_two_cvs_periodic_where_they_are(kind, cv):
+    network, recipe = made(kind, (cv, cv), hidden=(5,))
     pdb = app.PDBFile(str(TOPOLOGY))
     system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(pdb.topology, constraints=app.HBonds)
-    variables = bias_variables(network, recipe, pdb.topology, ranges=[(-6, 6)])
-    assert [variable.periodic for variable in variables] == [False, True]
+    variables = bias_variables(network, recipe, pdb.topology, ranges=[(-6, 6)] * 2)
+    assert [variable.periodic for variable in variables] == [cv == "circular"] * 2
     bias = app.Metadynamics(system, variables, 300 * unit.kelvin, 10, 1.2, 10)
     integrator = openmm.LangevinMiddleIntegrator(300 * unit.kelvin, 1 / unit.picosecond, 0.001)
     integrator.setRandomNumberSeed(1)
@@ -90,5 +94,8 @@ def test_what_is_missing_is_said():
     network, recipe = made("torsions")
     with pytest.raises(BadInput, match="topology: missing"):
         hae.export.openmm_force(network, recipe)
+    topology = app.PDBFile(str(TOPOLOGY)).topology
+    with pytest.raises(BadInput, match="all with a period, or all without"):
+        bias_variables(network, recipe, topology)
     with pytest.raises(BadInput, match="ranges: none for CV1"):
-        bias_variables(network, recipe, app.PDBFile(str(TOPOLOGY)).topology)
+        bias_variables(network, recipe, topology, cvs=2)
