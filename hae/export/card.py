@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.export.encoder import Encoder
+from hae.files import write_json
 
-__all__ = ["Card", "card_of"]
+__all__ = ["Card", "card_of", "write_card"]
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,9 @@ def card_of(
         tuple(f"cv{k + 1}" for k in range(n)), encoder.kinds,
         tuple(2 * np.pi if kind == "circular" else None for kind in encoder.kinds), tuple(known),
     )  # fmt: skip
+
+
+def write_card(card: Card, folder: Path) -> Path:
+    """Write card.json."""
+    write_json(folder / "card.json", card.to_dict())
+    return folder / "card.json"

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from hae.errors import BadInput
-from hae.export.card import Card
+from hae.export.card import Card, write_card
 from hae.export.encoder import Encoder
 from hae.files import written_whole
 from hae.network.layers import ACTIVATIONS
@@ -93,11 +93,12 @@ def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list
         np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)
     with written_whole(folder / "cvs.py") as partial:
         partial.write_text(READER.replace("{activation}", IN_NUMPY[encoder.activation]))
-    return [folder / "weights.npz", folder / "cvs.py", _write_card(card, folder)]
+    return [folder / "weights.npz", folder / "cvs.py", write_card(card, folder)]
 
 
 def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
-    """Write cvs.onnx: input features (N, D), output cvs (N, n), float64; the card is in its metadata too.
+    """Write cvs.onnx: input features (N, D), output cvs (N, n), float32, since runtimes lack some functions in
+    float64; the card is in its metadata too.
 
     Raises BadInput where onnx is not installed.
     """
@@ -106,8 +107,8 @@ def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[
     except ImportError:
         raise BadInput("onnx: not installed; allowed: pip install 'hae[export]'") from None
     path = Path(folder) / "cvs.onnx"
-    module = Published(encoder, True, torch.float64).eval()
-    rows = torch.zeros(2, encoder.n_features, dtype=torch.float64) + module.get_buffer("mean")
+    module = Published(encoder, True, torch.float32).eval()
+    rows = torch.zeros(2, encoder.n_features) + module.get_buffer("mean")
     with warnings.catch_warnings(), written_whole(path) as partial:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, (rows,), input_names=["features"], output_names=["cvs"], dynamo=True, verbose=False,
@@ -117,7 +118,7 @@ def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[
         onnx.helper.set_model_props(made, {"hae": json.dumps(card.to_dict())})
         onnx.checker.check_model(made)
         onnx.save(made, str(partial))
-    return [path, _write_card(card, Path(folder))]
+    return [path, write_card(card, Path(folder))]
 
 
 def write_torchscript(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
@@ -129,10 +130,4 @@ def write_torchscript(encoder: Encoder, card: Card, folder: str | os.PathLike) -
     with warnings.catch_warnings(), written_whole(path) as partial:
         warnings.simplefilter("ignore")
         torch.jit.save(torch.jit.trace(module, rows), str(partial), _extra_files={"card.json": json.dumps(card.to_dict())})
-    return [path, _write_card(card, Path(folder))]
-
-
-def _write_card(card: Card, folder: Path) -> Path:
-    with written_whole(folder / "card.json") as partial:
-        partial.write_text(json.dumps(card.to_dict(), indent=1) + "\n")
-    return folder / "card.json"
+    return [path, write_card(card, Path(folder))]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from hae.errors import BadInput
+from hae.export.card import Card, write_card
 from hae.export.cv import PositionsToCVs, cv
 from hae.export.plumed import FUNCTIONS
+from hae.files import written_whole
 
-__all__ = ["Biased", "Value", "bias_variables", "openmm_force"]
+__all__ = ["Biased", "Value", "bias_variables", "openmm_force", "write_openmm"]
 
 MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out, and what two layers give takes minutes to differentiate
 
@@ -151,3 +155,16 @@ def _terms(weights: np.ndarray, layer: int) -> list[tuple[float, str]]:
 
 def _sum(terms: Sequence[tuple[float, str]], start: float) -> str:
     return "+".join([f"({start:.17g})", *(f"({weight:.17g})*{name}" for weight, name in terms)])
+
+
+def write_openmm(function: PositionsToCVs, model, card: Card, topology, folder: str | os.PathLike) -> list[Path]:
+    """Write cv1.xml, cv2.xml, ...: each CV's force as OpenMM's XML (XmlSerializer.deserialize reads it; a PythonForce holds a pickle,
+    for which hae has to be installed, so read only files you trust), and card.json."""
+    import openmm
+
+    made = []
+    for k, force in enumerate(openmm_force(model, function.recipe, topology, len(function.encoder.kinds))):
+        made.append(Path(folder) / f"cv{k + 1}.xml")
+        with written_whole(made[-1]) as partial:
+            partial.write_text(openmm.XmlSerializer.serialize(force))
+    return [*made, write_card(card, Path(folder))]

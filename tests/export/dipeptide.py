@@ -31,6 +31,8 @@ def trained(recipe, cv=("linear", "tanh", "circular"), seed=0, **more):
     circular = torch.tensor([cv[i] == "circular" for i in owner])
     mixing = noise.tril(-1) * (owner[:, None] > owner) * ~circular[:, None] * ~circular
     network.bottleneck.rename(torch.eye(len(owner)).double() + mixing, torch.where(circular, 0.0, 0.2).double())
+    for layer in network.encoder.layers:
+        torch.nn.init.normal_(layer.bias, std=0.3, generator=generator)
     if network.encoder.path is not None:
         torch.nn.init.normal_(network.encoder.path, std=0.1, generator=generator)
     return network.requires_grad_(False)

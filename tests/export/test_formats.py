@@ -48,7 +48,7 @@ def test_onnx(more, tmp_path):
     encoder, card, s, want = made(**more)
     write_onnx(encoder, card, tmp_path)
     session = runtime.InferenceSession(str(tmp_path / "cvs.onnx"))
-    np.testing.assert_allclose(session.run(None, {"features": s})[0], want, atol=1e-10)
+    np.testing.assert_allclose(session.run(None, {"features": s.astype(np.float32)})[0], want, atol=1e-5 * want.std(0).max())
     assert json.loads(session.get_modelmeta().custom_metadata_map["hae"])["version"] == "7"
 
 
