@@ -208,5 +208,21 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
     _say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 
+@hae.command()
+@click.argument("kind", metavar="FORMAT")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.")
+@click.option("--version", help="Of the registered model; default: the champion.")
+@click.option("--cvs", type=click.IntRange(1), metavar="K", help="The first K CVs alone.")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Of what is simulated; default: the project's.")
+@click.option("--plumed-ann", is_flag=True, help="By PLUMED's optional module annfunc.")
+def export(kind: str, output: Path, version: str | None, cvs: int | None, topology: Path | None, plumed_ann: bool) -> None:
+    """Write CVs for other programs: plumed, openmm, onnx, torchscript, pt2 or numpy."""
+    project = _project()
+    from pipelines.export import export as write
+
+    for path in write(project, kind, output, version, cvs, topology, plumed_ann):
+        click.echo(path)
+
+
 if __name__ == "__main__":
     main()

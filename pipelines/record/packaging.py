@@ -111,6 +111,8 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
         "units": list(frames.units),
         "cv": list(kinds),
         "cv_std": [float((np.exp(1j * column) if kind == "circular" else column).std()) for kind, column in zip(kinds, cvs.T)],
+        "cv_low": cvs.min(0).tolist(),
+        "cv_high": cvs.max(0).tolist(),
         "mean": network.output_mean.expand(d).tolist(),
         "scale": network.output_scale.expand(d).tolist(),
         "low": low,

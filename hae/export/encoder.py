@@ -1,0 +1,135 @@
+"""The encoder of a network as plain numbers: what every export writes, and its CVs with their gradients in NumPy and float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.special import expit, ndtr
+
+from hae.errors import BadInput
+
+__all__ = ["Encoder", "encoder_of", "network_of"]
+
+
+def _gelu_slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+# Name -> the function, and its derivative from its argument and value.
+ACTIVATIONS = {
+    "tanh": (np.tanh, lambda x, y: 1 - y * y),
+    "silu": (lambda x: x * expit(x), lambda x, y: expit(x) * (1 + x - y)),
+    "gelu": (lambda x: x * ndtr(x), _gelu_slope),
+    "relu": (lambda x: np.maximum(x, 0), lambda x, y: (x > 0).astype(float)),
+    "identity": (lambda x: x, lambda x, y: np.ones_like(x)),
+}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """x = (s - mean) / scale; pre-activations by `layers` [(W, b)], y = x W + b, with `activation` between, plus x path; squashed by the
+    kind of each CV; then T c + t, and the angle of a circular CV. All float64. C: coordinates, two of a circular CV, one of others."""
+
+    kinds: tuple[str, ...]
+    activation: str
+    mean: np.ndarray
+    scale: np.ndarray
+    layers: tuple[tuple[np.ndarray, np.ndarray], ...]
+    path: np.ndarray | None
+    T: np.ndarray
+    t: np.ndarray
+
+    @property
+    def n_features(self) -> int:
+        return len(self.layers[0][0])
+
+    @cached_property
+    def columns(self) -> tuple[slice, ...]:
+        ends = np.cumsum([2 if kind == "circular" else 1 for kind in self.kinds])
+        return tuple(slice(int(end) - (2 if kind == "circular" else 1), int(end)) for kind, end in zip(self.kinds, ends))
+
+    def __call__(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CVs (N, n) of features s (N, D) in raw units, and their gradients (N, n, D) by the features."""
+        x = (np.asarray(s, dtype=np.float64) - self.mean) / self.scale
+        function, slope = ACTIVATIONS[self.activation]
+        y, slopes = x, []
+        for number, (weight, bias) in enumerate(self.layers):
+            z = y @ weight + bias
+            if number < len(self.layers) - 1:
+                y = function(z)  # type: ignore[operator]
+                slopes.append(slope(z, y))
+        cvs, g = self._head(z if self.path is None else z + x @ self.path)
+        direct = 0 if self.path is None else g @ self.path.T
+        for number in range(len(self.layers) - 1, 0, -1):
+            g = (g @ self.layers[number][0].T) * slopes[number - 1][:, None]
+        return cvs, (g @ self.layers[0][0].T + direct) / self.scale
+
+    def _head(self, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """CVs (N, n) of pre-activations (N, C), and their derivatives (N, n, C)."""
+        c, squash = pre.copy(), np.zeros((*pre.shape, pre.shape[1]))
+        for kind, at in zip(self.kinds, self.columns):
+            i = at.start
+            if kind == "circular":
+                length = np.maximum(np.linalg.norm(pre[:, at], axis=1), 1e-12)[:, None]
+                c[:, at] = pre[:, at] / length
+                squash[:, at, at] = (np.eye(2) - c[:, at, None] * c[:, None, at]) / length[:, :, None]
+                continue
+            c[:, i] = np.tanh(pre[:, i]) if kind == "tanh" else pre[:, i]
+            squash[:, i, i] = 1 - c[:, i] ** 2 if kind == "tanh" else 1
+        p, by_pre = c @ self.T.T + self.t, self.T @ squash
+        cvs, out = np.empty((len(p), len(self.kinds))), np.empty((len(p), len(self.kinds), p.shape[1]))
+        for k, (kind, at) in enumerate(zip(self.kinds, self.columns)):
+            i = at.start
+            if kind == "circular":
+                cosine, sine = p[:, i, None], p[:, i + 1, None]
+                cvs[:, k] = np.arctan2(sine, cosine)[:, 0]
+                out[:, k] = (cosine * by_pre[:, i + 1] - sine * by_pre[:, i]) / (cosine**2 + sine**2)
+            else:
+                cvs[:, k], out[:, k] = p[:, i], by_pre[:, i]
+        return cvs, out
+
+
+def network_of(model):
+    """The network of a fitted estimator, of a registered version as loaded, or itself."""
+    return getattr(model, "network_", None) or getattr(model, "network", None) or model
+
+
+def encoder_of(model, cvs: int | None = None) -> Encoder:
+    """The encoder of the first `cvs` CVs (None: all) of a network, a fitted estimator or a registered version as loaded.
+
+    Raises:
+        BadInput: more CVs than there are, or an encoder that is no perceptron of this library.
+    """
+    network = network_of(model)
+    try:
+        bottleneck, encoder = network.bottleneck, network.encoder
+        part = SimpleNamespace(layers=encoder.layers, activation=encoder.activation, path=getattr(encoder, "path", None))
+    except AttributeError:
+        raise BadInput("model: its encoder is not a perceptron of hae, so it can't be written out; allowed: the default network") from None
+    n = len(bottleneck.kinds) if cvs is None else cvs
+    if not 1 <= n <= len(bottleneck.kinds):
+        raise BadInput(f"cvs: {n} is not allowed; allowed: 1 to {len(bottleneck.kinds)}, the number of CVs of the model")
+    kinds = tuple(bottleneck.kinds[:n])
+    c = sum(2 if kind == "circular" else 1 for kind in kinds)  # no CV has a part of a later one
+    layers = [(_plain(layer.weight), _plain(layer.bias).reshape(-1)) for layer in part.layers]
+    if any(weight.ndim != 2 for weight, _ in layers):
+        raise BadInput("model: a stack of several networks; allowed: one of them (network.member(i))")
+    layers[-1] = (layers[-1][0][:, :c], layers[-1][1][:c])
+    size = len(layers[0][0])
+    return Encoder(
+        kinds,
+        part.activation,
+        np.broadcast_to(_plain(network.input_mean), size).copy(),
+        np.broadcast_to(_plain(network.input_scale), size).copy(),
+        tuple(layers),
+        None if part.path is None else _plain(part.path)[:, :c],
+        _plain(bottleneck.T)[:c, :c],
+        _plain(bottleneck.t)[:c],
+    )
+
+
+def _plain(tensor) -> np.ndarray:
+    return tensor.detach().cpu().double().numpy()

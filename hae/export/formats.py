@@ -1,0 +1,133 @@
+"""The encoder for programs that know features, not atoms: NumPy, ONNX, TorchScript."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from hae.errors import BadInput
+from hae.export.card import Card, write_card
+from hae.export.encoder import Encoder
+from hae.files import written_whole
+from hae.network.layers import ACTIVATIONS
+
+__all__ = ["Published", "write_numpy", "write_onnx", "write_torchscript"]
+
+# Needs NumPy alone; lies beside the numbers that it reads.
+READER = '''"""CVs of features by NumPy alone: from cvs import cvs; cvs(s), s (N, D) in the order and units of card.json."""
+import json
+from pathlib import Path
+import numpy as np
+
+HERE = Path(__file__).parent
+CARD, NUMBERS = json.loads((HERE / "card.json").read_text()), np.load(HERE / "weights.npz")
+
+def cvs(s):
+    x = (np.asarray(s, float) - NUMBERS["mean"]) / NUMBERS["scale"]
+    y, depth = x, int(NUMBERS["depth"])
+    for i in range(depth):
+        y = y @ NUMBERS[f"w{i}"] + NUMBERS[f"b{i}"]
+        y = activation(y) if i < depth - 1 else y
+    y, i, found = y + x @ NUMBERS["path"], 0, []
+    for kind in CARD["kinds"]:
+        at = slice(i, i := i + (2 if kind == "circular" else 1))
+        y[:, at] = y[:, at] / np.maximum(np.linalg.norm(y[:, at], axis=1), 1e-12)[:, None] if kind == "circular" else (np.tanh(y[:, at]) if kind == "tanh" else y[:, at])
+        c = y[:, :i] @ NUMBERS["T"][at, :i].T + NUMBERS["t"][at]
+        found.append(np.arctan2(c[:, 1], c[:, 0]) if kind == "circular" else c[:, 0])
+    return np.stack(found, 1)
+
+def activation(x):
+    return {activation}
+'''  # noqa: E501
+IN_NUMPY = {"tanh": "np.tanh(x)", "silu": "x / (1 + np.exp(-x))", "relu": "np.maximum(x, 0)", "identity": "x",
+            "gelu": "x * (1 + np.vectorize(__import__('math').erf)(x / np.sqrt(2))) / 2"}  # fmt: skip
+
+
+class Published(nn.Module):
+    """An encoder as a module: features (N, D) in raw units -> (N, n) CVs, or (N, C) with the cosine and sine of each circular CV."""
+
+    def __init__(self, encoder: Encoder, angles: bool, dtype: torch.dtype):
+        super().__init__()
+        self.kinds, self.columns, self.angles, self.activation = encoder.kinds, encoder.columns, angles, ACTIVATIONS[encoder.activation]
+        if encoder.activation == "tanh":
+            self.activation = torch.tanh
+        arrays = {"mean": encoder.mean, "scale": encoder.scale, "T": encoder.T, "t": encoder.t}
+        arrays |= {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
+        arrays |= {} if encoder.path is None else {"path": encoder.path}
+        for name, value in arrays.items():
+            self.register_buffer(name, torch.as_tensor(value, dtype=dtype))
+        self.depth, self.has_path = len(encoder.layers), encoder.path is not None
+
+    def forward(self, s):
+        x = (s - self.mean) / self.scale
+        y = x
+        for i in range(self.depth):
+            y = y @ self.get_buffer(f"w{i}") + self.get_buffer(f"b{i}")
+            y = self.activation(y) if i < self.depth - 1 else y
+        y = y + x @ self.get_buffer("path") if self.has_path else y
+        parts = [self._squash(y[:, at], kind) for kind, at in zip(self.kinds, self.columns)]
+        c = torch.cat(parts, 1) @ self.T.mT + self.t  # type: ignore[operator]
+        return torch.cat([torch.atan2(c[:, at][:, 1:], c[:, at][:, :1]) if self.angles and kind == "circular" else c[:, at]
+                          for kind, at in zip(self.kinds, self.columns)], 1)  # fmt: skip
+
+    def _squash(self, pre, kind: str):
+        return self._on_circle(pre) if kind == "circular" else torch.tanh(pre) if kind == "tanh" else pre
+
+    @staticmethod
+    def _on_circle(point):
+        return point / (point * point).sum(1, keepdim=True).sqrt().clamp_min(1e-12) if point.shape[1] == 2 else point
+
+
+def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
+    """Write weights.npz, card.json and cvs.py, whose function ``cvs(s)`` gives the CVs (N, n) of features (N, D) by NumPy alone."""
+    folder = Path(folder)
+    arrays = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
+    path = np.zeros((encoder.n_features, len(encoder.t))) if encoder.path is None else encoder.path
+    with written_whole(folder / "weights.npz") as partial, open(partial, "wb") as file:
+        np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)  # type: ignore[arg-type]
+    with written_whole(folder / "cvs.py") as partial:
+        partial.write_text(READER.replace("{activation}", IN_NUMPY[encoder.activation]))
+    return [folder / "weights.npz", folder / "cvs.py", write_card(card, folder)]
+
+
+def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
+    """Write cvs.onnx: input features (N, D), output cvs (N, n), float32, since runtimes lack some functions in
+    float64; the card is in its metadata too.
+
+    Raises BadInput where onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise BadInput("onnx: not installed; allowed: pip install 'hae[export]'") from None
+    path = Path(folder) / "cvs.onnx"
+    module = Published(encoder, True, torch.float32).eval()
+    rows = torch.zeros(2, encoder.n_features) + module.get_buffer("mean")
+    with warnings.catch_warnings(), written_whole(path) as partial:
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, (rows,), input_names=["features"], output_names=["cvs"], dynamo=True, verbose=False,
+                                    dynamic_shapes=({0: torch.export.Dim("rows")},))  # fmt: skip
+        assert program is not None  # it is None where a file was asked for
+        made = program.model_proto
+        onnx.helper.set_model_props(made, {"hae": json.dumps(card.to_dict())})
+        onnx.checker.check_model(made)
+        onnx.save(made, str(partial))
+    return [path, write_card(card, Path(folder))]
+
+
+def write_torchscript(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
+    """Write cvs.ptc, for PLUMED's PYTORCH_MODEL: float32, features (1, D) -> (1, C), which has no periods, so a circular CV is its
+    cosine and sine there (CUSTOM FUNC=atan2(y,x) PERIODIC=-pi,pi makes it an angle again)."""
+    path = Path(folder) / "cvs.ptc"
+    module = Published(encoder, False, torch.float32).eval()
+    rows = torch.zeros(1, encoder.n_features) + module.get_buffer("mean")
+    with warnings.catch_warnings(), written_whole(path) as partial:
+        warnings.simplefilter("ignore")
+        torch.jit.save(torch.jit.trace(module, rows), str(partial), _extra_files={"card.json": json.dumps(card.to_dict())})
+    return [path, write_card(card, Path(folder))]

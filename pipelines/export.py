@@ -1,0 +1,92 @@
+"""hae export: a registered version's CVs as files for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hae.errors import BadInput
+from hae.export.card import Card, card_of
+from hae.export.cv import PositionsToCVs, cv
+from hae.export.encoder import Encoder, encoder_of
+from hae.export.formats import write_numpy, write_onnx, write_torchscript
+from hae.export.program import write_program
+from pipelines import params
+from pipelines.record import packaging, registry
+from pipelines.record.store import Store, opened, plainly
+
+__all__ = ["FORMATS", "export"]
+
+OF_FEATURES = {"numpy": write_numpy, "onnx": write_onnx, "torchscript": write_torchscript}
+FORMATS = ("plumed", "openmm", *OF_FEATURES, "pt2")
+
+
+def export(
+    project: Path,
+    kind: str,
+    folder: Path,
+    version: str | None = None,
+    cvs: int | None = None,
+    topology: Path | None = None,
+    ann: bool = False,
+) -> list[Path]:
+    """Write the first `cvs` CVs (None: all) of a registered version (None: the champion) in a format: the files.
+
+    topology: of the molecule that is to be simulated, for the numbers of its atoms; None: that of the project. ann: for plumed.
+
+    Raises:
+        BadInput: no such version or format, too many CVs, no topology or another molecule, what a format can't hold.
+    """
+    if kind not in FORMATS:
+        raise BadInput(f"export: {kind!r} is not a format; allowed: {', '.join(FORMATS)}")
+    store = opened(project)
+    with plainly(store.uri):
+        row = registry.champion(store) if version is None else registry.find(store, version)
+        if row is None:
+            raise BadInput(f"{store.name}: no {'champion' if version is None else f'version {version}'}; allowed: hae retrain first")
+        model = packaging.load(store, row.version)
+        ranges, lineage = _training(store, model)
+    encoder = encoder_of(model, cvs)
+    molecule = kind in ("plumed", "openmm")
+    function = cv(model, cvs=cvs) if molecule else None
+    card = card_of(encoder, model.about["features"], model.about["units"], function, ranges, store.name, model.version, lineage)
+    folder.mkdir(parents=True, exist_ok=True)
+    if function is not None:
+        return _for_atoms(kind, function, card, _topology(project, topology), folder, model, ann)
+    if kind == "pt2":
+        return _program(model, encoder, folder)
+    return OF_FEATURES[kind](encoder, card, folder)
+
+
+def _program(model: packaging.Loaded, encoder: Encoder, folder: Path) -> list[Path]:
+    write_program(model.network.first(len(encoder.kinds)), encoder.n_features, folder / "program.pt2")
+    return [folder / "program.pt2"]
+
+
+def _for_atoms(kind: str, function: PositionsToCVs, card: Card, path: Path, folder: Path, model, ann: bool) -> list[Path]:
+    import mdtraj
+
+    topology = mdtraj.load(str(path)).topology
+    if kind == "plumed":
+        from hae.export.plumed import write_plumed
+
+        return write_plumed(function, card, function.indices(topology), folder, ann)
+    from hae.export.openmm import write_openmm
+
+    return write_openmm(function, model, card, topology.to_openmm(), folder)
+
+
+def _topology(project: Path, given: Path | None) -> Path:
+    path = given
+    if path is None:
+        known = params.load(project / "params.yaml").prepare.topology
+        path = project / known if known else None
+    if path is None or not path.is_file():
+        raise BadInput(f"topology: {path or 'none'}: no such file; allowed: --topology with the molecule that is simulated, as PDB or GRO")
+    return path
+
+
+def _training(store: Store, model: packaging.Loaded) -> tuple[list[tuple[float, float]], dict[str, str]]:
+    """Range of each CV over the training rows of a version, and where it comes from."""
+    tags = store.client.get_model_version(store.name, model.version).tags
+    lineage = {str(name): tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
+    return list(zip(model.about["cv_low"], model.about["cv_high"], strict=True)), lineage

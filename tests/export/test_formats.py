@@ -1,0 +1,64 @@
+"""The encoder in other programs gives the CVs of the network."""
+
+import json
+import subprocess
+import sys
+
+import mdtraj
+import numpy as np
+import pytest
+import torch
+from export.dipeptide import TOPOLOGY, trained
+
+from hae.data.molecules import Recipe
+from hae.export.card import card_of
+from hae.export.encoder import encoder_of
+from hae.export.formats import write_numpy, write_onnx, write_torchscript
+
+VARIANTS = [{}, {"linear_path": True}, *({"activation": name} for name in ("silu", "gelu", "relu", "identity"))]
+
+
+def made(**more):
+    recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), "coordinates")
+    network = trained(recipe, ("linear", "circular", "tanh", "linear"), **more)
+    encoder = encoder_of(network, 3)
+    s = np.random.default_rng(0).normal(0.3, 0.2, (20, encoder.n_features))
+    card = card_of(encoder, recipe.names, recipe.units, version="7", lineage={"data": "abc"})
+    return encoder, card, s, network.encode(torch.from_numpy(s)).numpy()[:, :3]
+
+
+@pytest.mark.parametrize("more", VARIANTS)
+def test_numpy_alone(more, tmp_path):
+    encoder, card, s, want = made(**more)
+    write_numpy(encoder, card, tmp_path)
+    np.save(tmp_path / "s.npy", s)
+    code = "import sys; sys.modules['torch'] = sys.modules['hae'] = None; import numpy as np; from cvs import cvs; " \
+           "np.save('got.npy', cvs(np.load('s.npy')))"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    np.testing.assert_allclose(np.load(tmp_path / "got.npy"), want, atol=1e-12)
+    about = json.loads((tmp_path / "card.json").read_text())
+    assert about["version"] == "7" and about["lineage"] == {"data": "abc"} and about["periods"] == [None, 2 * np.pi, None]
+    assert len((tmp_path / "cvs.py").read_text().splitlines()) < 30
+
+
+@pytest.mark.parametrize("more", VARIANTS)
+def test_onnx(more, tmp_path):
+    pytest.importorskip("onnx", reason="onnx is not installed here")
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed here")
+    encoder, card, s, want = made(**more)
+    write_onnx(encoder, card, tmp_path)
+    session = runtime.InferenceSession(str(tmp_path / "cvs.onnx"))
+    np.testing.assert_allclose(session.run(None, {"features": s.astype(np.float32)})[0], want, atol=1e-5 * want.std(0).max())
+    assert json.loads(session.get_modelmeta().custom_metadata_map["hae"])["version"] == "7"
+
+
+@pytest.mark.parametrize("more", VARIANTS)
+def test_torchscript_as_plumed_reads_it(more, tmp_path):
+    encoder, card, s, want = made(**more)
+    write_torchscript(encoder, card, tmp_path)
+    extra = {"card.json": ""}
+    loaded = torch.jit.load(tmp_path / "cvs.ptc", _extra_files=extra)
+    got = np.concatenate([loaded(torch.from_numpy(row[None]).float()).numpy() for row in s])
+    expected = np.stack([want[:, 0], np.cos(want[:, 1]), np.sin(want[:, 1]), want[:, 2]], 1)
+    np.testing.assert_allclose(got, expected, atol=1e-5 * want.std(0).max())
+    assert json.loads(extra["card.json"])["version"] == "7"
