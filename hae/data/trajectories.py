@@ -32,10 +32,10 @@ def load_structure(path: str | os.PathLike):
             warnings.simplefilter("ignore")
             try:
                 structure = mdtraj.load(str(path))
-            except (ValueError, TypeError):  # asks for a topology: this is one, without positions
+            except (ValueError, TypeError, OSError):  # asks for a topology, or knows no positions of it: PSF, PRMTOP
                 structure = mdtraj.load_topology(str(path))
     except Exception as error:  # mdtraj's parsers raise whatever they meet
-        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO and others") from None
+        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO, PSF, PRMTOP and others") from None
     if structure.n_atoms == 0:
         raise BadInput(f"{path}: a topology without atoms; allowed: one atom or more")
     return structure

@@ -251,3 +251,17 @@ def test_a_recipe_refuses_a_topology_that_lacks_its_atoms(structure, shaken):
         recipe.features(shaken.atom_slice(range(18)))
     with pytest.raises(BadInput, match="takes coordinates of a molecule"):
         recipe.features(pd.DataFrame({"a": [1.0, 2]}), "x.csv")
+
+
+def test_a_psf_has_names_and_bonds_and_no_positions(tmp_path):
+    """Topology files of CHARMM, NAMD and AMBER have no positions: mdtraj's load() refuses them, load_topology() reads them."""
+    rows = [f"{i:8d} A    1    ALA  {name:4s} {kind:4s} 0.000000      12.0110           0\n" for i, name, kind in
+            [(1, "N", "NH1"), (2, "CA", "CT1"), (3, "C", "C")]]
+    path = tmp_path / "three.psf"
+    path.write_text("PSF\n\n       1 !NTITLE\n REMARKS\n\n       3 !NATOM\n" + "".join(rows)
+                    + "\n       2 !NBOND: bonds\n       1       2       2       3\n\n")
+    topology = load_structure(path)
+    assert (topology.n_atoms, topology.n_bonds) == (3, 2)
+    assert Recipe.for_molecule(topology, "distances", pairs=[("N", "C")]).names == ("d(N-C)",)
+    with pytest.raises(BadInput, match="no positions to align to"):
+        Recipe.for_molecule(topology, "coordinates", atoms=["N", "CA", "C"])
