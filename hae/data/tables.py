@@ -12,12 +12,12 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.data.readers import load_table
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 
 __all__ = ["FILE", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
 
 FILE = "<file>"  # as a group: every file is one trajectory
-BOLTZMANN = 0.00831446  # kJ / (mol K)
 LARGEST = 1e15  # what is larger is a code for something missing, or would drown everything else
 
 

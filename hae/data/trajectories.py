@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import os
+import re
 import struct
 import sys
 import warnings
@@ -12,13 +13,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from itertools import islice
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
 
-__all__ = ["check_atoms", "frames_of", "load_structure", "read_trajectories"]
+__all__ = ["check_atoms", "frames_of", "load_structure", "molecule_of", "read_trajectories"]
 
+NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions held at once
 
 
@@ -32,10 +37,10 @@ def load_structure(path: str | os.PathLike):
             warnings.simplefilter("ignore")
             try:
                 structure = mdtraj.load(str(path))
-            except (ValueError, TypeError):  # asks for a topology: this is one, without positions
+            except (ValueError, TypeError, OSError):  # asks for a topology, or knows no positions of it: PSF, PRMTOP
                 structure = mdtraj.load_topology(str(path))
     except Exception as error:  # mdtraj's parsers raise whatever they meet
-        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO and others") from None
+        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO, PSF, PRMTOP and others") from None
     if structure.n_atoms == 0:
         raise BadInput(f"{path}: a topology without atoms; allowed: one atom or more")
     return structure
@@ -74,6 +79,24 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
             first += len(part)
         if first == 0:
             raise BadInput(f"{path}: no frames; allowed: one frame or more")
+
+
+def molecule_of(recipe: Recipe, values: np.ndarray):
+    """Features (N, D) of the kind "coordinates" as an mdtraj Trajectory of the recipe's atoms, without bonds."""
+    mdtraj = _mdtraj()
+    topology, residues = mdtraj.Topology(), {}
+    chains: dict[str, Any] = {}
+    for full in recipe.atoms:
+        chain, kind, number, name = NAME.fullmatch(full).groups()
+        if chain not in chains:
+            chains[chain] = topology.add_chain()
+        key = (chain, kind, number)
+        if key not in residues:
+            residues[key] = topology.add_residue(kind, chains[chain], resSeq=int(number or 1))
+        symbol = name.lstrip("0123456789")[:1].upper()  # nothing but the name is known: C for CA, as of proteins
+        element = mdtraj.element.Element.getBySymbol(symbol) if symbol and symbol in "BCFHIKNOPSUVWY" else mdtraj.element.virtual
+        topology.add_atom(name, element, residues[key])
+    return mdtraj.Trajectory(values.reshape(len(values), -1, 3), topology)
 
 
 def _pieces(path: Path, topology) -> Iterator:

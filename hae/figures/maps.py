@@ -9,11 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy import sparse
 
-from hae.data.tables import BOLTZMANN
 from hae.figures.plots import level_colours, plain
 from hae.importance.intervals import Sampling
 
-__all__ = ["BOLTZMANN", "Variable", "free_energy", "free_energy_profile", "label_map", "pair_of_reconstruction", "skeleton", "sticks"]
+__all__ = ["Variable", "free_energy", "free_energy_profile", "label_map", "pair_of_reconstruction", "skeleton", "sticks"]
 
 BOND, STEP = 0.2, 0.45  # nm: longest bond of heavy atoms; longest step between atoms of a coarser chain
 

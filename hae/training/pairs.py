@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from hae.data.split import SIDES, split_rows
 from hae.errors import BadInput
 from hae.network.objective import standardisation
 from hae.training.rows import Rows
@@ -123,8 +124,6 @@ def make_pairs(
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
     pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
-    from hae.data.split import SIDES  # loads pandas and pyarrow, which a training of tensors does without
-
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
     keys = [] if groups is None or frame is None else list(zip(groups.tolist(), frame.tolist()))
@@ -151,8 +150,6 @@ def split_or_warn(
     X: np.ndarray, groups: np.ndarray | None, frame: np.ndarray | None, *, shares, block_frames: int, gap_frames: int
 ) -> np.ndarray:
     """(N,) side of each row by `hae.data.split.split_rows`; all "train", with a warning, where a held-out side would be too small."""
-    from hae.data.split import split_rows
-
     if groups is None:
         split = split_rows(
             np.full(len(X), ""),

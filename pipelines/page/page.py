@@ -11,7 +11,7 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
-from hae.figures.maps import BOLTZMANN
+from hae.data.units import BOLTZMANN
 from hae.importance.verdicts import figure
 from hae.version import __version__
 from pipelines.page.choice import pca_words, which

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hae.data.units import BOLTZMANN
 from hae.figures import maps, plots
-from hae.figures.maps import BOLTZMANN, Variable
+from hae.figures.maps import Variable
 from hae.importance.intervals import Sampling
 from pipelines.page.evidence import Evidence, VariantEvidence
 

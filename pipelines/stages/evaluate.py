@@ -7,6 +7,7 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
+from hae.data.trajectories import molecule_of
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
@@ -118,17 +119,9 @@ def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoen
     write_csv(folder / f"cv{k + 1}.csv", table)
     if recipe.kind != "coordinates":
         return
-    lines = []
-    for number, positions in enumerate(frames.values.reshape(len(frames), -1, 3) * 10, start=1):  # nm -> angstrom, as PDB has it
-        lines.append(f"MODEL     {number:4d}")
-        for i, (name, (x, y, z)) in enumerate(zip(recipe.atoms, positions), start=1):
-            residue, atom = name.split("-", 1)
-            kind, place = residue.rstrip("0123456789"), residue[len(residue.rstrip("0123456789")) :]
-            atom_line = f"HETATM{i:5d}  {atom:<3s} {kind[:3]:>3s} A{int(place or 1) % 10000:4d}    {x:8.3f}{y:8.3f}{z:8.3f}"
-            lines.append(f"{atom_line}  1.00  0.00          {atom[0]:>2s}")
-        lines.append("ENDMDL")
     with written_whole(folder / f"cv{k + 1}.pdb") as partial:
-        partial.write_text("\n".join([*lines, "END"]) + "\n")
+        molecule_of(recipe, frames.values).save_pdb(str(partial))
+
 
 
 def main() -> None:

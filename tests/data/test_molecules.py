@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 import hae.data.trajectories
 from hae.data.molecules import Recipe, align
 from hae.data.tables import table_frames
-from hae.data.trajectories import load_structure, read_trajectories
+from hae.data.trajectories import load_structure, molecule_of, read_trajectories
 from hae.errors import BadInput
 
 mdtraj = pytest.importorskip("mdtraj")
@@ -251,3 +251,29 @@ def test_a_recipe_refuses_a_topology_that_lacks_its_atoms(structure, shaken):
         recipe.features(shaken.atom_slice(range(18)))
     with pytest.raises(BadInput, match="takes coordinates of a molecule"):
         recipe.features(pd.DataFrame({"a": [1.0, 2]}), "x.csv")
+
+
+def test_a_psf_has_names_and_bonds_and_no_positions(tmp_path):
+    """Topology files of CHARMM, NAMD and AMBER have no positions: mdtraj's load() refuses them, load_topology() reads them."""
+    rows = [f"{i:8d} A    1    ALA  {name:4s} {kind:4s} 0.000000      12.0110           0\n" for i, name, kind in
+            [(1, "N", "NH1"), (2, "CA", "CT1"), (3, "C", "C")]]
+    path = tmp_path / "three.psf"
+    path.write_text("PSF\n\n       1 !NTITLE\n REMARKS\n\n       3 !NATOM\n" + "".join(rows)
+                    + "\n       2 !NBOND: bonds\n       1       2       2       3\n\n")
+    topology = load_structure(path)
+    assert (topology.n_atoms, topology.n_bonds) == (3, 2)
+    assert Recipe.for_molecule(topology, "distances", pairs=[("N", "C")]).names == ("d(N-C)",)
+    with pytest.raises(BadInput, match="no positions to align to"):
+        Recipe.for_molecule(topology, "coordinates", atoms=["N", "CA", "C"])
+
+
+def test_a_movie_keeps_chains_and_names_of_residues(tmp_path):
+    """Names such as 1:ALA2-CA and GLY-3-N come back from the PDB file; mdtraj writes numbers modulo 10,000, so -3 is 9997 there."""
+    atoms = ("0:ALA2-CA", "GLY-3-N", "1:ALA2-CA")
+    values = np.arange(18.0).reshape(2, 9) / 10
+    molecule_of(Recipe("coordinates", (), (), atoms=atoms), values).save_pdb(str(tmp_path / "along.pdb"))
+    movie = load_structure(tmp_path / "along.pdb")
+    assert [(a.residue.name, a.residue.resSeq, a.name, a.element.symbol) for a in movie.topology.atoms] == [
+        ("ALA", 2, "CA", "C"), ("GLY", 9997, "N", "N"), ("ALA", 2, "CA", "C")]
+    assert movie.topology.atom(0).residue.chain is not movie.topology.atom(2).residue.chain
+    np.testing.assert_allclose(movie.xyz.reshape(2, 9), values, atol=1e-4)
