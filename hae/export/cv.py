@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -69,7 +70,7 @@ class PositionsToCVs:
         else:
             place = {name: number for number, name in enumerate(self.atoms)}
             groups = recipe.pairs or recipe.torsions
-            steps = np.array([[place[a], place[b]] for group in groups for a, b in zip(group, group[1:])])
+            steps = np.array([[place[a], place[b]] for group in groups for a, b in pairwise(group)])
             lengths = np.linalg.norm(x[:, steps[:, 0]] - x[:, steps[:, 1]], axis=-1)
             if recipe.kind == "distances":
                 least = float(np.median(lengths / self.encoder.mean, axis=1).max())

@@ -13,6 +13,7 @@ import hae.export
 from hae.data.molecules import Recipe, atom_names
 from hae.errors import BadInput
 
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("more", [{}, {"linear_path": True}, *({"activation": a} for a in ("silu", "gelu", "relu", "identity"))])
 def test_cvs_are_the_networks_and_the_jacobian_that_of_finite_differences(kind, more):
