@@ -46,12 +46,12 @@ def export(
         model = packaging.load(store, row.version)
         ranges, lineage = _training(store, model)
     encoder = encoder_of(model, cvs)
-    molecule = kind in ("plumed", "openmm")
-    function = cv(model, cvs=cvs) if molecule else None
+    function = cv(model, cvs=cvs) if kind in ("plumed", "openmm") else None
     card = card_of(encoder, model.about["features"], model.about["units"], function, ranges, store.name, model.version, lineage)
+    molecule_file = _topology(project, topology) if function is not None else None
     folder.mkdir(parents=True, exist_ok=True)
-    if function is not None:
-        return _for_atoms(kind, function, card, _topology(project, topology), folder, model, ann)
+    if function is not None and molecule_file is not None:
+        return _for_atoms(kind, function, card, molecule_file, folder, model, ann)
     if kind == "pt2":
         return _program(model, encoder, folder)
     return OF_FEATURES[kind](encoder, card, folder)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def molecule_of(recipe: Recipe, values: np.ndarray):
     topology, residues = mdtraj.Topology(), {}
     chains: dict[str, Any] = {}
     for full in recipe.atoms:
-        chain, kind, number, name = NAME.fullmatch(full).groups()
+        chain, kind, number, name = cast(re.Match, NAME.fullmatch(full)).groups()
         if chain not in chains:
             chains[chain] = topology.add_chain()
         key = (chain, kind, number)

@@ -17,7 +17,7 @@ from hae.files import written_whole
 
 __all__ = ["Biased", "Value", "bias_variables", "openmm_force", "write_openmm"]
 
-MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out, and what two layers give takes minutes to differentiate
+MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out; what two layers give takes minutes to differentiate
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _expression(function: PositionsToCVs, indices: Sequence[int], k: int):
 
 
 def _lines(function: PositionsToCVs, k: int) -> list[str]:
-    """Intermediate values, each after those that use it: y_k the CV, p and c coordinates, e pre-activations, h units, x inputs."""
+    """Intermediate values, each after those that use it: y_k the CV, p and c coordinates, e pre-activations, h units."""
     encoder = function.encoder
     at, kind = encoder.columns[k], encoder.kinds[k]
     out = [f"y_{k}=atan2(p{at.start + 1},p{at.start})" if kind == "circular" else f"y_{k}=p{at.start}"]

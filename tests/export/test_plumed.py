@@ -24,8 +24,8 @@ def written(folder, kind, cv=("linear", "tanh", "circular"), ann=False, **more):
 def in_plumed(folder, positions, name):
     """CVs by name and forces -d/dx of it, of each frame, by PLUMED's kernel: a bias of slope 1 along it, and no walls."""
     plumed = pytest.importorskip("plumed", reason="PLUMED's wheel is not installed here", exc_type=ImportError)
-    lines = (folder / "plumed.dat").read_text().splitlines()
-    lines = [line for line in lines if "_WALLS" not in line and not line.startswith(("PRINT", "#"))]
+    text = (folder / "plumed.dat").read_text().splitlines()
+    lines = [line for line in text if "_WALLS" not in line and not line.startswith(("PRINT", "#"))]
     lines = [line.replace("reference.pdb", str(folder / "reference.pdb")) for line in lines]
     found, n = [], positions.shape[1]
     kernel = plumed.Plumed()
