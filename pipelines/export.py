@@ -93,5 +93,5 @@ def _training(store: Store, version: str) -> tuple[list[tuple[float, float]], di
         rows = pd.read_parquet(packaging.fetch(store, version, Path(temporary)) / "artifacts" / "check.parquet")
     expected = [name for name in rows.columns if name.startswith("expected:")]
     tags = store.client.get_model_version(store.name, version).tags
-    lineage = {name: tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
+    lineage: dict[str, str] = {name: tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
     return [(float(rows[name].min()), float(rows[name].max())) for name in expected], lineage

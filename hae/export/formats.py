@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,7 +88,7 @@ class Published(nn.Module):
 def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
     """Write weights.npz, card.json and cvs.py, whose function ``cvs(s)`` gives the CVs (N, n) of features (N, D) by NumPy alone."""
     folder = Path(folder)
-    arrays = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
+    arrays: dict[str, Any] = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
     path = np.zeros((encoder.n_features, len(encoder.t))) if encoder.path is None else encoder.path
     with written_whole(folder / "weights.npz") as partial, open(partial, "wb") as file:
         np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)
