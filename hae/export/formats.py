@@ -73,7 +73,7 @@ class Published(nn.Module):
             y = self.activation(y) if i < self.depth - 1 else y
         y = y + x @ self.get_buffer("path") if self.has_path else y
         parts = [self._squash(y[:, at], kind) for kind, at in zip(self.kinds, self.columns)]
-        c = torch.cat(parts, 1) @ self.T.mT + self.t
+        c = torch.cat(parts, 1) @ self.get_buffer("T").mT + self.get_buffer("t")
         return torch.cat([torch.atan2(c[:, at][:, 1:], c[:, at][:, :1]) if self.angles and kind == "circular" else c[:, at]
                           for kind, at in zip(self.kinds, self.columns)], 1)  # fmt: skip
 
