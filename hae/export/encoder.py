@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ def _gelu_slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 # Name -> the function, and its derivative from its argument and value.
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "tanh": (np.tanh, lambda x, y: 1 - y * y),
     "silu": (lambda x: x * expit(x), lambda x, y: expit(x) * (1 + x - y)),
     "gelu": (lambda x: x * ndtr(x), _gelu_slope),

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class Published(nn.Module):
             y = self.activation(y) if i < self.depth - 1 else y
         y = y + x @ self.get_buffer("path") if self.has_path else y
         parts = [self._squash(y[:, at], kind) for kind, at in zip(self.kinds, self.columns)]
-        c = torch.cat(parts, 1) @ self.T.mT + self.t  # type: ignore[operator]
+        c = torch.cat(parts, 1) @ self.get_buffer("T").mT + self.get_buffer("t")
         return torch.cat([torch.atan2(c[:, at][:, 1:], c[:, at][:, :1]) if self.angles and kind == "circular" else c[:, at]
                           for kind, at in zip(self.kinds, self.columns)], 1)  # fmt: skip
 
@@ -87,10 +88,10 @@ class Published(nn.Module):
 def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
     """Write weights.npz, card.json and cvs.py, whose function ``cvs(s)`` gives the CVs (N, n) of features (N, D) by NumPy alone."""
     folder = Path(folder)
-    arrays = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
+    arrays: dict[str, Any] = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
     path = np.zeros((encoder.n_features, len(encoder.t))) if encoder.path is None else encoder.path
     with written_whole(folder / "weights.npz") as partial, open(partial, "wb") as file:
-        np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)  # type: ignore[arg-type]
+        np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)
     with written_whole(folder / "cvs.py") as partial:
         partial.write_text(READER.replace("{activation}", IN_NUMPY[encoder.activation]))
     return [folder / "weights.npz", folder / "cvs.py", write_card(card, folder)]

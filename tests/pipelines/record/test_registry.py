@@ -1,8 +1,12 @@
 """Aliases: who may hold them, the way back, and what a call that dies in the middle leaves."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+
 import pytest
 
-from pipelines.record import registry
+from pipelines.record import recovery, registry
 from pipelines.record.registry import crown, nominate, take_back, way_back
 from pipelines.record.store import opened
 
@@ -97,3 +101,109 @@ def test_status_of_an_empty_record_says_what_may_be_lost(bare):
     assert state.champion is None and state.versions == () and state.note == "no version yet"
     (bare / "models").mkdir()
     assert "earlier database" in registry.status(bare).note
+
+
+def drop(store, version):
+    """Delete a version behind MLflow's back, as an older database or another registry may: its alias points nowhere."""
+    with closing(sqlite3.connect(store.home / "mlflow.db")) as connection:
+        connection.execute("delete from model_versions where version = ?", (int(version),))
+        connection.commit()
+
+
+def test_a_champion_whose_alias_was_deleted_is_champion_still_and_gets_it_back(store):
+    crown(store, "1")
+    crown(store, "2")
+    store.client.delete_registered_model_alias(store.name, "champion")
+    assert registry.champion(store).version == "2" and way_back(store) == ["1"]
+    assert "the alias champion was gone: version 2 was the last champion" in registry.status(store.home.parent).note
+    assert registry.mend(store) == "the alias champion was gone: version 2 was the last champion and has it again"
+    assert aliases(store) == {"champion": "2", "previous": "1"} and registry.history(store) == ["1", "2"]
+    assert registry.mend(store) == ""
+
+
+def test_history_is_kept_when_a_version_is_crowned_without_the_alias(store):
+    crown(store, "1")
+    store.client.delete_registered_model_alias(store.name, "champion")
+    crown(store, "3")
+    assert registry.history(store) == ["1", "3"] and aliases(store) == {"champion": "3", "previous": "1"}
+
+
+def test_an_alias_that_points_nowhere_is_seen_said_and_overwritten(store):
+    for version in ("1", "2", "3"):
+        crown(store, version)
+    nominate(store, "4")
+    for version in ("3", "4"):
+        drop(store, version)
+    state = registry.status(store.home.parent)
+    assert state.champion.version == "2" and "pointed to version 3, which is gone" in state.note
+    assert "version 3, which is gone: version 2 was the last champion" in registry.mend(store)
+    assert aliases(store) == {"champion": "2", "previous": "1"} and set(registry.aliases(store)) == {"champion", "previous"}
+    crown(store, "5")
+    assert registry.history(store) == ["1", "2", "5"] and take_back(store, "bad") == "2"
+
+
+def test_a_dangling_champion_without_an_earlier_one_hinders_nobody(store):
+    crown(store, "1")
+    drop(store, "1")
+    assert registry.champion(store) is None and way_back(store) == []
+    crown(store, "2")
+    assert aliases(store) == {"champion": "2"} and registry.history(store) == ["1", "2"]
+    drop(store, "2")
+    assert registry.mend(store).endswith("no champion is left") and registry.aliases(store) == {}
+
+
+def test_a_rollback_that_was_killed_after_the_rejection_is_brought_to_its_end(store):
+    for version in ("1", "2", "3"):
+        crown(store, version)
+    store.client.set_model_version_tag(store.name, "3", "rejected", "taken back by hand")
+    assert registry.mend(store) == "version 3 was taken back by hand: version 2 is champion again"
+    assert aliases(store) == {"champion": "2", "previous": "1"} and registry.history(store) == ["1", "2"]
+
+
+def test_a_promotion_that_was_killed_after_the_champion_moved_leaves_no_candidate(store):
+    crown(store, "1")
+    nominate(store, "2")
+    for alias in ("previous", "champion"):
+        store.client.set_registered_model_alias(store.name, alias, {"previous": "1", "champion": "2"}[alias])
+    registry.mend(store)
+    assert aliases(store) == {"champion": "2", "previous": "1"}
+
+
+def test_a_registry_that_was_deleted_comes_back_from_what_is_kept_beside_it(store, bare):
+    """The whole registered model, by hand: champions, history, rejections and reasons return with the versions whose files are there."""
+    for number in ("1", "2", "3", "4", "5"):
+        (bare / f"model{number}").mkdir()
+    store.client.delete_registered_model(store.name)
+    store.client.create_registered_model(store.name)
+    for number in ("1", "2", "3", "4", "5"):
+        store.client.create_model_version(store.name, (bare / f"model{number}").as_uri(), tags={"key": f"k{number}", "weights": "w"})
+    for version in ("1", "2", "4", "5"):
+        crown(store, version)
+    registry.reasoned(store, "4", "it was better")
+    take_back(store, "bad")
+    nominate(store, "3")
+    recovery.keep(store)
+    before = aliases(store)
+    assert before == {"champion": "4", "previous": "2", "candidate": "3"}
+    store.client.delete_registered_model(store.name)
+    assert "no version is left of 5" in registry.status(bare).note
+    shutil.rmtree(bare / "model1")  # its files are gone with it
+    assert "4 of 5 versions are back" in recovery.mend(store)
+    assert aliases(store) == {"champion": "3", "previous": "1", "candidate": "2"}  # the old 4, 2 and 3
+    assert registry.history(store) == ["1", "3"] and registry.champion(store).reason == "it was better"
+    assert [row.key for row in registry.rows(store) if row.rejected] == ["k5"]
+    recovery.keep(store)
+    assert recovery.mend(store) == ""
+
+
+def test_what_is_kept_is_written_when_it_changes_and_a_newer_registry_is_left_alone(store):
+    crown(store, "1")
+    recovery.keep(store)
+    file = store.home / "registry.json"
+    before = file.read_bytes()
+    recovery.keep(store)
+    assert file.read_bytes() == before
+    crown(store, "2")
+    recovery.keep(store)
+    file.write_bytes(before)  # another checkout moved the champion of a shared registry
+    assert recovery.mend(store) == "" and aliases(store) == {"champion": "2", "previous": "1"}
