@@ -22,7 +22,7 @@ ROOMS = (
 )  # fmt: skip
 GROUND = {
     "hae": {"version", "errors", "files", "devices"},
-    "pipelines": {"settings", "params", "processes", "locks", "output"},
+    "pipelines": {"paths", "settings", "params", "processes", "locks", "output"},
 }
 
 

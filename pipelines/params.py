@@ -147,6 +147,7 @@ class Promote(Section):
     worse: Margin
     better: Margin
     variant: Margin | None = Field(description="a number of 0 or more, below 1, or null for no rule of its own")
+    gradient: Positive | None = Field(description="a number above 0, per nm, or null: not asked")
 
 
 class Params(Section):

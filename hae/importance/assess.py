@@ -17,7 +17,7 @@ __all__ = ["Measured", "assess", "compare", "fields"]
 
 GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
 PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
-FEW = 30  # pieces of 300 that an influence is spread over; in tails of all kinds 5 to 14 were seen, else 67 and more
+FEW = 14  # pieces of 300 that an influence is spread over: 5 to 14 in heavy tails, 15 to 55 for a molecule, 70 and more for light tails
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from hae.importance.intervals import Sampling
 from hae.importance.refits import CVs, Refits, RefitSettings, refit, tasks_of
 from hae.importance.report import BEHIND, Comparison, Contributions, ImportanceReport
 from hae.importance.verdicts import EPS, vote
-from hae.network.hierarchy import VARIANTS, Decoder, HierarchicalNetwork
+from hae.network.hierarchy import Decoder, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, encode, score_frames
 from hae.training.pairs import Pairs
 
@@ -98,7 +98,7 @@ def evaluate(
     ):
         measured = Measured(its_cvs, own, its_refits, score_frames(net, s_train, t_train, root, w_train).fve)
         others = None if seen is None or around is None else (score_frames(net, *_doubles(seen), root, seen.weights), around)
-        reports.append(assess(measured, sampling, n_blocks, _variant(net), eps, others))
+        reports.append(assess(measured, sampling, n_blocks, net.variant, eps, others))
     report = reports[0]
     if report.n is not None:
         able = [r for r in reports if r.n is not None]  # a member whose frames are worth too few has no vote
@@ -192,10 +192,6 @@ def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarra
         return y
     root = np.asarray(root)
     return y * root if root.ndim == 1 else np.nan_to_num(y) @ root * np.sqrt(root.shape[1] / root.shape[0])
-
-
-def _variant(network: HierarchicalNetwork) -> str:
-    return next((name for name, kind in VARIANTS.items() if isinstance(network.decoder, kind)), type(network.decoder).__name__)
 
 
 def _errors_of(network, other, target, root) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from hae.importance.slopes import Smoothness
 from hae.importance.verdicts import figure, join, pair_words
 
 __all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]
@@ -141,6 +142,7 @@ class ImportanceReport:
     seconds: float = NAN
     apart: bool = False
     few: bool = False
+    smoothness: Smoothness | None = None  # whether a force can act along the CVs, where it was measured
 
     @property
     def n_eff(self) -> float:
@@ -167,7 +169,8 @@ class ImportanceReport:
         first = f"CV1 alone explains {figure(self.cvs[0].fve, self.cvs[0].fve_low, self.cvs[0].fve_high)}"
         if self.status == "not enough data":
             return f"Not enough independent data for intervals and verdicts ({self._too_few()}; 100 in 20 blocks are needed); {first}"
-        words = "; ".join([*self._of_cvs(), *self._of_decoders(), first])
+        pushed = [self.smoothness.words] if self.smoothness and self.smoothness.words else []
+        words = "; ".join([*self._of_cvs(), *self._of_decoders(), *pushed, first])
         why = ", a few of them decide these figures" if self.few else ""
         return words + (f" (rough: {self.n_eff:.0f} independent frames{why})" if self.status == "rough" else "")
 
@@ -247,5 +250,6 @@ def _report(about: dict) -> ImportanceReport:
             "by_group": None if about["by_group"] is None else _contributions(about["by_group"]),
             "seconds": seconds,
             "members": tuple(map(_report, about["members"])),
+            "smoothness": None if about["smoothness"] is None else Smoothness.from_json(json.dumps(about["smoothness"])),
         }
     )

@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-
 import numpy as np
 import torch
 
 from hae.data.jacobian import atoms_read, featurise
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
+from hae.importance.slopes import CLIFF, STEEP, Slope, Smoothness
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import chunked, filled
 
-__all__ = ["CLIFF", "STEEP", "Slope", "Smoothness", "smoothness"]
-
-# Per nm, of the steepest frame: docs/biasing.md. Below the first no biased walker was torn apart at 4 fs, above the second most were.
-STEEP, CLIFF = 150.0, 250.0
-
-
-@dataclass(frozen=True)
-class Slope:
-    """|ds/dx| of one CV over the frames, and the row where it is largest. verdict: smooth, steep or cliff; "" for a table, of which no
-    biased simulation has told what is too steep."""
-
-    cv: str
-    median: float
-    high: float
-    largest: float
-    row: int
-    verdict: str = ""
-
-
-@dataclass(frozen=True)
-class Smoothness:
-    """Of every CV. unit: of |ds/dx|, "1/nm" or "1/standard deviation"; high: the 99.9 % quantile."""
-
-    unit: str
-    slopes: tuple[Slope, ...]
-
-    @property
-    def sentence(self) -> str:
-        """In words: which CVs a force can act along."""
-        unit = "per nm" if self.unit == "1/nm" else "per standard deviation of the inputs"
-        steepest = max(self.slopes, key=lambda slope: slope.largest)
-        told = f"steepest {steepest.cv}, {steepest.largest:.0f} {unit} at row {steepest.row} (median {steepest.median:.2g})"
-        if not steepest.verdict:
-            return f"{told}."
-        names = {word: ", ".join(s.cv for s in self.slopes if s.verdict == word) for word in ("cliff", "steep")}
-        if names["cliff"]:
-            return f"A bias along {names['cliff']} may tear molecules apart (cliff: above {CLIFF:.0f} {unit}): {told}."
-        if names["steep"]:
-            return f"A bias along {names['steep']} needs care (steep: above {STEEP:.0f} {unit}): {told}."
-        return f"A bias can act along every CV: {told}."
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Smoothness:
-        """Raises BadInput for anything but what `to_json` wrote."""
-        try:
-            about = json.loads(text)
-            return cls(about["unit"], tuple(Slope(**slope) for slope in about["slopes"]))
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise BadInput(f"smoothness: not what hae wrote ({error}); allowed: the text of Smoothness.to_json") from None
-
+__all__ = ["smoothness"]
 
 def smoothness(
     network: HierarchicalNetwork, X: np.ndarray, recipe: Recipe | None = None, positions: np.ndarray | None = None

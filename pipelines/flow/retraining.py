@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines import params, settings
+from pipelines import params, paths, settings
 from pipelines.flow import reading, versioning
 from pipelines.gate import promotion
 from pipelines.project import code
@@ -55,7 +55,7 @@ def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":
 def verdicts(project: Path) -> dict[str, str]:
     """Variant -> what the report says of its CVs in a sentence; nothing where there is no report."""
     try:
-        return json.loads((project / "results" / "importance.json").read_text(encoding="utf-8"))["verdicts"]
+        return json.loads((project / paths.RESULTS / "importance.json").read_text(encoding="utf-8"))["verdicts"]
     except (OSError, ValueError, KeyError):
         return {}
 
@@ -63,7 +63,7 @@ def verdicts(project: Path) -> dict[str, str]:
 def table(project: Path, outcome: "Outcome") -> list[dict[str, str]]:
     """A row for each variant and for both baselines: FVE of every level, version, alias, reason."""
     try:
-        results = json.loads((project / "results" / "table.json").read_text())
+        results = json.loads((project / paths.RESULTS / "table.json").read_text())
     except (OSError, ValueError):
         return []
     levels = sorted({int(row["cv"]) for row in results})

@@ -20,6 +20,8 @@ def status(project: Path) -> Iterator[str]:
         looking = beside.submit(versioning.read_graph, project)
         yield from _registry(project)
         graph = looking.result()
+    for variant, words in retraining.verdicts(project).items():
+        yield f"verdict    {variant}: {words}"
     stale = [name for name in graph.order() if name in graph.stale]
     yield f"stale      {', '.join(stale) or 'nothing'}"
     for name in stale:

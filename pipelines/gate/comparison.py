@@ -11,9 +11,8 @@ from hae.data.sources import find_files
 from hae.data.split import split_rows
 from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling
-from pipelines import params
+from pipelines import params, paths
 from pipelines.gate.gates import Champion
-from pipelines.record.contents import FRAMES
 from pipelines.record.packaging import Loaded
 from pipelines.stages import prepare
 
@@ -32,7 +31,7 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
     why_not = _different_targets(champion.recipe, candidate.recipe)
     if why_not:
         return Champion(**who, not_comparable=why_not)
-    frames = Frames.read(project / FRAMES)
+    frames = Frames.read(project / paths.FRAMES)
     split = candidate.about["split"]
     sides, why_not = _champions_sides(champion.about["split"], split, frames, project)
     if why_not:

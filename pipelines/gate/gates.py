@@ -18,6 +18,7 @@ class Margins:
     worse: float = 0.01
     better: float = 0.02
     variant: float | None = None
+    gradient: float | None = None  # of a CV at its steepest frame, per nm
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Candidate:
 
     above_pca_high: upper bounds of the paired intervals of fve - pca_fve, NaN where there are none.
     order: verdict on every CV and the next, such as "ordered"; "" where there is none.
+    gradient: of each CV of a molecule at its steepest frame, per nm.
     fault: why the registered model can't be used ("" if it loads and gives the trained network's CVs).
     """
 
@@ -36,6 +38,7 @@ class Candidate:
     pca_fve: tuple[float, ...]
     above_pca_high: tuple[float, ...] = ()
     order: tuple[str, ...] = ()
+    gradient: tuple[float, ...] = ()
     fault: str = ""
 
 
@@ -95,6 +98,13 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
     for k, order in enumerate(candidate.order, 1):
         if order == OUT_OF_ORDER:
             yield f"CV{k} and CV{k + 1} are out of order: CV{k + 1} explains more"
+    yield from _too_steep(candidate, margins)
+
+
+def _too_steep(candidate: Candidate, margins: Margins) -> Iterator[str]:
+    for k, gradient in enumerate(candidate.gradient, 1):
+        if margins.gradient is not None and not gradient <= margins.gradient:
+            yield f"CV{k} has a cliff that no force can act along: {gradient:.0f} per nm (allowed: {margins.gradient:g}; train with smooth)"
 
 
 def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]:

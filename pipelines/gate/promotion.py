@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hae.errors import BadInput
-from pipelines import locks, params
+from pipelines import locks, params, paths
 from pipelines.gate import gates
 from pipelines.gate.gates import Candidate, Champion, Margins
 from pipelines.record import contents, lineage, packaging, recovery, registry
@@ -171,7 +171,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
     better = max(scores, key=scores.__getitem__)
     champion = registry.champion(store)
     margins = Margins(**settings.promote.model_dump())
-    evidence = (project / contents.FRAMES, project / "results" / better / "metrics.json")
+    evidence = (project / paths.FRAMES, project / paths.results(better) / "metrics.json")
     stakes = [rows[better].version, champion.version if champion else None, vars(margins)]
     decision = lineage.digest([*stakes, *map(lineage.file_digest, evidence)])
     return Today(rows, better, scores, champion, margins, decision)
@@ -181,7 +181,7 @@ def _validation(project: Path, variants: list[str]) -> dict[str, float]:
     """Variant -> 1 - L/V on validation blocks, L the average over the levels that all variants have."""
     fve = {}
     for variant in variants:
-        path = project / "results" / variant / "training.json"
+        path = project / paths.results(variant) / "training.json"
         fve[variant] = _levels(contents.read_json(path), "validation_fve")
         if not fve[variant]:
             raise BadInput(f"{path}: no validation_fve_1; allowed: what the stage train writes")
@@ -228,7 +228,7 @@ def _outcome(store: Store, today: Today, action: str, reason: str) -> Outcome:
 
 
 def _candidate(store: Store, project: Path, today: Today) -> Candidate:
-    content = contents.read_json(project / "results" / today.better / "metrics.json")
+    content = contents.read_json(project / paths.results(today.better) / "metrics.json")
     fve = _levels(content, "fve")
     return Candidate(
         today.row.version,
@@ -238,6 +238,7 @@ def _candidate(store: Store, project: Path, today: Today) -> Candidate:
         pca_fve=_levels(content, "pca_fve"),
         above_pca_high=tuple(float(content.get(f"above_pca_high_{k + 1}", "nan")) for k in range(len(fve))),
         order=tuple(content.get(f"order_{k + 1}", "") for k in range(len(fve) - 1)),
+        gradient=_levels(content, "gradient"),
         fault=packaging.check(store, today.row.version),
     )
 

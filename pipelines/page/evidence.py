@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.stability import Stability
 from hae.network.scoring import score_frames
+from pipelines import paths
 
 __all__ = ["Evidence", "VariantEvidence", "gather"]
 
@@ -67,18 +67,18 @@ class Evidence:
 
 def gather(names: Mapping[str, object] | list[str], temperature: float | None = None) -> Evidence:
     """Read what prepare, train and evaluate left, in the project folder. Raises BadInput for what is not there."""
-    everything = Frames.read("data/prepared/frames.parquet")
-    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text(encoding="utf-8"))
+    everything = Frames.read(paths.FRAMES)
+    recipe = Recipe.from_json(paths.RECIPE.read_text(encoding="utf-8"))
     frames, test = everything.select(_spread(len(everything), MOST_FRAMES)), everything.select("test")
     looked_at = test.select(_spread(len(test), 4000))
     variants, errors = [], {}
     for name in names:
-        folder = Path("results", name)
+        folder = paths.results(name)
         for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv", folder / "stability.json"):
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
-        model = HierarchicalAutoencoder.load(Path("models", name))
+        model = HierarchicalAutoencoder.load(paths.model(name))
         with_levels = [model.reconstruct(looked_at.values, level=k + 1) for k in range(model.network_.n_cvs)]
         variants.append(VariantEvidence(
             name,

@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 from hae.data.units import BOLTZMANN
 from hae.importance.verdicts import figure
 from hae.version import __version__
+from pipelines import paths
 from pipelines.page.choice import pca_words, which
 from pipelines.page.evidence import Evidence, VariantEvidence
 from pipelines.page.pictures import Picture, unit_of_energy
@@ -63,7 +64,7 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         relations=relations,
         settings=_settings(params),
         version=__version__,
-        data_digest=hashlib.sha256(Path("data/prepared/frames.parquet").read_bytes()).hexdigest()[:16],
+        data_digest=hashlib.sha256(paths.FRAMES.read_bytes()).hexdigest()[:16],
         eps=f"{params.evaluate.eps:g}",
     )
 

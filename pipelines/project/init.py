@@ -24,14 +24,14 @@ from hae.data.tables import FILE
 from hae.data.trajectories import check_atoms, load_structure
 from hae.errors import BadInput
 from hae.files import written_whole
-from pipelines import params
+from pipelines import params, paths
 from pipelines.project import code, suggest
 from pipelines.stages.prepare import from_tables, from_trajectories
 
 __all__ = ["Choices", "init"]
 
 HERE = Path(__file__).parent
-SMOOTH = 40  # of molecules: their CVs are to be pushed on (docs/smooth.md)
+SMOOTH, STEEPEST = 40, 250  # of molecules: their CVs are to be pushed on (docs/smooth.md, docs/biasing.md)
 BIAS = re.compile(r"(^|\.)(bias|rbias|rct|work)$")  # what PLUMED calls them
 MANY_ATOMS = 300  # heavy atoms beyond which the alpha carbons are taken
 FEW_LABELS = 3  # torsions of one name that are looked at without being asked for
@@ -94,6 +94,7 @@ def init(folder: Path, choices: Choices) -> list[str]:
         "n_cvs": min(3, len(recipe.columns)),
         "scale": "feature" if all(tables) else "global",
         "smooth": 0 if all(tables) else SMOOTH,
+        "gradient": "null" if all(tables) else STEEPEST,
         "model_name": re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
         "temperature": choices.temperature,
     })
@@ -112,7 +113,7 @@ def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
     homes: dict[Path, Path] = {}
     for path in files:
         own = path.name if count[path.name] == 1 else f"{path.parent.name}-{path.name}"  # a/md.xtc and b/md.xtc
-        home = path if folder in path.parents else folder / "data" / "raw" / own
+        home = path if folder in path.parents else folder / paths.RAW / own
         if home in homes or (home != path and home.exists()):
             raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: names of their own")
         homes[home] = path
@@ -257,7 +258,7 @@ def _two_atoms(structure) -> tuple[str, str]:
 
 def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:
     """A pattern for files of one ending in data/raw, so that later ones are read too; else every file."""
-    raw = folder / "data" / "raw"
+    raw = folder / paths.RAW
     ending = homes[0].suffix
     alike = ending and ending not in others and all(home.parent == raw and home.suffix == ending for home in homes)
     if alike and not set(raw.glob(f"*{ending}")) - set(homes):
@@ -266,7 +267,7 @@ def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:
 
 
 def _dependencies(folder: Path, homes: list[Path]) -> list[str]:
-    if all(home.parent == folder / "data" / "raw" for home in homes):
+    if all(home.parent == folder / paths.RAW for home in homes):
         return ["data/raw"]
     return sorted(str(home.relative_to(folder)) for home in homes)
 

@@ -7,21 +7,31 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipelines import paths
 from pipelines.record import lineage
 from pipelines.record.lineage import Code, StageFacts
 
-__all__ = ["FRAMES", "RECIPE", "code", "dataset", "everything", "findings", "flat_params", "folder", "gather", "read_json", "verdicts",
-           "weights"]
+__all__ = [
+    "code",
+    "dataset",
+    "everything",
+    "findings",
+    "flat_params",
+    "folder",
+    "gather",
+    "read_json",
+    "verdicts",
+    "weights",
+]
 
-FRAMES, RECIPE = Path("data/prepared/frames.parquet"), Path("data/prepared/recipe.json")
 
 
 def gather(project: Path, stage: str, target: Path) -> None:
     """Copy table and figures to target/report, what belongs to this stage alone to target/results."""
-    if (own := project / "results" / folder(stage)).is_dir():
+    if (own := project / paths.results(folder(stage))).is_dir():
         shutil.copytree(own, target / "results")
     (target / "report").mkdir()
-    for file in (project / "results").glob("*.*"):
+    for file in (project / paths.RESULTS).glob("*.*"):
         if file.suffix in (".csv", ".json", ".svg", ".png", ".html", ".md"):
             shutil.copy(file, target / "report")
 
@@ -32,13 +42,13 @@ def dataset(project: Path, facts: StageFacts):
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.types import ColSpec, Schema
 
-    about = pq.read_metadata(project / FRAMES)
+    about = pq.read_metadata(project / paths.FRAMES)
     features = json.loads(about.metadata[b"hae"])["features"]
     found = Dataset(
         name="frames",
-        digest=facts.dependencies.get(str(FRAMES), lineage.file_digest(project / FRAMES))[:36],
+        digest=facts.dependencies.get(str(paths.FRAMES), lineage.file_digest(project / paths.FRAMES))[:36],
         source_type="local",
-        source=json.dumps({"uri": str((project / FRAMES).resolve())}),
+        source=json.dumps({"uri": str((project / paths.FRAMES).resolve())}),
         schema=json.dumps({"mlflow_colspec": Schema([ColSpec("double", name) for name in features]).to_dict()}),
         profile=json.dumps({"num_rows": about.num_rows, "num_features": len(features)}),
     )
@@ -64,7 +74,7 @@ def code(project: Path) -> Code:
 
 def everything(project: Path, stage: str) -> str:
     """A name for all that is recorded of this stage alone: its results and its model."""
-    folders = [project / kind / folder(stage) for kind in ("results", "models")]
+    folders = [project / place(folder(stage)) for place in (paths.results, paths.model)]
     files = [file for place in folders for file in sorted(place.rglob("*")) if file.is_file()]
     return lineage.digest({str(file.relative_to(project)): lineage.file_digest(file) for file in files})
 
@@ -81,7 +91,7 @@ def verdicts(project: Path, stage: str) -> str:
     from hae.importance.report import ImportanceReport
     from hae.importance.stability import Stability
 
-    importance, stability = (project / "results" / folder(stage) / f"{name}.json" for name in ("importance", "stability"))
+    importance, stability = (project / paths.results(folder(stage)) / f"{name}.json" for name in ("importance", "stability"))
     words = [ImportanceReport.from_json(importance.read_text(encoding="utf-8")).sentence()] if importance.exists() else []
     found = Stability.from_json(stability.read_text(encoding="utf-8")) if stability.exists() else None
     return "; ".join([*words, *([found.sentence()] if found else [])])
@@ -89,7 +99,7 @@ def verdicts(project: Path, stage: str) -> str:
 
 def weights(project: Path, stage: str) -> str:
     """A name for the trained model that is on disk ("" if there is none)."""
-    files = sorted(file for file in (project / "models" / folder(stage)).glob("*") if file.is_file())
+    files = sorted(file for file in (project / paths.model(folder(stage))).glob("*") if file.is_file())
     return lineage.digest({file.name: lineage.file_digest(file) for file in files}) if files else ""
 
 

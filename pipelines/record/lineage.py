@@ -89,7 +89,7 @@ def packages() -> dict[str, str]:
 
 
 def receipt(facts: StageFacts, code: Code, *, training: Mapping, now: datetime | None = None, **more) -> dict:
-    """What made a model, for receipt.json. training: what results/<variant>/training.json says (device)."""
+    """What made a model, for receipt.json. training: what results/variants/<variant>/training.json says (device)."""
     first = next(iter(facts.params.values()), None) if facts.params else None
     section: Mapping = first if isinstance(first, Mapping) else {}
     return {

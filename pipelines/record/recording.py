@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
+from pipelines import paths
 from pipelines.record import contents, memory, recovery, registry
 from pipelines.record.history import History
 from pipelines.record.lineage import StageFacts
@@ -112,7 +113,7 @@ class _Copier:
         self.run: Run | None = None
         self.writer: RunWriter | None = None  # there before the run
         self.project, self.arguments = project, (project, stage, facts, retraining)
-        self.stage, self.facts, self.path = stage, facts, project / "results" / contents.folder(stage) / "history.csv"
+        self.stage, self.facts, self.path = stage, facts, project / paths.results(contents.folder(stage)) / "history.csv"
 
     def work(self, done: threading.Event, every: float) -> None:
         last = False

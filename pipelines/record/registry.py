@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines import paths
 from pipelines.record import memory
 from pipelines.record.store import Store, opened, plainly
 
@@ -58,7 +59,7 @@ def status(project: Path) -> RegistryStatus:
         all_rows, crowned = rows(store), champion(store)
         by_alias = {alias: row for row in all_rows for alias in row.aliases}
         return RegistryStatus(store.name, store.uri, crowned, by_alias.get(CANDIDATE), by_alias.get(PREVIOUS), tuple(all_rows),
-                              tuple(history(store)), _note(store, all_rows, crowned, (project / "models").exists()))
+                              tuple(history(store)), _note(store, all_rows, crowned, (project / paths.MODELS).exists()))
 
 
 def _note(store: Store, all_rows: list[VersionRow], crowned: VersionRow | None, trained: bool) -> str:

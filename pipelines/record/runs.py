@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import params, settings
+from pipelines import params, paths, settings
 from pipelines.record import contents, lineage, packaging, registry
-from pipelines.record.contents import FRAMES, RECIPE
 from pipelines.record.digests import TAG, to_tag
 from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
@@ -40,12 +39,12 @@ class RunWriter:
     def write(self, run, weights: str, content: str):
         """All of it, the tag that says 'whole' last. Returns the run."""
         client, name = self.store.client, contents.folder(self.stage)
-        results = self.project / "results" / name
+        results = self.project / paths.results(name)
         history, training = History.read(results / "history.csv"), contents.read_json(results / "training.json")
         if run is not None and not continues(run, history):
             client.delete_run(run.info.run_id)  # a training that was killed left it
             run = None
-        ended = min(file.stat().st_mtime for file in (self.project / "models" / name).iterdir())
+        ended = min(file.stat().st_mtime for file in (self.project / paths.model(name)).iterdir())
         run = self.begin(run, started=ended - history.seconds)
         run_id = run.info.run_id
         run = self.copy(run, history)
@@ -78,7 +77,7 @@ class RunWriter:
                 PLACE: settings.place(self.project),
                 "git_commit": self.code.commit or "none",
                 "uncommitted_code": "yes" if self.code.patch or self.code.untracked else "",
-                "data_hash": self.facts.dependencies.get(str(FRAMES), ""),
+                "data_hash": self.facts.dependencies.get(str(paths.FRAMES), ""),
                 "params_hash": self.facts.params_hash,
                 "mlflow.source.name": self.facts.command,
                 "mlflow.source.type": "PROJECT",
@@ -178,9 +177,9 @@ class RunWriter:
             folder = Path(temporary) / "model"
             matching = packaging.pack(
                 folder,
-                HierarchicalAutoencoder.load(self.project / "models" / variant).network_,
-                Frames.read(self.project / FRAMES),
-                self.project / RECIPE,
+                HierarchicalAutoencoder.load(self.project / paths.model(variant)).network_,
+                Frames.read(self.project / paths.FRAMES),
+                self.project / paths.RECIPE,
                 champion,
                 {"variant": variant, "key": self.facts.key, "split": split},
                 Model(artifact_path=place, run_id=run_id, model_uuid=model_id, model_id=model_id),

@@ -95,14 +95,14 @@ def _client(uri: str, home: Path) -> MlflowClient:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    client = mlflow.MlflowClient(uri, registry_uri=uri)
     database = _sqlite_file(uri)
     if database is None:
-        return client
+        return mlflow.MlflowClient(uri, registry_uri=uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock"):
-        if database.parent == home and not database.exists():
+        if database.parent == home and not database.exists():  # before the client, which would make an empty one
             memory.take_copy_back(database, home)
+        client = mlflow.MlflowClient(uri, registry_uri=uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
     return client

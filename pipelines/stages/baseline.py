@@ -1,6 +1,5 @@
 """The baselines: PCA at every level, and the plain autoencoder of k nodes for every k, in the variants' metric."""
 
-from pathlib import Path
 
 from hae.data.frames import Frames
 from hae.devices import resolve_device, set_threads
@@ -11,7 +10,7 @@ from hae.training.baselines import plain_autoencoders, principal_components
 from hae.training.members import member_seeds
 from hae.training.pairs import Standard, make_pairs
 from hae.training.schedule import Settings
-from pipelines import params
+from pipelines import params, paths
 from pipelines.stages import run_stage
 
 __all__ = ["baseline", "main"]
@@ -20,7 +19,7 @@ __all__ = ["baseline", "main"]
 def baseline() -> None:
     """data/prepared/frames.parquet -> models/baseline (networks pca, plain-1..n), results/baseline/training.json."""
     section = params.load().baseline
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read(paths.FRAMES)
     set_threads()
     device = resolve_device()
     n = min(section.n_cvs, frames.n_features)
@@ -41,7 +40,7 @@ def baseline() -> None:
         progress="plain autoencoder",
     )
     networks |= {f"plain-{k}": network for k, network in enumerate(plain, start=1)}
-    save_networks(Path("models/baseline"), networks, {"params": section.model_dump(mode="json")})
+    save_networks(paths.model(paths.BASELINE), networks, {"params": section.model_dump(mode="json")})
     part = pairs["validation"]
     pca = score_frames(networks["pca"], part.inputs, weights=part.weights).fve
     metrics = {f"pca_fve_{k}": float(value) for k, value in enumerate(pca, start=1)}
@@ -49,7 +48,7 @@ def baseline() -> None:
         f"plain_fve_{k}": float(score_frames(network, part.inputs, weights=part.weights).fve[-1])
         for k, network in enumerate(plain, start=1)
     }
-    write_json(Path("results/baseline/training.json"), {f"validation_{name}": value for name, value in metrics.items()})
+    write_json(paths.results(paths.BASELINE) / "training.json", {f"validation_{name}": value for name, value in metrics.items()})
 
 
 def main() -> None:

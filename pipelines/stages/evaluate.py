@@ -1,5 +1,6 @@
 """Evaluate one variant on the test blocks: what each CV is worth and is, whether the order holds, beside both baselines."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,11 @@ from hae.importance.evaluate import evaluate as measure
 from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
+from hae.importance.smoothness import smoothness
 from hae.network.scoring import score_frames
 from hae.storage import load_networks
 from hae.training.pairs import Pairs
-from pipelines import params
+from pipelines import params, paths
 from pipelines.stages import run_stage
 
 __all__ = ["evaluate", "levels_table", "main"]
@@ -28,19 +30,19 @@ ALONG = 25  # frames of a movie along a CV
 
 
 def evaluate(variant: str) -> None:
-    """models/VARIANT, models/baseline and the test blocks -> results/VARIANT: importance.json, importance.csv, metrics.json, levels.csv,
-    labels.csv, features.csv, along/ (frames along each CV: a table, and a PDB movie of coordinates)."""
+    """models/VARIANT, models/baseline and the test blocks -> results/variants/VARIANT: importance.json, importance.csv, metrics.json,
+    levels.csv, labels.csv, features.csv, along/ (frames along each CV: a table, and a PDB movie of coordinates)."""
     everything = params.load()
     everything.variant(variant)
     set_threads()
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read(paths.FRAMES)
     train, test = frames.select("train"), frames.select("test")
     if not len(test):
-        raise BadInput("data/prepared/frames.parquet: no test rows; allowed: prepare.split.shares that leave some")
-    model = HierarchicalAutoencoder.load(Path("models", variant))
-    recipe = Recipe.from_json(Path("data/prepared/recipe.json").read_text(encoding="utf-8"))
-    networks, _, _ = load_networks("models/baseline")
-    folder = Path("results", variant)
+        raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
+    model = HierarchicalAutoencoder.load(paths.model(variant))
+    recipe = Recipe.from_json(paths.RECIPE.read_text(encoding="utf-8"))
+    networks, _, _ = load_networks(paths.model(paths.BASELINE))
+    folder = paths.results(variant)
     check_writable(folder)
     report = measure(
         model.network_,
@@ -54,6 +56,8 @@ def evaluate(variant: str) -> None:
         groups=recipe.groups,
         progress=f"evaluate {variant}",
     )
+    if recipe.kind in ("coordinates", "columns"):  # distances and torsions do not hold the positions that a force acts on
+        report = replace(report, smoothness=smoothness(model.network_, test.values, recipe))
     with written_whole(folder / "importance.json") as partial:
         partial.write_text(report.to_json() + "\n")
     cvs = [model.transform(side.values) for side in (train, test)]
@@ -100,6 +104,9 @@ def flat_metrics(report: ImportanceReport) -> dict:
         figures = {"info_gain": cv.info_gain, "info_gain_low": cv.info_gain_low, "info_gain_high": cv.info_gain_high, "overfit": cv.overfit}
         metrics |= {f"{name}_{cv.cv}": value for name, value in figures.items() if np.isfinite(value)}
         metrics |= {f"verdict_{cv.cv}": cv.verdict} | ({f"order_{cv.cv}": cv.order} if cv.order else {})
+    if report.smoothness and report.smoothness.unit == "1/nm":
+        for k, slope in enumerate(report.smoothness.slopes, start=1):
+            metrics |= {f"gradient_{k}": slope.largest, f"gradient_median_{k}": slope.median, f"smooth_{k}": slope.verdict}
     return metrics
 
 

@@ -15,7 +15,7 @@ from hae.data.tables import feature_columns, load_table, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.files import written_whole
-from pipelines import params
+from pipelines import params, paths
 from pipelines.stages import run_stage
 
 __all__ = ["from_tables", "from_trajectories", "main", "prepare", "split"]
@@ -32,7 +32,7 @@ def prepare() -> None:
         frames, recipe = from_trajectories(settings, files)
         ids = None
     frames = split(frames, settings.split, ids)
-    folder = Path("data/prepared")
+    folder = paths.PREPARED
     with written_whole(folder / "recipe.json") as partial:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
         frames.write(folder / "frames.parquet")

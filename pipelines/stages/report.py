@@ -9,7 +9,7 @@ import pandas as pd
 from hae.figures import plots
 from hae.files import write_csv, write_json, written_whole
 from hae.importance.report import ImportanceReport
-from pipelines import params
+from pipelines import params, paths
 from pipelines.page import page
 from pipelines.page.choice import choose, which
 from pipelines.page.evidence import Evidence, gather
@@ -29,7 +29,7 @@ def report() -> None:
     evidence = gather(list(everything.train), everything.temperature)
     table = pd.concat([_rows(name, importance) for name, importance in evidence.reports.items()], ignore_index=True)
     made = pictures(evidence)
-    folder = Path("results")
+    folder = paths.RESULTS
     write_csv(folder / "table.csv", table)
     write_json(folder / "table.json", json.loads(table.to_json(orient="records", double_precision=15)))
     write_csv(folder / "importance.csv", _importance_table(evidence))

@@ -1,25 +1,23 @@
 """Train one variant anew on resampled training blocks, and compare: how far another training would find the same levels and CVs."""
 
-from pathlib import Path
 
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
-from pipelines import params
+from pipelines import params, paths
 from pipelines.stages import run_stage
 
 __all__ = ["main", "stability"]
 
-FRAMES = Path("data/prepared/frames.parquet")
 
 
 def stability(variant: str) -> None:
-    """models/VARIANT and data/prepared/frames.parquet -> results/VARIANT/stability.json, {} where no replicas are asked for."""
+    """models/VARIANT and data/prepared/frames.parquet -> results/variants/VARIANT/stability.json, {} where no replicas are asked for."""
     everything = params.load()
     everything.variant(variant)
-    check_writable(Path("results", variant))
+    check_writable(paths.results(variant))
     replicas, block_frames = everything.stability.replicas, everything.prepare.split.block_frames
     text = measured(variant, replicas, block_frames) if replicas else "{}"
-    with written_whole(Path("results", variant, "stability.json")) as partial:
+    with written_whole(paths.results(variant) / "stability.json") as partial:
         partial.write_text(text + "\n")
 
 
@@ -32,16 +30,16 @@ def measured(variant: str, replicas: int, block_frames: int) -> str:
     from hae.training.pairs import Pairs
     from hae.training.stored import memory_limit, rows_bytes
 
-    if rows_bytes(FRAMES) > memory_limit():
+    if rows_bytes(paths.FRAMES) > memory_limit():
         print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
         return "{}"
     set_threads()
-    frames = Frames.read(FRAMES)
+    frames = Frames.read(paths.FRAMES)
     train, test = frames.select("train"), frames.select("test")
     if not len(test):
-        raise BadInput(f"{FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
+        raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
     found = stability_of(
-        HierarchicalAutoencoder.load(Path("models", variant)),
+        HierarchicalAutoencoder.load(paths.model(variant)),
         train=Pairs.same(train.values, train.weights),
         evaluated=Pairs.same(test.values, test.weights),
         blocks=train.blocks(block_frames),

@@ -12,30 +12,30 @@ from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, write_json
 from hae.training.stored import StoredFrames, memory_limit, rows_bytes
-from pipelines import params, settings
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["main", "train", "write_history"]
 
 
 def train(variant: str) -> None:
-    """data/prepared/frames.parquet -> models/VARIANT, results/VARIANT/{history.csv, training.json}."""
+    """data/prepared/frames.parquet -> models/VARIANT, results/variants/VARIANT/{history.csv, training.json}."""
     section = params.load().variant(variant)
-    path = Path("data/prepared/frames.parquet")
+    path = paths.FRAMES
     set_threads()
     model = HierarchicalAutoencoder(variant=variant, verbose=True, **section.arguments())
-    keep = {"checkpoints": settings.home() / "checkpoints", "on_epoch": write_history(Path("results", variant, "history.csv"))}
+    keep = {"checkpoints": settings.home() / "checkpoints", "on_epoch": write_history(paths.results(variant) / "history.csv")}
     size, limit = rows_bytes(path), memory_limit()
     if size > limit:
         print(f"train: rows of {size / 1e6:,.1f} MB stay in a file, {limit / 1e6:,.1f} MB of memory for them (HAE_MEMORY_LIMIT)")
         model.fit(StoredFrames(path, settings.home() / "rows" / variant, limit), **keep)
     else:
         _fit(model, path, section, variant, keep)
-    model.save(Path("models", variant))
+    model.save(paths.model(variant))
     metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
     metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
     metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
-    write_json(Path("results", variant, "training.json"), metrics | {"device": str(resolve_device("auto"))})
+    write_json(paths.results(variant) / "training.json", metrics | {"device": str(resolve_device("auto"))})
 
 
 def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep: dict) -> None:

@@ -10,7 +10,8 @@ import torch
 from hae.data.jacobian import atoms_read, featurise
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
-from hae.importance.smoothness import CLIFF, STEEP, Slope, Smoothness, smoothness
+from hae.importance.slopes import CLIFF, STEEP, Slope, Smoothness
+from hae.importance.smoothness import smoothness
 from hae.network.hierarchy import HierarchicalNetwork
 
 TOPOLOGY = Path(__file__).parents[2] / "pipelines" / "stages" / "alanine-dipeptide.pdb"

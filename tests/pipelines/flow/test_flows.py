@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 PYTHON = f'"{sys.executable}" -c'
 # A stage that people add to dvc.yaml: after evaluation, beside the report.
 ADDED = {"cmd": f"{PYTHON} \"print('counted 2 CVs'); open('results/count.txt', 'w').write('2')\"",
-         "deps": ["results/boosted/metrics.json"], "outs": ["results/count.txt"]}
+         "deps": ["results/variants/boosted/metrics.json"], "outs": ["results/count.txt"]}
 
 
 def retrain(folder: Path, **options):

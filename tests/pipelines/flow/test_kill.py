@@ -55,7 +55,7 @@ def start(project, out) -> subprocess.Popen:
 @pytest.mark.timeout(900)
 def test_no_trainer_outlives_the_flow_and_the_next_one_finishes(how, new_project):
     project, short = new_project(), (new_project() / "params.yaml").read_text()
-    said, history = project.parent / "out", project / "results" / "boosted" / "history.csv"
+    said, history = project.parent / "out", project / "results" / "variants" / "boosted" / "history.csv"
     train_for(project, epochs=20_000)
     with open(said, "w") as out:
         flow = start(project, out)
@@ -92,7 +92,7 @@ def servers(folder) -> list[psutil.Process]:
 def test_a_retraining_whose_server_is_killed_ends_in_one_line(new_project):
     """Prefect would report each of its events to it for minutes, with a traceback for each."""
     project = new_project()
-    said, history = project.parent / "out", project / "results" / "boosted" / "history.csv"
+    said, history = project.parent / "out", project / "results" / "variants" / "boosted" / "history.csv"
     train_for(project, epochs=20_000)
     with open(said, "w") as out:
         flow = start(project, out)

@@ -110,3 +110,11 @@ def test_what_cannot_be_compared_waits_for_a_person():
 def test_the_reason_of_a_promotion_names_the_numbers():
     reason = decide(GOOD, beside(0.03, 0, 0.1), MARGINS).reason
     assert "level 3 explains 0.900" in reason and "version 3" in reason and "0.800" in reason
+
+
+@pytest.mark.parametrize(("gradient", "allowed", "held"), [((816.0, 48.0), 250, True), ((98.0, 89.0), 250, False), ((816.0,), None, False),
+                                                           ((float("nan"),), 250, True), ((), 250, False)])
+def test_a_champion_has_no_cliff_where_that_is_asked(gradient, allowed, held):
+    decision = decide(replace(GOOD, gradient=gradient), None, replace(MARGINS, gradient=allowed))
+    assert decision.promote is not held
+    assert ("cliff that no force can act along" in decision.reason) is held

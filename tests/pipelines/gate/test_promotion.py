@@ -13,10 +13,11 @@ import pytest
 from hae import HierarchicalAutoencoder
 from hae.data.split import split_rows
 from hae.errors import BadInput
+from pipelines import paths
 from pipelines.gate.comparison import compare
 from pipelines.gate.gates import Margins
 from pipelines.gate.promotion import promote, promote_version, rollback, settled
-from pipelines.record import contents, digests, packaging, recording, registry
+from pipelines.record import digests, packaging, recording, registry
 from pipelines.record.store import opened
 from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
@@ -47,7 +48,7 @@ def retrain(project, **values):
 
 
 def test_the_better_variant_on_validation_is_the_candidate_and_the_first_champion(recorded):
-    fve = {name: json.loads((recorded.folder / f"results/{name}/training.json").read_text()) for name in ("collective", "boosted")}
+    fve = {name: json.loads((recorded.folder / f"results/variants/{name}/training.json").read_text()) for name in ("collective", "boosted")}
     better = max(fve, key=lambda name: fve[name]["validation_fve_1"] + fve[name]["validation_fve_2"])
     rows = registry.rows(opened(recorded.folder))
     assert {row.variant: row.aliases for row in rows} == {better: ("champion",), min(set(fve) - {better}): ()}
@@ -78,7 +79,7 @@ def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(tr
     assert settled(trained.folder, weak) and promote(trained.folder, weak).action == "nothing new"
 
     facts = learn(trained, max_epochs=good)  # the way up; at first its evidence can't be read
-    frames = trained.folder / contents.FRAMES
+    frames = trained.folder / paths.FRAMES
     kept = frames.read_bytes()
     frames.write_bytes(b"damaged")
     with pytest.raises(BadInput):

@@ -41,7 +41,7 @@ def test_a_run_for_each_variant_and_the_baselines_holds_all_there_is(recorded):
     assert set(runs) == {"train@collective", "train@boosted", "baseline"}
     assert {run.data.tags["retraining"] for run in runs.values()} == {"first"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    run, folder = runs["train@boosted"], recorded.folder / "results/boosted"
+    run, folder = runs["train@boosted"], recorded.folder / "results/variants/boosted"
     assert run.data.params["hidden"] == "[12]" and run.data.params["n_cvs"] == "2"
     final = json.loads((folder / "metrics.json").read_text())
     assert {name: run.data.metrics.get(name, run.data.tags.get(name)) for name in final} == final  # words are tags
@@ -53,7 +53,7 @@ def test_a_run_for_each_variant_and_the_baselines_holds_all_there_is(recorded):
 
 def test_the_curves_hold_every_epoch_of_every_level(recorded):
     store, run = opened(recorded.folder), runs_of(recorded)["train@collective"]
-    history = pd.read_csv(recorded.folder / "results/collective/history.csv")
+    history = pd.read_csv(recorded.folder / "results/variants/collective/history.csv")
     for name in ("train_error_1", "train_error_2", "validation_error_1", "validation_error_2", "learning_rate"):
         for member, rows in history.groupby("member"):
             curve = store.client.get_metric_history(run.info.run_id, f"member_{member}/{name}")
@@ -80,7 +80,7 @@ def test_recording_twice_is_recording_once(recorded):
 def test_an_evaluation_that_changed_is_recorded_again_without_a_new_run_or_version(trained):
     facts = trained.facts("collective")
     recording.record(trained.folder, facts, "first")
-    metrics = trained.folder / "results/collective/metrics.json"
+    metrics = trained.folder / "results/variants/collective/metrics.json"
     metrics.write_text(json.dumps(json.loads(metrics.read_text()) | {"fve_1": 0.25}))
     assert not recording.complete(trained.folder, facts)
     records = recording.record(trained.folder, facts, "second")
@@ -121,7 +121,7 @@ def wait_for(condition, seconds: float = 60) -> None:
 def test_curves_grow_while_training_runs_and_end_whole(trained):
     recording.initialise(trained.folder)
     facts, store = trained.facts("collective"), opened(trained.folder)
-    history, models = trained.folder / "results/collective/history.csv", trained.folder / "models/collective"
+    history, models = trained.folder / "results/variants/collective/history.csv", trained.folder / "models/collective"
     lines = history.read_text().splitlines()
     history.unlink()
     shutil.move(models, trained.folder / "kept")
@@ -146,7 +146,7 @@ def test_curves_grow_while_training_runs_and_end_whole(trained):
 def test_a_training_that_was_killed_is_continued_or_replaced(trained):
     recording.initialise(trained.folder)
     facts, store = trained.facts("collective"), opened(trained.folder)
-    history, models = trained.folder / "results/collective/history.csv", trained.folder / "models/collective"
+    history, models = trained.folder / "results/variants/collective/history.csv", trained.folder / "models/collective"
     lines = history.read_text().splitlines()
     shutil.move(models, trained.folder / "kept")
 
@@ -184,7 +184,7 @@ def test_training_goes_on_and_ends_with_the_server_away(trained, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
     facts = trained.facts()
     with recording.live(trained.folder, "train@boosted", facts["train@boosted"], "first", every=0.1):
-        (trained.folder / "results/boosted/history.csv").touch()
+        (trained.folder / "results/variants/boosted/history.csv").touch()
         time.sleep(0.5)
     with pytest.raises(BadInput) as error:
         recording.record(trained.folder, facts, "first")

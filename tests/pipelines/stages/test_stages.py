@@ -52,12 +52,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_train_leaves_a_model_its_history_and_its_figures(trained, variant):
     rows, model = sides(trained), HierarchicalAutoencoder.load(f"models/{variant}")
-    told = read_json(f"results/{variant}/training.json")
+    told = read_json(f"results/variants/{variant}/training.json")
     for side in ("train", "validation"):
         found = [told[f"{side}_fve_{k}"] for k in (1, 2)]
         np.testing.assert_allclose(found, fve_of(levels_of(model, rows[side]), rows[side], rows["train"]), atol=1e-5)
     assert told["validation_loss"] == pytest.approx(1 - np.mean([told["validation_fve_1"], told["validation_fve_2"]]))
-    history = pd.read_csv(f"results/{variant}/history.csv")
+    history = pd.read_csv(f"results/variants/{variant}/history.csv")
     assert history.groupby("member")["epoch"].apply(list).tolist() == [list(range(1, 61))] * 2
     loss = history[["validation_error_1", "validation_error_2"]].mean(axis=1)
     assert history["epoch"][loss.idxmin()] == told["best_epoch"]  # the best member's best epoch
@@ -92,7 +92,7 @@ def test_baseline_is_pca_of_the_training_rows_and_a_plain_autoencoder_for_every_
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_evaluate_measures_the_test_blocks(trained, variant):
     rows, model = sides(trained), HierarchicalAutoencoder.load(f"models/{variant}")
-    table, metrics = pd.read_csv(f"results/{variant}/levels.csv"), read_json(f"results/{variant}/metrics.json")
+    table, metrics = pd.read_csv(f"results/variants/{variant}/levels.csv"), read_json(f"results/variants/{variant}/metrics.json")
     expected = fve_of(levels_of(model, rows["test"]), rows["test"], rows["train"])
     np.testing.assert_allclose(table["fve"], expected, atol=1e-5)
     np.testing.assert_allclose(table["gain"], np.diff(expected, prepend=0), atol=1e-5)
@@ -108,25 +108,26 @@ def test_evaluate_measures_the_test_blocks(trained, variant):
 
 
 def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeypatch):
-    found = read_json("results/collective/stability.json")
+    found = read_json("results/variants/collective/stability.json")
     assert found["replicas"] == 2 and len(found["levels"]) == len(found["cvs"]) == 2
     assert found["levels"][0] > 0.7  # the curve is there in every draw
     assert all(0 < cv <= 1 for cv in found["cvs"])
     assert all(low <= mean <= 1 for low, mean in zip(found["lowest"], found["levels"], strict=True))
     trained.change("stability", replicas=0)
     stability("collective")
-    assert read_json("results/collective/stability.json") == {}
+    assert read_json("results/variants/collective/stability.json") == {}
     trained.change("stability", replicas=2)
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
     stability("collective")
-    assert "not measured" in capsys.readouterr().out and read_json("results/collective/stability.json") == {}
+    assert "not measured" in capsys.readouterr().out and read_json("results/variants/collective/stability.json") == {}
 
 
 def test_evaluate_again_gives_the_same_figures(trained):
-    before = {name: Path("results/boosted", name).read_bytes() for name in ("levels.csv", "metrics.json", "labels.csv", "importance.csv")}
+    names = ("levels.csv", "metrics.json", "labels.csv", "importance.csv")
+    before = {name: Path("results/variants/boosted", name).read_bytes() for name in names}
     evaluate("boosted")
     for name, content in before.items():
-        assert Path("results/boosted", name).read_bytes() == content
+        assert Path("results/variants/boosted", name).read_bytes() == content
 
 
 def test_report_puts_both_variants_in_one_table(trained, capsys):
@@ -134,7 +135,7 @@ def test_report_puts_both_variants_in_one_table(trained, capsys):
     table, rows = pd.read_csv("results/table.csv"), read_json("results/table.json")
     assert list(zip(table["variant"], table["cv"])) == [(variant, cv) for variant in VARIANTS for cv in (1, 2)]
     for variant in VARIANTS:
-        levels = pd.read_csv(f"results/{variant}/levels.csv")
+        levels = pd.read_csv(f"results/variants/{variant}/levels.csv")
         part = table[table["variant"] == variant]
         for name in ("fve", "gain", "pca_fve", "plain_fve"):
             np.testing.assert_allclose(part[name], levels[name])
@@ -219,7 +220,7 @@ def test_a_results_folder_that_cannot_be_written(trained, line_of):
     (trained.folder / "results").write_text("mine")
     for stage, *arguments in (("train", "collective"), ("evaluate", "collective")):
         line = line_of(stage, *arguments)
-        assert line.startswith("results/collective/") and line.endswith("allowed: a folder that can be written to")
+        assert line.startswith("results/variants/collective/") and line.endswith("allowed: a folder that can be written to")
 
 
 def test_models_that_are_missing_or_damaged(trained, line_of):
@@ -238,8 +239,8 @@ def test_no_test_rows(trained, line_of):
 
 
 def test_figures_that_are_missing(line_of):
-    Path("results/boosted/importance.json").unlink()
-    assert line_of("report").startswith("results/boosted/importance.json: ")
+    Path("results/variants/boosted/importance.json").unlink()
+    assert line_of("report").startswith("results/variants/boosted/importance.json: ")
 
 
 def test_as_a_program_a_stage_says_one_line_and_ends_with_2(trained):

@@ -9,7 +9,7 @@ from pipelines.stages.train import train
 
 
 def metrics(folder) -> dict:
-    return json.loads((folder / "results/collective/training.json").read_text())
+    return json.loads((folder / "results/variants/collective/training.json").read_text())
 
 
 def test_a_small_limit_leaves_rows_in_a_file_and_the_figures_as_they_are(trained, monkeypatch, capsys):
