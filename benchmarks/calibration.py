@@ -25,7 +25,7 @@ from hae.importance.assess import Measured, assess
 from hae.importance.contributions import contributions, feature_errors
 from hae.importance.evaluate import refit_members
 from hae.importance.intervals import Sampling
-from hae.importance.refits import CVs, RefitSettings
+from hae.importance.refits import EncodedRows, RefitSettings
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, score_frames
@@ -79,7 +79,7 @@ def train_stack(cell: Cell, variant: str, data, seed: int) -> list[HierarchicalN
     return [network.member(m).double().requires_grad_(False) for m in range(members)]
 
 
-def plant(fault: str, cvs: CVs, replacement, k: int) -> CVs:
+def plant(fault: str, cvs: EncodedRows, replacement, k: int) -> EncodedRows:
     """The first two CVs with a fault: exchanged, or CV k (from 0) replaced by noise, or by a function of the CV before it."""
     kinds, sides = list(cvs.kinds[:2]), [cvs.train[:, :2].copy(), cvs.test[:, :2].copy()]
     for side, noise in zip(sides, replacement(kinds[k]), strict=True):
@@ -91,7 +91,7 @@ def plant(fault: str, cvs: CVs, replacement, k: int) -> CVs:
             side[:, k] = np.angle(np.exp(1j * (1.0 - side[:, k - 1])))
         else:
             side[:, k] = np.sinh(side[:, k - 1] / cvs.train[:, k - 1].std())
-    return CVs(*sides, tuple(reversed(kinds) if fault == "swapped" else kinds))
+    return EncodedRows(*sides, tuple(reversed(kinds) if fault == "swapped" else kinds))
 
 
 def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, train_fve, at) -> list[dict]:
@@ -116,7 +116,7 @@ def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, trai
         cut = lambda part, r=r: type(r)(r.prefix[:, part], r.swapped[:, part], r.innovation[:, part])  # noqa: E731
 
         def said_of(part, its_cvs=its_cvs, score=score, cut=cut, m=m):
-            errors, own = FrameErrors(score.e[:, part], score.v[part]), CVs(its_cvs.train, its_cvs.test[part], its_cvs.kinds)
+            errors, own = FrameErrors(score.e[:, part], score.v[part]), EncodedRows(its_cvs.train, its_cvs.test[part], its_cvs.kinds)
             return assess(Measured(own, errors, cut(part), train_fve[m]), series[part.stop], None, variant)
 
         population, whole = cut(many), FrameErrors(score.e[:, many], score.v[many])
@@ -184,7 +184,7 @@ def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) 
     cvs, scores, train_fve = [], [], []
     for network, (train, test, many) in zip(networks, data, strict=True):
         x, y = np.concatenate([test[0], many[0]]), np.concatenate([test[1], many[1]])
-        cvs.append(CVs(network.encode(torch.tensor(train[0])).numpy(), network.encode(torch.tensor(x)).numpy(), cell.cv))
+        cvs.append(EncodedRows(network.encode(torch.tensor(train[0])).numpy(), network.encode(torch.tensor(x)).numpy(), cell.cv))
         scores.append(score_frames(network, x, y))
         train_fve.append(score_frames(network, *train).fve)
     rows = judge(name, cell, correlated, variant, first, "", cvs, data, scores, train_fve, None)

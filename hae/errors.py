@@ -1,7 +1,17 @@
 """The one error that people see: something they gave is not allowed, where, and what is."""
 
-__all__ = ["BadInput"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["BadInput", "did_you_mean"]
 
 
 class BadInput(ValueError):
     """Input that can't be used. The message is one line: the place, what stood there, what is allowed."""
+
+
+def did_you_mean(name: object, among: Iterable[object]) -> str:
+    """" (did you mean ...?)" where one of the names allowed is nearly this one, letters of either case alike; else ""."""
+    by_letters = {str(other).lower(): str(other) for other in among}
+    close = difflib.get_close_matches(str(name).lower(), list(by_letters), n=1)
+    return f" (did you mean {by_letters[close[0]]}?)" if close else ""

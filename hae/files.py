@@ -81,15 +81,15 @@ def read_csv(path: str | os.PathLike) -> pd.DataFrame:
 
     table = pd.read_csv(path)
     for column in table.columns[[not pd.api.types.is_numeric_dtype(kind) for kind in table.dtypes]]:
-        table[column] = [_meant(value) for value in table[column]]
-    return table.rename(columns=_meant)
+        table[column] = [_unescaped(value) for value in table[column]]
+    return table.rename(columns=_unescaped)
 
 
 def _escaped(value):
     return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
 
 
-def _meant(value):
+def _unescaped(value):
     return value[1:] if isinstance(value, str) and value.startswith("'") and FORMULA.match(value) else value
 
 

@@ -1,8 +1,6 @@
 """params.yaml, typed and checked: a section a stage; a wrong key or value names its place and what is allowed."""
 
-import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from hae.errors import BadInput
+from hae.errors import BadInput, did_you_mean
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
@@ -170,7 +168,7 @@ class Params(Section):
         """The section of a variant. Raises BadInput that lists those there are."""
         if name not in self.train:
             allowed = ", ".join(self.train)
-            raise BadInput(f"params.yaml: train.{name}: no such variant; allowed: {allowed}{_meant(name, self.train)}")
+            raise BadInput(f"params.yaml: train.{name}: no such variant; allowed: {allowed}{did_you_mean(name, self.train)}")
         return self.train[name]
 
 
@@ -230,7 +228,7 @@ def _line(error: ValidationError) -> str:
     place, siblings, allowed = _find(first["loc"])
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
-        return f"{place}: no such key; allowed: {', '.join(siblings)}{_meant(key, siblings)}"
+        return f"{place}: no such key; allowed: {', '.join(siblings)}{did_you_mean(key, siblings)}"
     if first["type"] == "missing":
         return f"{place}: missing; allowed: {allowed}"
     return f"{place or 'the whole file'}: {_short(first['input'])} is not allowed; allowed: {allowed}"
@@ -265,11 +263,6 @@ def _section(annotation) -> type[Section] | None:
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate
     return None
-
-
-def _meant(name: str, among: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(among), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _short(value) -> str:

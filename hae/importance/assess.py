@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hae.importance.intervals import STATUSES, Estimate, Sampling, status_of
-from hae.importance.refits import CVs, Refits
+from hae.importance.refits import EncodedRows, Refits
 from hae.importance.relation import on_circle, relate
 from hae.importance.report import BEHIND, CVImportance, ImportanceReport
 from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
@@ -25,7 +25,7 @@ class Measured:
     """All that the verdicts on one network are made from. cvs: at training rows (evenly spread) and evaluated rows; errors: of the
     trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels."""
 
-    cvs: CVs
+    cvs: EncodedRows
     errors: FrameErrors
     refits: Refits
     train_fve: np.ndarray
@@ -147,7 +147,7 @@ def _trust(
     return _Trust(n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider)
 
 
-def _verdict(cvs: CVs, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
+def _verdict(cvs: EncodedRows, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
     if behind:
         return "undecided"
     low, high = info_gain.low[k], info_gain.high[k]
@@ -161,7 +161,7 @@ def _order(verdicts: list[str], raw: Estimate, innovation: Estimate, k: int, eps
     return order_verdict(raw.high[k], innovation.value[k], innovation.low[k], innovation.high[k], both, eps)
 
 
-def _copied(cvs: CVs, k: int, sampling: Sampling) -> int | None:
+def _copied(cvs: EncodedRows, k: int, sampling: Sampling) -> int | None:
     """Number (from 1) of the earlier CV that tells nearly all of CV k (from 0), if there is one."""
     circle = [2 * np.pi if kind == "circular" else None for kind in cvs.kinds]
     pair = lambda j: [on_circle(side[:, j], circle[j]) for side in (cvs.train, cvs.test)]  # noqa: E731

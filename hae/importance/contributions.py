@@ -25,18 +25,17 @@ def feature_errors(
     never held all at once. Features that are missing count nothing, as in `hae.network.scoring.score_frames`.
     """
     target = X if target is None else target
-    done, total = 0, np.zeros(1)
+    total = np.zeros(1)
 
-    def add(net, s):
-        nonlocal done, total
-        rows = slice(done, done + len(s))
-        done = rows.stop
-        y = (torch.as_tensor(np.ascontiguousarray(target[rows])).to(s) - net.output_mean) / net.output_scale
+    def add(net, s, numbers, wanted):
+        nonlocal total
+        rows = slice(numbers[0], numbers[-1] + 1)
+        y = (torch.as_tensor(np.ascontiguousarray(wanted)).to(s) - net.output_mean) / net.output_scale
         levels = net.standardised_levels(net.standardise(filled(net, s)))
         squares = ((y - level).nan_to_num().square().T for level in (torch.zeros_like(y), *levels))
         total = total + np.stack([sampling.sums(x.double().cpu().numpy(), rows) for x in squares])
 
-    chunked(network, np.asarray(X, dtype=np.float64), add)
+    chunked(network, np.asarray(X, dtype=np.float64), add, np.arange(len(X)), target)
     return total
 
 

@@ -13,7 +13,7 @@ from hae.errors import BadInput
 from hae.importance.assess import Measured, assess, compare, fields
 from hae.importance.contributions import contributions, feature_errors
 from hae.importance.intervals import Sampling
-from hae.importance.refits import CVs, Refits, RefitSettings, refit, tasks_of
+from hae.importance.refits import EncodedRows, Refits, RefitSettings, refit, tasks_of
 from hae.importance.report import BEHIND, Comparison, Contributions, ImportanceReport
 from hae.importance.verdicts import EPS, vote
 from hae.network.hierarchy import Decoder, HierarchicalNetwork
@@ -74,7 +74,7 @@ def evaluate(
     some = train.take(pick)
     (s_train, t_train), w_train, weights = _doubles(some), some.weights, test.weights
     kinds = tuple(network.bottleneck.kinds)
-    cvs = [CVs(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
+    cvs = [EncodedRows(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
     errors = [score_frames(net, X_test, target, root, weights) for net in networks]
 
     refits = refit_members(
@@ -137,7 +137,7 @@ def _doubles(rows: Pairs) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refit_members(
-    cvs: Sequence[CVs],
+    cvs: Sequence[EncodedRows],
     decoder: type[Decoder],
     target: Sequence[np.ndarray],
     target_test: Sequence[np.ndarray],

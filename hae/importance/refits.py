@@ -16,7 +16,7 @@ from tqdm import tqdm
 from hae.network.hierarchy import Decoder
 from hae.network.layers import MaskedMLP
 
-__all__ = ["CVs", "RefitSettings", "Refits", "innovations", "refit"]
+__all__ = ["EncodedRows", "RefitSettings", "Refits", "innovations", "refit"]
 
 DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to earlier ones
 NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
@@ -45,7 +45,7 @@ class RefitSettings:
 
 
 @dataclass(frozen=True)
-class CVs:
+class EncodedRows:
     """CVs of one member at rows of training and of evaluation: (N, n), (N', n), a circular one in radians, and the kind of each."""
 
     train: np.ndarray
@@ -123,7 +123,7 @@ class Refits:
     innovation: np.ndarray
 
 
-def tasks_of(cvs: CVs, decoder: type[Decoder], weights: np.ndarray | None = None) -> list[Task]:
+def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | None = None) -> list[Task]:
     """The 3n - 2 refits of one member, in the order of `Refits`.
 
     A decoder that reads all CVs up to its own can't tell them from their innovations, so it is given those, and whatever mixes a CV

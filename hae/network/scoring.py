@@ -35,14 +35,19 @@ class FrameErrors:
         return np.diff(self.fve, prepend=0.0)
 
 
-def chunked(network: HierarchicalNetwork, X: np.ndarray, function) -> list:
-    """``function(network, s)`` over the rows of X a chunk at a time, in the type of X, without gradients."""
+def chunked(network: HierarchicalNetwork, X: np.ndarray, function, *others: np.ndarray) -> list:
+    """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
+    other arrays, as they are."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
     with torch.no_grad():
         return [
-            function(network, torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype))
+            function(
+                network,
+                torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype),
+                *(other[i : i + CHUNK_ROWS] for other in others),
+            )
             for i in range(0, len(X), CHUNK_ROWS)
         ]
 
@@ -73,11 +78,9 @@ def score_frames(
     metric = None if root is None else torch.as_tensor(root)
     eps = max((float(np.finfo(of.dtype).eps) for of in (target, X) if of.dtype == np.float32), default=0.0)
     constant = torch.from_numpy(rounding(network.output_mean.cpu().numpy(), eps)).to(network.output_mean.device)
-    starts = iter(range(0, len(X), CHUNK_ROWS))
 
-    def errors(network, s):
-        start = next(starts)
-        y = torch.from_numpy(np.ascontiguousarray(target[start : start + len(s)])).to(s.device) - network.output_mean
+    def errors(network, s, wanted):
+        y = torch.from_numpy(np.ascontiguousarray(wanted)).to(s.device) - network.output_mean
         y = (torch.where(y.abs() <= constant, 0, y) / network.output_scale).to(s.dtype)
         observed = None if not y.isnan().any() else (~y.isnan()).to(y)
         y = y.nan_to_num()
@@ -85,5 +88,5 @@ def score_frames(
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])  # the mean is the level without any CV
         return frame_errors(levels, y, None if metric is None else metric.to(y), observed).double().cpu().numpy()
 
-    both = np.concatenate(chunked(network, X, errors), axis=1)
+    both = np.concatenate(chunked(network, X, errors, target), axis=1)
     return FrameErrors(both[:-1], both[-1], weights)

@@ -12,7 +12,7 @@ from hae.data.split import SIDES, split_rows
 from hae.errors import BadInput
 from hae.importance.intervals import OK_N_EFF, ROUGH_N_EFF, Sampling
 
-__all__ = ["Memory", "Split", "memory", "split_for", "training_for"]
+__all__ = ["Memory", "SuggestedSplit", "memory", "split_for", "training_for"]
 
 ENOUGH_BLOCKS = 70  # in all, so that the test side has the 20 that verdicts need
 LONGEST = 200_000  # frames looked at
@@ -28,7 +28,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Split:
+class SuggestedSplit:
     """The keys of prepare.split."""
 
     block_frames: int
@@ -58,12 +58,12 @@ def memory(frames: Frames) -> Memory:
     return Memory(time, len(frames) / time, slowest)
 
 
-def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
+def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]:
     """A split with rows on every side, and what there is to say of it. Raises BadInput for data too few to split."""
     n = len(frames)
     said = []
     if (frames.trajectory == "").all():
-        split = Split(1, 0, (0.45, 0.15, 0.4) if n < 4000 else (0.7, 0.15, 0.15))
+        split = SuggestedSplit(1, 0, (0.45, 0.15, 0.4) if n < 4000 else (0.7, 0.15, 0.15))
         said.append("split: row by row, as rows stand alone")
     else:
         gap = math.ceil(known.time) if known.time > 1.5 else 0
@@ -72,7 +72,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[Split, list[str]]:
             block = max(n // ENOUGH_BLOCKS, 5)
             gap = min(gap, block // 4)
         shares = (0.45, 0.15, 0.4) if known.independent < 4000 else (0.7, 0.15, 0.15)
-        split = Split(block, gap, shares)
+        split = SuggestedSplit(block, gap, shares)
         said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} forgets in about {known.time:.0f} frames)")
     for salt in ("", *"abcdefghij"):
         tried = replace(split, salt=salt)

@@ -113,7 +113,7 @@ def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:
     empty = [side for side in SIDES if counts[side] == 0]
     if empty:
         raise BadInput(
-            f"prepare.split: no frames for {' and '.join(empty)} ({_listed(counts)}); allowed: some on every side, "
+            f"prepare.split: no frames for {' and '.join(empty)} ({_numbers_of_rows(counts)}); allowed: some on every side, "
             "by more data, smaller blocks, other shares or another salt"
         )
     return frames
@@ -126,7 +126,7 @@ def summary(frames: Frames, recipe: Recipe) -> list[str]:
     lines = [
         f"{len(frames)} frames{f' of {trajectories} trajectories' if trajectories else ''}, "
         f"{frames.n_features} features ({recipe.kind}, {units}), labels: {', '.join(frames.labels.columns) or 'none'}",
-        _listed(frames.counts()),
+        _numbers_of_rows(frames.counts()),
     ]
     constant = frames.constant()
     if constant:
@@ -134,7 +134,7 @@ def summary(frames: Frames, recipe: Recipe) -> list[str]:
     return lines
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _numbers_of_rows(counts: dict[str, int]) -> str:
     return ", ".join(f"{side} {number}" for side, number in counts.items())
 
 

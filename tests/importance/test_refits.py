@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from hae.importance.refits import CVs, RefitSettings, innovations, refit, tasks_of
+from hae.importance.refits import EncodedRows, RefitSettings, innovations, refit, tasks_of
 from hae.network.hierarchy import BoostedDecoder, CollectiveDecoder
 
 SETTINGS = RefitSettings(rows=3000)
 
 
-def shares(cvs: CVs, target, target_test, decoder, weights=None) -> np.ndarray:
+def shares(cvs: EncodedRows, target, target_test, decoder, weights=None) -> np.ndarray:
     """Fraction of the variance that each refit of one member explains."""
     mean = np.average(target, axis=0, weights=weights)
     tasks = [tasks_of(cvs, decoder, weights)]
@@ -31,21 +31,21 @@ def product(n: int, seed: int):
 @pytest.mark.parametrize("decoder", [CollectiveDecoder, BoostedDecoder])
 def test_torus(decoder):
     (cvs, s), (new, s_new) = torus(3000, 0), torus(3000, 1)
-    found = shares(CVs(cvs, new, ("circular", "circular")), s, s_new, decoder)
+    found = shares(EncodedRows(cvs, new, ("circular", "circular")), s, s_new, decoder)
     # CV_1; CV_1 and CV_2; CV_2 in the place of CV_1; what CV_2 adds to CV_1, in that place
     assert found == pytest.approx([0.8, 1.0, 0.2, 0.2], abs=0.01)
 
 
 def test_a_product_of_two_factors_is_no_sum():
     (cvs, s), (new, s_new) = product(3000, 0), product(3000, 1)
-    both = CVs(cvs, new, ("circular", "linear"))
+    both = EncodedRows(cvs, new, ("circular", "linear"))
     assert shares(both, s, s_new, CollectiveDecoder)[1] > 0.99
     assert shares(both, s, s_new, BoostedDecoder)[1] < 0.75  # the best sum of functions is that of t alone: 0.66
 
 
 def test_a_member_in_a_stack_is_refitted_as_it_would_be_alone():
     data = [(torus(500, seed), torus(300, seed + 10)) for seed in range(2)]
-    tasks = [tasks_of(CVs(a[0], b[0], ("circular", "circular")), CollectiveDecoder) for a, b in data]
+    tasks = [tasks_of(EncodedRows(a[0], b[0], ("circular", "circular")), CollectiveDecoder) for a, b in data]
     target, target_test = [a[1] for a, _ in data], [b[1] for _, b in data]
     settings = RefitSettings(steps=50)
     together = refit(tasks, target, target_test, settings=settings)
@@ -58,7 +58,7 @@ def test_weights_of_training_rows_count():
     spoilt = s.copy()
     spoilt[::2] = np.random.default_rng(2).normal(size=spoilt[::2].shape) * 3 + 5
     weights = np.where(np.arange(3000) % 2, 1.0, 1e-9)
-    found = shares(CVs(cvs, new, ("circular", "circular")), spoilt, s_new, CollectiveDecoder, weights)
+    found = shares(EncodedRows(cvs, new, ("circular", "circular")), spoilt, s_new, CollectiveDecoder, weights)
     assert found[:2] == pytest.approx([0.8, 1.0], abs=0.01)
 
 
