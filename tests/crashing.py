@@ -57,9 +57,11 @@ def writes(fatal: int | None = None, kill: bool = False) -> Iterator[list[str]]:
 def act(folder: Path, facts: dict, what: str) -> None:
     """What `hae retrain` does after training, or `hae rollback`. Models are taken as they load here, without a process of their own."""
     from pipelines.gate import promotion
-    from pipelines.record import packaging, recording
+    from pipelines.record import contents, packaging, recording
+    from pipelines.record.lineage import Code
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contents, "code", lambda project: Code("c0ffee", "a patch", ("new.py",)))  # of any checkout: as many writes
         patch.setattr(packaging, "check", lambda store, version: packaging.load(store, version) and "")
         if what == "rollback":
             promotion.rollback(folder)

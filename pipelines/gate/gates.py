@@ -18,7 +18,7 @@ class Margins:
     worse: float = 0.01
     better: float = 0.02
     variant: float | None = None
-    gradient: float | None = None  # of a CV at its steepest frame, per nm
+    gradient: float | None = 250  # of a CV at its steepest frame, per nm
 
 
 @dataclass(frozen=True)

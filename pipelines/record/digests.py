@@ -14,12 +14,14 @@ __all__ = ["TAG", "checked", "digests", "to_tag"]
 
 TAG = "files"  # of a version: JSON of path -> SHA-256
 LONGEST = 5000  # characters that MLflow takes in a tag
-CACHE = "__pycache__"  # Python writes it beside code that it runs: never read from a model, so never checked
+# What others write into a model's folder when they load it where it lies: Python beside code that it runs, MLflow to remember the version.
+# Taken out of the copy before anything of it is read, so never checked.
+BESIDE = ("__pycache__", "registered_model_meta")
 
 
 def digests(folder: Path) -> dict[str, str]:
     """Path in the folder -> SHA-256 of the file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and CACHE not in path.relative_to(folder).parts)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not set(BESIDE) & set(path.relative_to(folder).parts))
     return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -32,13 +34,14 @@ def to_tag(folder: Path) -> str:
 
 
 def checked(folder: Path, tags: Mapping[str, str], what: str) -> None:
-    """Make sure that a folder holds the files that the version's tags say, byte for byte, and no others. Caches of Python are removed.
+    """Make sure that a folder holds the files that the version's tags say, byte for byte, and no others. What `BESIDE` names is removed.
 
     Raises:
         BadInput: names the file, and says that nothing of the model was run.
     """
-    for cache in list(folder.rglob(CACHE)):
-        shutil.rmtree(cache, ignore_errors=True)
+    for name in BESIDE:
+        for path in list(folder.rglob(name)):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     try:
         said = json.loads(tags[TAG])
     except (KeyError, ValueError):

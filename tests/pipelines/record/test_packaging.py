@@ -128,7 +128,9 @@ def test_a_file_that_came_later_is_refused_and_a_cache_of_python_is_never_read(t
     cache = next(folder.glob("code/*/network")) / "__pycache__"
     cache.mkdir(exist_ok=True)
     (cache / "weights.cpython-311.pyc").write_bytes(b"anything")
+    (folder / "registered_model_meta").write_text("what MLflow writes into a model that it loads where it lies")
     packaging.load(store, "1")
+    assert packaging.intact(store, store.client.get_model_version(store.name, "1"))
     new = folder / "code" / "sitecustomize.py"
     new.write_text(f"open('{tmp_path / 'marker'}', 'w')")
     try:
