@@ -18,7 +18,7 @@ from hae.errors import BadInput
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_writable", "plain", "read_csv", "write_csv", "write_json", "written_whole"]
+__all__ = ["check_writable", "is_number", "plain", "read_csv", "write_csv", "write_json", "written_whole"]
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
 
@@ -86,14 +86,15 @@ def read_csv(path: str | os.PathLike) -> pd.DataFrame:
 
 
 def _escaped(value):
-    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not _is_number(value) else value
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) and not is_number(value) else value
 
 
 def _unescaped(value):
     return value[1:] if isinstance(value, str) and value.startswith("'") and FORMULA.match(value) else value
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number, such as "-1.5e3", "nan" or "inf"."""
     try:
         float(text)
     except ValueError:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hae.errors import BadInput
+from hae.files import is_number
 
 __all__ = ["TABLES", "is_table", "load_table", "table_pieces"]
 
@@ -167,7 +168,7 @@ def _read_colvar(path: Path) -> pd.DataFrame:
     try:
         values = np.array(rows, dtype=float).reshape(len(rows), len(names))
     except ValueError:
-        number, word = next((n, word) for n, row in zip(numbers, rows, strict=True) for word in row if not _is_number(word))
+        number, word = next((n, word) for n, row in zip(numbers, rows, strict=True) for word in row if not is_number(word))
         raise BadInput(f"{path}: line {number}: '{word[:40]}' is not a number; allowed: numbers") from None
     if "time" in names and (back := np.flatnonzero(np.diff(values[:, names.index("time")]) <= 0)).size:
         i = int(back[0])
@@ -230,18 +231,10 @@ def _check_names(path: Path, names: Sequence[str], numbered: bool = False) -> No
     names = [str(name).strip() for name in names]
     if not names:
         raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
-    if not numbered and all(_is_number(name) for name in names):
+    if not numbered and all(is_number(name) for name in names):
         raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
     for place, name in enumerate(names, 1):
         if not name:
             raise BadInput(f"{path}: column {place} has no name (a row number?); allowed: a name for every column, or the column left out")
         if names.count(name) > 1:
             raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
