@@ -7,6 +7,7 @@ import time
 
 import psutil
 import pytest
+from waiting import wait_until
 
 from pipelines import processes
 
@@ -46,10 +47,7 @@ def test_a_number_used_again_is_another_process(monkeypatch):
 
 def test_a_dead_process_that_nobody_has_waited_for_does_not_live():
     child = subprocess.Popen(["true"])
-    deadline = time.monotonic() + 30
-    while processes.identity(child.pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert processes.identity(child.pid) == ""
+    assert wait_until(lambda: processes.identity(child.pid) == "")
     child.wait()
 
 

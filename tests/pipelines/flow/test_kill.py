@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
 import pytest
 from ruamel.yaml import YAML
+from waiting import wait_until
 
 from pipelines.flow import retraining
 
@@ -25,13 +25,6 @@ def trainers(folder) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-def wait_until(holds, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return holds()
 
 
 def train_for(project, epochs: int) -> None:

@@ -1,12 +1,15 @@
 """What DVC says is stale, what runs beside what, and last month's data had back."""
 
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+from waiting import wait_until
 
 from hae.errors import BadInput
 from pipelines import params
@@ -205,6 +208,24 @@ def test_a_lock_file_is_not_read_while_dvc_writes_it(done):
         assert writer.stdout.readline() == "empty\n"
         assert read() in (frozenset(), facts, versioning.sources(done, "prepare"))
         assert writer.wait() == 0
+
+
+def test_a_stage_at_work_keeps_nobody_from_looking(done):
+    """DVC locks what a running stage reads and writes, and its own status fails on such a lock."""
+    yaml = YAML()
+    graph = yaml.load((done / "dvc.yaml").read_text())
+    graph["stages"]["train"]["do"]["cmd"] = "touch started && sleep 60"
+    yaml.dump(graph, done / "dvc.yaml")
+    at_work = subprocess.Popen(versioning.command("train@boosted"), cwd=done, start_new_session=True, stdout=subprocess.DEVNULL)
+    try:
+        assert wait_until((done / "started").exists, 60)
+        assert "train@boosted" in versioning.read_graph(done).stale
+        assert versioning.snapshot(done, params.load(done / "params.yaml")) == ["data/raw"]
+        assert versioning.snapshot(done, params.load(done / "params.yaml")) == []
+        assert at_work.poll() is None
+    finally:
+        os.killpg(at_work.pid, signal.SIGKILL)
+        at_work.wait()
 
 
 def test_a_stage_can_be_forgotten(done):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from waiting import wait_until
 
 from hae.errors import BadInput
 from pipelines.record import recording, registry
@@ -111,13 +112,6 @@ def grow(history: Path, lines: list[str]) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.1)
-
-
 def test_curves_grow_while_training_runs_and_end_whole(trained):
     recording.initialise(trained.folder)
     facts, store = trained.facts("collective"), opened(trained.folder)
@@ -132,9 +126,9 @@ def test_curves_grow_while_training_runs_and_end_whole(trained):
 
     with recording.live(trained.folder, "train@collective", facts["train@collective"], "first", every=0.2):
         grow(history, lines[:5])
-        wait_for(lambda: epochs() == 2)
+        assert wait_until(lambda: epochs() == 2)
         grow(history, lines[5:11])
-        wait_for(lambda: epochs() == 5)
+        assert wait_until(lambda: epochs() == 5)
         assert runs_of(trained)["train@collective"].info.status == "RUNNING"
         grow(history, lines[11:])
         shutil.move(trained.folder / "kept", models)
@@ -155,8 +149,8 @@ def test_a_training_that_was_killed_is_continued_or_replaced(trained):
         with recording.live(trained.folder, "train@collective", facts["train@collective"], "first", every=0.2):
             grow(history, [lines[0], *rows])
             time.sleep(0.3)
-        wait_for(lambda: runs_of(trained).get("train@collective") is not None)
-        wait_for(lambda: runs_of(trained)["train@collective"].info.status == "FAILED")
+        assert wait_until(lambda: runs_of(trained).get("train@collective") is not None)
+        assert wait_until(lambda: runs_of(trained)["train@collective"].info.status == "FAILED")
         return runs_of(trained)["train@collective"].info.run_id
 
     first = train_live(lines[1:9])
