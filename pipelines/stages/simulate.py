@@ -17,7 +17,7 @@ from hae.errors import BadInput
 from pipelines import params
 from pipelines.stages import run_stage
 
-__all__ = ["main", "run_walkers", "simulate"]
+__all__ = ["STARTS", "STEP_PS", "TOPOLOGY", "alanine_dipeptide", "main", "run_walkers", "simulate", "starts"]
 
 TOPOLOGY = Path(__file__).with_name("alanine-dipeptide.pdb")
 STEP_PS = 0.004  # hydrogens of 3 Da, their bonds fixed
@@ -127,23 +127,16 @@ def _walk(number: int, settings, frames: int, folder: Path, done, parent: int) -
 
 
 def _simulate_walker(number: int, settings, frames: int, folder: Path, done, parent: int) -> None:
-    from openmm import CustomTorsionForce, LangevinMiddleIntegrator, Platform, app, unit
+    from openmm import LangevinMiddleIntegrator, Platform, app, unit
 
     pdb = app.PDBFile(str(TOPOLOGY))
-    system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
-        pdb.topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=3 * unit.dalton
-    )
-    keep_trans = CustomTorsionForce(TRANS_WALL)
-    for atoms in OMEGAS:
-        keep_trans.addTorsion(*atoms, [])
-    system.addForce(keep_trans)
+    system = alanine_dipeptide()
     integrator = LangevinMiddleIntegrator(settings.temperature * unit.kelvin, FRICTION_PER_PS / unit.picosecond, STEP_PS * unit.picosecond)
     seeds = np.random.SeedSequence([settings.seed, number]).generate_state(2) >> 1
     integrator.setRandomNumberSeed(int(seeds[0]) or 1)  # 0 would mean a random one
     # Reference: for 22 atoms the fastest platform, and the same numbers every time.
     simulation = app.Simulation(pdb.topology, system, integrator, Platform.getPlatformByName("Reference"))
-    positions = pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
-    simulation.context.setPositions(set_torsions(positions, *STARTS[number % len(STARTS)]))
+    simulation.context.setPositions(starts()[number % len(STARTS)])
     simulation.minimizeEnergy()
     simulation.context.setVelocitiesToTemperature(settings.temperature * unit.kelvin, int(seeds[1]) or 1)
     simulation.step(round(SETTLE_PS / STEP_PS))
@@ -159,6 +152,28 @@ def _simulate_walker(number: int, settings, frames: int, folder: Path, done, par
                 os._exit(1)
         file.seek(180)
         file.write(b" " * 80)  # the time of writing: the same settings give the same bytes
+
+
+def alanine_dipeptide():
+    """OpenMM's System of the default project: implicit solvent, bonds of hydrogens fixed, peptide bonds kept trans."""
+    from openmm import CustomTorsionForce, app, unit
+
+    system = app.ForceField("amber99sbildn.xml", "amber99_obc.xml").createSystem(
+        app.PDBFile(str(TOPOLOGY)).topology, nonbondedMethod=app.NoCutoff, constraints=app.HBonds, hydrogenMass=3 * unit.dalton
+    )
+    keep_trans = CustomTorsionForce(TRANS_WALL)
+    for atoms in OMEGAS:
+        keep_trans.addTorsion(*atoms, [])
+    system.addForce(keep_trans)
+    return system
+
+
+def starts() -> np.ndarray:
+    """Positions (6, 22, 3) in nm, one in each basin of STARTS."""
+    from openmm import app, unit
+
+    positions = app.PDBFile(str(TOPOLOGY)).getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+    return np.stack([set_torsions(positions, *place) for place in STARTS])
 
 
 def set_torsions(positions: np.ndarray, phi: float, psi: float) -> np.ndarray:

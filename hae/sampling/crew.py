@@ -1,0 +1,120 @@
+"""Walkers as processes in step with each other: between two hills each runs alone, then all hear of all hills.
+
+One process a walker, since OpenMM's Reference platform has one source of random numbers a process. So a seed gives the same numbers
+whatever the number of cores.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hae.errors import BadInput
+from hae.sampling.grid import Grid
+from hae.sampling.walker import Place, Walker
+
+__all__ = ["Crew", "Hill"]
+
+Hill = tuple[int, np.ndarray, float]  # number of the grid, centre (n,), height in kJ/mol
+
+
+class Crew:
+    """make(number): a Walker with its Grid and the number of that grid (of its own, or of all), called in its process, so it is pickled.
+    At most `cores` run at a time. It is a context: its processes end with it, and with the process that made it."""
+
+    def __init__(self, numbers: Sequence[int], cores: int, make: Callable[[int], tuple[Walker, Grid, int]]):
+        context: Any = multiprocessing.get_context("forkserver")  # what all import is imported once
+        context.set_forkserver_preload(["hae.sampling.walker"])
+        self._cores, self._walkers = cores, {}
+        for number in numbers:
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs, make, number), name=f"walker {number}", daemon=True)
+            process.start()
+            theirs.close()
+            self._walkers[number] = process, ours
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for process, pipe in self._walkers.values():
+            pipe.close()
+            process.join(5)
+            process.kill()
+
+    def run(self, steps: int, save: bool) -> dict[int, Place]:
+        """Run all that still stand; gives their places, by number. Who is torn apart leaves."""
+        places = self._all(("run", steps, save))
+        for number in [number for number, place in places.items() if place.fault]:
+            self._walkers.pop(number)[1].close()
+        return places
+
+    def learn(self, hills: Sequence[Hill]) -> None:
+        self._all(("learn", list(hills)))
+
+    def checkpoint(self, folder: Path) -> None:
+        """Write walker-<number>.chk of each that still stands."""
+        self._all(("checkpoint", folder))
+
+    def _all(self, message) -> dict[int, Any]:
+        """Everyone's answers in the order of numbers, at most so many at work at a time as there are cores."""
+        waiting, busy, found = list(self._walkers), {}, {}
+        while waiting or busy:
+            while waiting and len(busy) < self._cores:
+                number = waiting.pop(0)
+                busy[self._walkers[number][1]] = number
+                self._tell(number, message)
+            for pipe in wait(list(busy)):
+                found[number] = self._hear(number := busy.pop(pipe))
+        return dict(sorted(found.items()))
+
+    def _tell(self, number: int, message) -> None:
+        try:
+            self._walkers[number][1].send(message)
+        except OSError:
+            raise self._gone(number) from None
+
+    def _hear(self, number: int):
+        try:
+            answer = self._walkers[number][1].recv()
+        except (EOFError, OSError):
+            raise self._gone(number) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _gone(self, number: int) -> BadInput:
+        process = self._walkers[number][0]
+        process.join(5)
+        return BadInput(f"sample: walker {number}: its process was ended (exit code {process.exitcode}; out of memory?); what was written "
+                        "stays, the same command goes on from its last checkpoint")
+
+
+def _work(pipe, make, number: int) -> None:
+    try:
+        walker, grid, grid_number = make(number)
+        while True:
+            message = pipe.recv()
+            pipe.send(_answer(message, walker, {grid_number: grid}))
+    except (EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or it ends
+        return
+    except Exception as error:
+        pipe.send(error)
+
+
+def _answer(message, walker: Walker, grids: Mapping[int, Grid]) -> Place | None:
+    kind, *rest = message
+    if kind == "run":
+        return walker.run(*rest)
+    if kind == "checkpoint":
+        walker.checkpoint(rest[0] / f"walker-{walker.number}.chk")
+    if kind == "learn":
+        for number, centre, height in rest[0]:
+            if number in grids:
+                grids[number].put(centre, height)
+    return None

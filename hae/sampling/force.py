@@ -1,0 +1,84 @@
+"""The force of a bias along CVs in OpenMM: features, network, bias on a grid and walls, compiled, in one pass a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from hae.errors import BadInput
+from hae.export.compiled import Compiled, evaluate
+from hae.export.cv import PositionsToCVs
+from hae.sampling.grid import Grid, value
+
+__all__ = ["Along", "Walls", "add_force"]
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Springs that begin at `low` and `high` (n,): strength / 2 (s - wall)^2 beyond them, strength (n,) in kJ/mol by the CV's unit squared;
+    0 for a CV without walls, as an angle."""
+
+    low: np.ndarray
+    high: np.ndarray
+    strength: np.ndarray
+
+
+class Along:
+    """What a PythonForce over the CVs' atoms calls: the bias in kJ/mol and its forces in kJ/mol/nm.
+
+    After a step `cvs` (n,), `bias` (kJ/mol, without walls) and `steepest` (per nm, the largest |ds/dx| seen) say where it went.
+    """
+
+    def __init__(self, function: PositionsToCVs, grid: Grid, walls: Walls):
+        self.compiled, self.grid, self.walls = Compiled(function), grid, walls
+        n = len(function.encoder.kinds)
+        self.cvs, self.bias, self.steepest = np.zeros(n), 0.0, np.zeros(n)
+
+    def __call__(self, state):
+        x = np.ascontiguousarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
+        fine, cvs, self.bias, energy, forces, size = _biased(
+            x, self.compiled.plain, self.grid.plain, (self.walls.low, self.walls.high, self.walls.strength)
+        )
+        if not fine:
+            raise BadInput("positions: not finite, or the alignment or a torsion is not defined there")
+        self.cvs = cvs
+        self.steepest = np.maximum(self.steepest, size)
+        return energy, forces
+
+
+@njit(cache=True)
+def _biased(x, network, grid, walls):
+    fine, cvs, jacobian = evaluate(x, *network)
+    forces = np.zeros(x.shape)
+    size = np.zeros(len(cvs))
+    if not fine:
+        return False, cvs, 0.0, 0.0, forces, size
+    place = np.zeros(2)
+    place[: min(2, len(cvs))] = cvs[:2]
+    bias, first, second = value(place, *grid)
+    slopes, energy = np.zeros(len(cvs)), bias
+    slopes[0] = first
+    if len(cvs) > 1:
+        slopes[1] = second
+    low, high, strength = walls
+    for k in range(len(cvs)):
+        beyond = min(cvs[k] - low[k], 0.0) + max(cvs[k] - high[k], 0.0)
+        if strength[k] > 0 and beyond != 0:
+            energy += strength[k] / 2 * beyond * beyond
+            slopes[k] += strength[k] * beyond
+        size[k] = np.sqrt((jacobian[k] ** 2).sum())
+        forces -= slopes[k] * jacobian[k]
+    return True, cvs, bias, energy, forces, size
+
+
+def add_force(system, along: Along, indices) -> None:
+    """Add it to an OpenMM System. indices: of the CVs' atoms, see `PositionsToCVs.indices`. Raises BadInput where OpenMM is too old."""
+    import openmm
+
+    if not hasattr(openmm, "PythonForce"):
+        raise BadInput(f"OpenMM {openmm.version.version}: it has no PythonForce; allowed: OpenMM 8.4 or newer")
+    force = openmm.PythonForce(along, {}, [int(i) for i in indices])
+    force.setName("hae")
+    system.addForce(force)

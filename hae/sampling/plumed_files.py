@@ -1,0 +1,71 @@
+"""COLVAR and HILLS files as PLUMED writes them, so that its tools and others' readers take them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hae.errors import BadInput
+
+__all__ = ["Table", "colvar", "hills", "read"]
+
+ANGLE = "3.141592653589793"
+
+
+class Table:
+    """A file of numbers that grows by rows; `size` bytes of it stand in the checkpoint, what follows is cut off."""
+
+    def __init__(self, path: Path, fields: Sequence[str], settings: Sequence[tuple[str, str]] = (), size: int | None = None):
+        self.path = path
+        if size is None:
+            self.file = open(path, "w")
+            self.file.write(f"#! FIELDS {' '.join(fields)}\n" + "".join(f"#! SET {name} {value}\n" for name, value in settings))
+        else:
+            if path.stat().st_size < size:
+                raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round as it was, or a new one")
+            os.truncate(path, size)
+            self.file = open(path, "a")
+
+    def add(self, row: Sequence[float]) -> None:
+        self.file.write(" " + " ".join(f"{value:.12g}" for value in row) + "\n")
+
+    def kept(self) -> int:
+        """Put all on the disk; gives the size in bytes."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.tell()
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def colvar(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:
+    """time (ps), the CVs, metad.bias and metad.rbias (kJ/mol): the bias, and the bias less its common rise c(t)."""
+    return Table(path, ["time", *names, "metad.bias", "metad.rbias"], _bounds(names, periodic), size)
+
+
+def hills(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:
+    """time (ps), centre, widths, height (kJ/mol, times factor / (factor - 1) as PLUMED does), bias factor."""
+    fields = ["time", *names, *(f"sigma_{name}" for name in names), "height", "biasf"]
+    return Table(path, fields, [("multivariate", "false"), ("kerneltype", "gaussian"), *_bounds(names, periodic)], size)
+
+
+def _bounds(names: Sequence[str], periodic: Sequence[bool]) -> list[tuple[str, str]]:
+    angles = [name for name, angle in zip(names, periodic) if angle]
+    return [(f"{end}_{name}", sign + ANGLE) for name in angles for end, sign in (("min", "-"), ("max", ""))]
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Field -> values (rows,). Raises BadInput for a file that does not begin with #! FIELDS, or has rows of another length."""
+    with open(path) as file:
+        head = file.readline().split()
+    if head[:2] != ["#!", "FIELDS"]:
+        raise BadInput(f"{path}: it does not begin with #! FIELDS; allowed: a COLVAR or HILLS file")
+    try:
+        rows = np.loadtxt(path, comments="#", ndmin=2).reshape(-1, len(head) - 2)
+    except ValueError:
+        raise BadInput(f"{path}: a row has not {len(head) - 2} numbers; allowed: the fields of its first line") from None
+    return dict(zip(head[2:], rows.T))

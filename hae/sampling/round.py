@@ -1,0 +1,243 @@
+"""A round: walkers biased along CVs by well-tempered metadynamics, from nothing or from its last checkpoint, as a folder of files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hae.errors import BadInput
+from hae.export.cv import PositionsToCVs
+from hae.files import write_json
+from hae.sampling import plumed_files
+from hae.sampling.crew import Crew, Hill
+from hae.sampling.force import Walls
+from hae.sampling.grid import Axis, Grid
+from hae.sampling.system import Dynamics, Molecule
+from hae.sampling.walker import Place, Walker
+
+__all__ = ["CVRange", "Sampling", "run"]
+
+CHECKPOINT_SECONDS = 30.0
+WALL = 200.0  # kJ/mol at one spread beyond a wall
+ROOM = 6.0  # widths between a wall and the end of the grid
+METHODS = ("metadynamics", "none")
+
+
+@dataclass(frozen=True)
+class CVRange:
+    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: its standard deviation in the training data."""
+
+    low: float | None
+    high: float | None
+    spread: float
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """nanoseconds: of each walker. pace_ps: between two hills. height: of a first hill, kJ/mol. factor: bias factor. width: of hills, in
+    spreads of a CV, in radians for an angle (None: 0.2 and 0.35; 0.1 for one CV). shared: one bias for all walkers, or each its own."""
+
+    walkers: int = 8
+    nanoseconds: float = 1.0
+    method: str = "metadynamics"
+    pace_ps: float = 0.4
+    save_ps: float = 0.8
+    height: float = 1.2
+    factor: float = 10.0
+    width: float | None = None
+    shared: bool = True
+    seed: int = 1
+
+    def __post_init__(self):
+        if self.method not in METHODS:
+            raise BadInput(f"sample: method {self.method!r} is not allowed; allowed: {', '.join(METHODS)}")
+        if self.walkers < 1 or not 0 < self.pace_ps <= self.save_ps <= self.nanoseconds * 1000:
+            raise BadInput(f"sample: {self.walkers} walkers of {self.nanoseconds:g} ns, a hill every {self.pace_ps:g} ps, a frame every "
+                           f"{self.save_ps:g} ps; allowed: at least one walker and one frame, and no frame before a hill")
+        if abs(self.save_ps / self.pace_ps - round(self.save_ps / self.pace_ps)) > 1e-6:
+            raise BadInput(f"sample: a frame every {self.save_ps:g} ps; allowed: a multiple of {self.pace_ps:g} ps, the time between hills")
+
+
+def run(
+    folder: Path, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs, ranges: Sequence[CVRange], sampling: Sampling,
+    about: dict[str, Any] | None = None, cores: int = 1, say: Callable[[float, str], None] = lambda done, words: None,
+) -> dict[str, Any]:
+    """Run a round into `folder`, which appears when the round is done; gives what its round.json holds.
+
+    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share), topology.pdb and round.json. A round that
+    was ended goes on from its last checkpoint, which stands beside it (.NAME.partial). about: goes into round.json as it is.
+    say(nanoseconds done, words): called as it goes on; words: of a walker that has stopped, or "".
+
+    Raises:
+        BadInput: the folder is there, or what stands beside it was begun with other settings; no walker is left.
+    """
+    if folder.exists():
+        raise BadInput(f"{folder}: it is there already; allowed: a new folder")
+    work = folder.with_name(f".{folder.name}.partial")
+    plan = {"sampling": asdict(sampling), "dynamics": asdict(dynamics), "ranges": [asdict(r) for r in ranges], "about": about or {}}
+    round_ = _Round(work, molecule, dynamics, function, ranges, sampling, plan)
+    try:
+        result = round_.run(cores, say)
+    finally:
+        round_.close()
+    for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
+        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
+    shutil.copyfile(molecule.topology, work / "topology.pdb")
+    write_json(work / "round.json", result)
+    os.replace(work, folder)
+    return result
+
+
+class _Round:
+    def __init__(self, work: Path, molecule, dynamics, function, ranges, sampling: Sampling, plan: dict):
+        self.work, self.sampling, self.dynamics, self.plan = work, sampling, dynamics, plan
+        self.kept = _kept(work, plan)
+        self.names = [f"cv{k + 1}" for k in range(len(ranges))]
+        self.periodic = [r.low is None for r in ranges]
+        axes = tuple(_axis(r, sampling, len(ranges)) for r in ranges)
+        self.widths = [axis.width for axis in axes]
+        checkpoint = work / self.kept["folder"] if self.kept else None
+        grid = partial(_grid, axes, sampling, dynamics.temperature, checkpoint)
+        self.grids = {number: grid(number) for number in ([0] if sampling.shared else range(sampling.walkers))}
+        self.stride = round(sampling.pace_ps / dynamics.step_ps)
+        self.every = round(sampling.save_ps / sampling.pace_ps)
+        self.make = partial(_walker, molecule, dynamics, function, _walls(ranges), sampling, work, self.stride * self.every, checkpoint,
+                            self.kept.get("done", 0) // self.every, grid)
+        self.tables: dict[str, plumed_files.Table] = {}
+
+    def close(self) -> None:
+        for table in self.tables.values():
+            table.close()
+
+    def run(self, cores: int, say) -> dict[str, Any]:
+        sampling = self.sampling
+        faults: dict[str, str] = dict(self.kept.get("faults", {}))
+        steepest = {int(i): np.array(v) for i, v in self.kept.get("steepest", {}).items()}
+        lived = dict.fromkeys(map(str, range(sampling.walkers)), self.kept.get("done", 0)) | self.kept.get("lived", {})
+        total = round(sampling.nanoseconds * 1000 / sampling.pace_ps)
+        standing = [i for i in range(sampling.walkers) if str(i) not in faults]
+        self._open()
+        last = time.monotonic()
+        with Crew(standing, cores, self.make) as crew:
+            for step in range(self.kept.get("done", 0) + 1, total + 1):
+                places = crew.run(self.stride, step % self.every == 0)
+                for number, place in places.items():
+                    steepest[number] = place.steepest
+                    if place.fault:
+                        faults[str(number)] = place.fault
+                        say(self._ns(lived), place.fault)
+                    else:
+                        lived[str(number)] = step
+                standing = [number for number, place in places.items() if not place.fault]
+                if not standing:
+                    raise BadInput(f"sample: no walker is left; {list(faults.values())[-1]}")
+                self._write(step, {number: places[number] for number in standing}, crew)
+                say(self._ns(lived), "")
+                if time.monotonic() - last > CHECKPOINT_SECONDS and step < total:
+                    self._checkpoint(crew, step, faults, steepest, lived)
+                    last = time.monotonic()
+        for table in self.tables.values():
+            table.kept()
+        return self.plan | {
+            "nanoseconds": self._ns(lived), "faults": faults,
+            "steepest": np.max([*steepest.values()], axis=0).tolist() if steepest else [],
+            "height": {str(i): float(grid.values[0].max()) for i, grid in self.grids.items()},
+        }
+
+    def _ns(self, lived: dict[str, int]) -> float:
+        return sum(lived.values()) * self.sampling.pace_ps / 1000
+
+    def _open(self) -> None:
+        sizes = self.kept.get("sizes", {})
+        for i in range(self.sampling.walkers):
+            self.tables[f"COLVAR.{i}"] = plumed_files.colvar(self.work / f"COLVAR.{i}", self.names, self.periodic, sizes.get(f"COLVAR.{i}"))
+        for i in self.grids:
+            name = _hills_name(i, self.sampling.shared)
+            self.tables[name] = plumed_files.hills(self.work / name, self.names, self.periodic, sizes.get(name))
+
+    def _write(self, step: int, places: dict[int, Place], crew: Crew) -> None:
+        """A row of each walker's COLVAR where a frame is due, and a hill of each."""
+        at = step * self.sampling.pace_ps
+        if step % self.every == 0:
+            shifts = {i: grid.shift() for i, grid in self.grids.items()}
+            for number, place in places.items():
+                shift = shifts[0 if self.sampling.shared else number]
+                self.tables[f"COLVAR.{number}"].add([at, *place.cvs, place.bias, place.bias - shift])
+        if self.sampling.method == "none":
+            return
+        hills: list[Hill] = []
+        scale = self.sampling.factor / (self.sampling.factor - 1)
+        for number, place in places.items():
+            of = 0 if self.sampling.shared else number
+            height = self.grids[of].add(place.cvs)
+            hills.append((of, place.cvs, height))
+            self.tables[_hills_name(of, self.sampling.shared)].add([at, *place.cvs, *self.widths, height * scale, self.sampling.factor])
+        crew.learn(hills)
+
+    def _checkpoint(self, crew: Crew, step: int, faults, steepest, lived) -> None:
+        """First the walkers' states in a folder of its own, then the one file that makes them count."""
+        folder, old = f"checkpoint-{step}", self.kept.get("folder")
+        crew.checkpoint(self.work / folder)
+        for i, grid in self.grids.items():
+            np.save(self.work / folder / f"grid-{i}.npy", grid.values)
+        self.kept = {
+            "folder": folder, "done": step, "sizes": {name: table.kept() for name, table in self.tables.items()}, "faults": faults,
+            "steepest": {str(i): v.tolist() for i, v in steepest.items()}, "lived": lived,
+        }
+        write_json(self.work / "checkpoint.json", self.kept)
+        if old:
+            shutil.rmtree(self.work / old, ignore_errors=True)
+
+
+def _kept(work: Path, plan: dict) -> dict[str, Any]:
+    """The checkpoint of a round that was ended; {} where there is none, and then the folder is new and holds the plan alone."""
+    if (work / "plan.json").exists() and (work / "checkpoint.json").exists():
+        if json.loads((work / "plan.json").read_text()) != json.loads(json.dumps(plan)):
+            raise BadInput(f"{work}: a round begun with other settings; allowed: the same settings, or remove the folder")
+        return json.loads((work / "checkpoint.json").read_text())
+    shutil.rmtree(work, ignore_errors=True)
+    write_json(work / "plan.json", plan)
+    return {}
+
+
+def _hills_name(number: int, shared: bool) -> str:
+    return "HILLS" if shared else f"HILLS.{number}"
+
+
+def _axis(r: CVRange, sampling: Sampling, n: int) -> Axis:
+    if r.low is None or r.high is None:
+        return Axis(-np.pi, np.pi, 0.35 if sampling.width is None else sampling.width, True)
+    width = r.spread * ((0.1 if n == 1 else 0.2) if sampling.width is None else sampling.width)
+    return Axis(r.low - ROOM * width, r.high + ROOM * width, width)
+
+
+def _walls(ranges: Sequence[CVRange]) -> Walls:
+    return Walls(
+        np.array([-np.inf if r.low is None else r.low for r in ranges]), np.array([np.inf if r.high is None else r.high for r in ranges]),
+        np.array([0.0 if r.low is None else 2 * WALL / r.spread**2 for r in ranges]),
+    )
+
+
+def _grid(axes: tuple[Axis, ...], sampling: Sampling, temperature: float, checkpoint: Path | None, number: int) -> Grid:
+    """The grid with the hills of the checkpoint."""
+    grid = Grid(axes, sampling.height, sampling.factor, temperature)
+    if checkpoint is not None:
+        grid.values[:] = np.load(checkpoint / f"grid-{number}.npy")
+    return grid
+
+
+def _walker(molecule, dynamics, function, walls, sampling: Sampling, work, save_steps, checkpoint, done, grid, number: int):
+    """In the walker's process: the walker, its grid, and the grid's number."""
+    of = 0 if sampling.shared else number
+    filled = grid(of)
+    at = None if checkpoint is None else checkpoint / f"walker-{number}.chk"
+    return Walker(number, molecule, dynamics, function, filled, walls, sampling.seed, work, save_steps, at, done), filled, of

@@ -1,0 +1,103 @@
+"""One walker: a simulation that runs from hill to hill, writes its frames, and stops alone where its forces tear it apart."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hae.errors import BadInput
+from hae.export.cv import PositionsToCVs
+from hae.files import written_whole
+from hae.sampling.force import Along, Walls, add_force
+from hae.sampling.grid import GAS, Grid
+from hae.sampling.system import Dynamics, Molecule
+
+__all__ = ["Place", "Walker"]
+
+TORN = 4.0  # times the temperature: a molecule of 20 atoms never gets there by chance
+DCD_HEADER = 276  # bytes, as OpenMM writes it
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a walker is after a stretch: its CVs (n,), the bias there before new hills (kJ/mol), largest |ds/dx| so far (n,), per nm;
+    fault: why it has stopped, in words, "" while it runs."""
+
+    cvs: np.ndarray
+    bias: float
+    steepest: np.ndarray
+    fault: str = ""
+
+
+class Walker:
+    """number: from 0. biased: whether the bias acts, or the CVs are only looked at. Its frames go to `folder`/walker-<number>.dcd, from
+    frame `done` on; its state comes from the checkpoint, where one is given."""
+
+    def __init__(self, number: int, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs, grid: Grid, walls: Walls,
+                 seed: int, folder: Path, save_steps: int, checkpoint: Path | None = None, done: int = 0):
+        from openmm import app
+
+        self.number, self.dynamics, self.function = number, dynamics, function
+        topology = app.PDBFile(str(molecule.topology)).topology
+        indices = function.indices(topology)
+        self.along = Along(function, grid, walls)
+        self.simulation = molecule.simulation(dynamics, seed, number, lambda system: add_force(system, self.along, indices))
+        self.path = folder / f"walker-{number}.dcd"
+        self.freedom = _freedom(self.simulation.system)
+        if checkpoint is not None:
+            self.simulation.context.loadCheckpoint(checkpoint.read_bytes())
+            _cut(self.path, topology, done)
+        else:
+            self.simulation.minimizeEnergy(maxIterations=200)
+            self.simulation.context.setVelocitiesToTemperature(dynamics.temperature, self.simulation.integrator.getRandomNumberSeed())
+        self.file = open(self.path, "r+b" if done else "w+b")
+        self.dcd = app.DCDFile(self.file, topology, dynamics.step_ps, interval=save_steps, append=bool(done))
+
+    def run(self, steps: int, save: bool) -> Place:
+        """Run on, and write a frame at the end if asked."""
+        try:
+            self.simulation.step(steps)
+            state = self.simulation.context.getState(positions=True, energy=True)
+            kinetic = state.getKineticEnergy()._value
+            temperature = 2 * kinetic / (self.freedom * GAS)
+            if not temperature < TORN * self.dynamics.temperature:
+                return self._torn(f"{temperature:.0f} K")
+            if save:
+                self.dcd.writeModel(state.getPositions(asNumpy=True))
+        except Exception as error:  # OpenMM's own kind: positions that are not finite
+            return self._torn(str(error).strip().split("\n")[0])
+        return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy())
+
+    def _torn(self, what: str) -> Place:
+        at = self.simulation.context.getTime()._value
+        where = ", ".join(f"CV{k + 1} {s:.3g}" for k, s in enumerate(self.along.cvs))
+        steep = ", ".join(f"{s:.0f}" for s in self.along.steepest)
+        fault = f"walker {self.number}: torn apart at {at:.1f} ps ({where}; steepest it met: {steep} a nm): {what}"
+        return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy(), fault)
+
+    def checkpoint(self, path: Path) -> None:
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        with written_whole(path) as partial:
+            partial.write_bytes(self.simulation.context.createCheckpoint())
+
+
+def _freedom(system) -> int:
+    """Degrees of freedom: three an atom that has mass, less one a constraint."""
+    masses = sum(system.getParticleMass(i)._value > 0 for i in range(system.getNumParticles()))
+    return max(1, 3 * masses - system.getNumConstraints())
+
+
+def _cut(path: Path, topology, frames: int) -> None:
+    """Take from a DCD file what was written after the checkpoint."""
+    box = 56 if topology.getPeriodicBoxVectors() is not None else 0
+    size = DCD_HEADER + frames * (3 * (4 * topology.getNumAtoms() + 8) + box)
+    if path.stat().st_size < size:
+        raise BadInput(f"{path}: shorter than its checkpoint says ({frames} frames); allowed: the round as it was, or a new one")
+    with open(path, "r+b") as file:
+        file.truncate(size)
+        file.seek(8)
+        file.write(np.int32(frames).tobytes())
