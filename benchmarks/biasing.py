@@ -1,6 +1,6 @@
 """Metadynamics at 300 K along the CVs that the default project trains: do walkers live, cross, and give the free energy?
 
-    python -m benchmarks.biasing DIR [--seeds 3] [--ns 5] [--walkers 8] [--cvs 2] [--smooth S] [--hidden 64,64] [--features torsions] [--out DIR]
+    python -m benchmarks.biasing DIR [--seeds 3] [--ns 5] [--walkers 8] [--cvs 2] [--smooth S] [--hidden 64,64] [--features torsions]
 
 DIR is a project whose data are prepared. For each training seed: the collective network of its params.yaml but for what the options say;
 then walkers from phi < 0, each with a bias of its own, 4 fs, no force cap. Rounds that stand in --out are not run again, so it can be
@@ -35,7 +35,8 @@ TRANS = (0.0, 2.3)  # phi of the third basin, radians
 
 def frames_of(project: Path, features: str | None) -> tuple[Frames, Recipe]:
     """Rows and recipe of a project, or other features of the same trajectories with the same sides."""
-    frames, recipe = Frames.read(project / "data/prepared/frames.parquet"), Recipe.from_json((project / "data/prepared/recipe.json").read_text())
+    prepared = project / "data/prepared"
+    frames, recipe = Frames.read(prepared / "frames.parquet"), Recipe.from_json((prepared / "recipe.json").read_text())
     if features is None:
         return frames, recipe
     recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), features)

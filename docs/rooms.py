@@ -18,7 +18,7 @@ WIDTH, BOX, LINE, CHARS = 760, 560, 17, 76  # of the drawing, its boxes, and of 
 ROOMS = (
     "hae (ground)", "hae.network", "hae.data", "hae.training", "hae.importance", "hae.export", "hae.sampling", "hae.figures", "hae (face)",
     "pipelines (ground)", "pipelines.record", "pipelines.page", "pipelines.stages", "pipelines.gate", "pipelines.project",
-    "pipelines.flow", "pipelines (face)",
+    "pipelines.flow", "pipelines.loop", "pipelines (face)",
 )  # fmt: skip
 GROUND = {
     "hae": {"version", "errors", "files", "devices"},

@@ -12,7 +12,7 @@ from hae.errors import BadInput, did_you_mean
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
-    "Record", "Report", "Simulate", "Split", "StabilitySection", "Variant", "load",
+    "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Variant", "load",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -148,6 +148,28 @@ class Promote(Section):
     gradient: Positive | None = Field(description="a number above 0, per nm, or null: not asked")
 
 
+class Sample(Section):
+    """Of the loop: what is simulated and how it is biased, see `hae.sampling`."""
+
+    system: Text = "alanine-dipeptide"
+    topology: str | None = Field(default=None, description="a PDB file, where walkers start, or null for alanine-dipeptide")
+    temperature: Positive = 300.0
+    step_ps: Positive = 0.004
+    friction: Positive = 1.0
+    platform: Text = "auto"
+    walkers: Count = 8
+    nanoseconds: Positive = 0.2
+    cvs: Annotated[int, Field(strict=True, ge=1, le=2, description="1 or 2")] = 2
+    method: Literal["metadynamics", "none"] = Field(default="metadynamics", description="metadynamics or none")
+    height: Positive = 1.2
+    factor: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False, description="a number above 1")] = 10.0
+    pace_ps: Positive = 0.4
+    save_ps: Positive = 0.8
+    shared: Annotated[bool, Field(strict=True, description="true or false")] = True
+    start: Literal["frontier", "topology"] = Field(default="frontier", description="frontier or topology")
+    seed: Natural = 1
+
+
 class Params(Section):
     simulate: Simulate | None = None  # a project on one's own data has none
     prepare: Prepare
@@ -158,6 +180,7 @@ class Params(Section):
     report: Report
     record: Record
     promote: Promote
+    sample: Sample | None = None
 
     @property
     def temperature(self) -> float | None:

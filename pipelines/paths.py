@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-__all__ = ["BASELINE", "FRAMES", "MODELS", "PREPARED", "RAW", "RECIPE", "RESULTS", "model", "results"]
+__all__ = ["BASELINE", "FRAMES", "MODELS", "PREPARED", "RAW", "RECIPE", "RESULTS", "ROUNDS", "model", "results"]
 
 BASELINE = "baseline"
-RAW, PREPARED, MODELS, RESULTS = Path("data/raw"), Path("data/prepared"), Path("models"), Path("results")
+RAW, ROUNDS, PREPARED, MODELS, RESULTS = Path("data/raw"), Path("data/rounds"), Path("data/prepared"), Path("models"), Path("results")
 FRAMES, RECIPE = PREPARED / "frames.parquet", PREPARED / "recipe.json"
 
 

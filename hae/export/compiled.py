@@ -40,16 +40,17 @@ class Compiled:
         """The arguments of `evaluate` after the positions: numbers and arrays alone."""
         recipe, encoder = self.function.recipe, self.function.encoder
         place = {name: number for number, name in enumerate(self.function.atoms)}
-        groups = np.array([[place[name] for name in group] for group in recipe.pairs or recipe.torsions], dtype=np.int64).reshape(-1, 4 if
-                          recipe.torsions else 2)
+        groups = [[place[name] for name in group] for group in recipe.pairs or recipe.torsions]
+        members = np.array(groups or np.empty((0, 2)), dtype=np.int64)
         reference = np.array(recipe.reference if recipe.kind == "coordinates" else np.zeros((1, 3)), dtype=np.float64)
         weights = tuple(np.ascontiguousarray(weight) for weight, _ in encoder.layers)
         path = encoder.path
         return (
-            FEATURES[recipe.kind], np.ascontiguousarray(reference), groups, ACTIVATIONS[encoder.activation],
+            FEATURES[recipe.kind], np.ascontiguousarray(reference), members, ACTIVATIONS[encoder.activation],
             np.array([KINDS[kind] for kind in encoder.kinds]), encoder.mean, encoder.scale, weights,
             tuple(np.ascontiguousarray(weight.T) for weight in weights), tuple(np.ascontiguousarray(bias) for _, bias in encoder.layers),
-            np.zeros((0, 0)) if path is None else np.ascontiguousarray(path), np.ascontiguousarray(encoder.T), np.ascontiguousarray(encoder.t),
+            np.zeros((0, 0)) if path is None else np.ascontiguousarray(path),
+            np.ascontiguousarray(encoder.T), np.ascontiguousarray(encoder.t),
         )
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

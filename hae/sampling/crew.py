@@ -27,7 +27,7 @@ class Crew:
     """make(number): a Walker with its Grid and the number of that grid (of its own, or of all), called in its process, so it is pickled.
     At most `cores` run at a time. It is a context: its processes end with it, and with the process that made it."""
 
-    def __init__(self, numbers: Sequence[int], cores: int, make: Callable[[int], tuple[Walker, Grid, int]]):
+    def __init__(self, numbers: Sequence[int], cores: int, make: Callable[[int], tuple[Walker, Grid | None, int]]):
         context: Any = multiprocessing.get_context("forkserver")  # what all import is imported once
         context.set_forkserver_preload(["hae.sampling.walker"])
         self._cores, self._walkers = cores, {}
@@ -63,7 +63,8 @@ class Crew:
 
     def _all(self, message) -> dict[int, Any]:
         """Everyone's answers in the order of numbers, at most so many at work at a time as there are cores."""
-        waiting, busy, found = list(self._walkers), {}, {}
+        waiting, found = list(self._walkers), dict[int, Any]()
+        busy: dict[Any, int] = {}
         while waiting or busy:
             while waiting and len(busy) < self._cores:
                 number = waiting.pop(0)
@@ -100,7 +101,7 @@ def _work(pipe, make, number: int) -> None:
         walker, grid, grid_number = make(number)
         while True:
             message = pipe.recv()
-            pipe.send(_answer(message, walker, {grid_number: grid}))
+            pipe.send(_answer(message, walker, {grid_number: grid} if grid is not None else {}))
     except (EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or it ends
         return
     except Exception as error:

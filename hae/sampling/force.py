@@ -37,7 +37,11 @@ class Along:
         self.cvs, self.bias, self.steepest = np.zeros(n), 0.0, np.zeros(n)
 
     def __call__(self, state):
-        x = np.ascontiguousarray(state.getPositions(asNumpy=True)._value, dtype=np.float64)
+        return self.at(state.getPositions(asNumpy=True)._value)
+
+    def at(self, positions: np.ndarray) -> tuple[float, np.ndarray]:
+        """Energy and forces (A, 3) at positions (A, 3) in nm. Raises BadInput where they are not finite or the CVs are not defined."""
+        x = np.ascontiguousarray(positions, dtype=np.float64)
         fine, cvs, self.bias, energy, forces, size = _biased(
             x, self.compiled.plain, self.grid.plain, (self.walls.low, self.walls.high, self.walls.strength)
         )

@@ -1,4 +1,4 @@
-"""The bias of metadynamics along one or two CVs on a grid, well tempered: Barducci, Bussi and Parrinello, Phys. Rev. Lett. 100, 020603 (2008)."""
+"""Well-tempered metadynamics along one or two CVs on a grid: Barducci, Bussi and Parrinello, Phys. Rev. Lett. 100, 020603 (2008)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,8 @@ class Grid:
                 raise BadInput(f"metadynamics: CV{k + 1} from {axis.low:g} to {axis.high:g} in hills of {axis.width:g}; "
                                "allowed: a range wider than a hill")
         if not (factor > 1 and height > 0 and temperature > 0):
-            raise BadInput(f"metadynamics: factor {factor:g}, height {height:g}, {temperature:g} K; allowed: factor above 1, others above 0")
+            raise BadInput(f"metadynamics: factor {factor:g}, height {height:g}, {temperature:g} K; "
+                           "allowed: factor above 1, others above 0")
         self.axes, self.height, self.factor, self.kt = axes, height, factor, GAS * temperature
         idle = Axis(-1.0, 1.0, math.inf)  # a second CV that is not there: 0 everywhere, and hills without an end
         both = (*axes, idle)[:2]
@@ -106,8 +107,8 @@ def _hill(centre, height, low, step, period, width, values):
         if math.isinf(width[d]) or period[d] > 0:
             first[d], last[d] = 0, n - 1
         else:
-            first[d] = max(0, int(math.ceil((centre[d] - CUT * width[d] - low[d]) / step[d])))
-            last[d] = min(n - 1, int(math.floor((centre[d] + CUT * width[d] - low[d]) / step[d])))
+            first[d] = max(0, math.ceil((centre[d] - CUT * width[d] - low[d]) / step[d]))
+            last[d] = min(n - 1, math.floor((centre[d] + CUT * width[d] - low[d]) / step[d]))
     for i in range(first[0], last[0] + 1):
         a, slope_a = _gauss(low[0] + i * step[0] - centre[0], width[0], period[0])
         for j in range(first[1], last[1] + 1):

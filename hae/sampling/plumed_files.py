@@ -16,30 +16,29 @@ ANGLE = "3.141592653589793"
 
 
 class Table:
-    """A file of numbers that grows by rows; `size` bytes of it stand in the checkpoint, what follows is cut off."""
+    """A file of numbers that grows by rows. Rows wait in memory until they are kept; `size` bytes of the file stand in the checkpoint, what
+    follows is cut off."""
 
     def __init__(self, path: Path, fields: Sequence[str], settings: Sequence[tuple[str, str]] = (), size: int | None = None):
-        self.path = path
+        self.path, self._rows = path, list[str]()
         if size is None:
-            self.file = open(path, "w")
-            self.file.write(f"#! FIELDS {' '.join(fields)}\n" + "".join(f"#! SET {name} {value}\n" for name, value in settings))
-        else:
-            if path.stat().st_size < size:
-                raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round as it was, or a new one")
-            os.truncate(path, size)
-            self.file = open(path, "a")
+            path.write_text(f"#! FIELDS {' '.join(fields)}\n" + "".join(f"#! SET {name} {value}\n" for name, value in settings))
+            return
+        if not path.exists() or path.stat().st_size < size:
+            raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round as it was, or a new one")
+        os.truncate(path, size)
 
     def add(self, row: Sequence[float]) -> None:
-        self.file.write(" " + " ".join(f"{value:.12g}" for value in row) + "\n")
+        self._rows.append(" " + " ".join(f"{value:.12g}" for value in row) + "\n")
 
     def kept(self) -> int:
         """Put all on the disk; gives the size in bytes."""
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        return self.file.tell()
-
-    def close(self) -> None:
-        self.file.close()
+        with open(self.path, "a") as file:
+            file.writelines(self._rows)
+            file.flush()
+            os.fsync(file.fileno())
+            self._rows.clear()
+            return file.tell()
 
 
 def colvar(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:

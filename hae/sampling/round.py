@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mdtraj
 import numpy as np
 
 from hae.errors import BadInput
@@ -19,7 +20,7 @@ from hae.export.cv import PositionsToCVs
 from hae.files import write_json
 from hae.sampling import plumed_files
 from hae.sampling.crew import Crew, Hill
-from hae.sampling.force import Walls
+from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
 from hae.sampling.system import Dynamics, Molecule
 from hae.sampling.walker import Place, Walker
@@ -34,7 +35,7 @@ METHODS = ("metadynamics", "none")
 
 @dataclass(frozen=True)
 class CVRange:
-    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: its standard deviation in the training data."""
+    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: standard deviation in the training data."""
 
     low: float | None
     high: float | None
@@ -43,8 +44,8 @@ class CVRange:
 
 @dataclass(frozen=True)
 class Sampling:
-    """nanoseconds: of each walker. pace_ps: between two hills. height: of a first hill, kJ/mol. factor: bias factor. width: of hills, in
-    spreads of a CV, in radians for an angle (None: 0.2 and 0.35; 0.1 for one CV). shared: one bias for all walkers, or each its own."""
+    """nanoseconds: of each walker. pace_ps: between two hills. height: of a first hill, kJ/mol. factor: bias factor. width: of hills,
+    in spreads of a CV, in radians for an angle (None: 0.2, 0.1 for one CV, 0.35). shared: one bias for all walkers, or each its own."""
 
     walkers: int = 8
     nanoseconds: float = 1.0
@@ -68,13 +69,15 @@ class Sampling:
 
 
 def run(
-    folder: Path, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs, ranges: Sequence[CVRange], sampling: Sampling,
+    folder: Path, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs | None, ranges: Sequence[CVRange], sampling: Sampling,
     about: dict[str, Any] | None = None, cores: int = 1, say: Callable[[float, str], None] = lambda done, words: None,
+    work: Path | None = None,
 ) -> dict[str, Any]:
     """Run a round into `folder`, which appears when the round is done; gives what its round.json holds.
 
-    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share), topology.pdb and round.json. A round that
-    was ended goes on from its last checkpoint, which stands beside it (.NAME.partial). about: goes into round.json as it is.
+    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share), topology.pdb and round.json. A round
+    that was ended goes on from its last checkpoint, which stands in `work` (None: beside it, .NAME.partial; else on the same disk).
+    function: None where there are no CVs yet; then nothing is biased. about: goes into round.json as it is.
     say(nanoseconds done, words): called as it goes on; words: of a walker that has stopped, or "".
 
     Raises:
@@ -82,17 +85,16 @@ def run(
     """
     if folder.exists():
         raise BadInput(f"{folder}: it is there already; allowed: a new folder")
-    work = folder.with_name(f".{folder.name}.partial")
+    work = work or folder.with_name(f".{folder.name}.partial")
+    if function is None and sampling.method != "none":
+        raise BadInput(f"sample: method {sampling.method} without CVs; allowed: none")
     plan = {"sampling": asdict(sampling), "dynamics": asdict(dynamics), "ranges": [asdict(r) for r in ranges], "about": about or {}}
-    round_ = _Round(work, molecule, dynamics, function, ranges, sampling, plan)
-    try:
-        result = round_.run(cores, say)
-    finally:
-        round_.close()
+    result = _Round(work, molecule, dynamics, function, ranges, sampling, plan).run(cores, say)
     for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
         shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
     shutil.copyfile(molecule.topology, work / "topology.pdb")
     write_json(work / "round.json", result)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(work, folder)
     return result
 
@@ -107,16 +109,16 @@ class _Round:
         self.widths = [axis.width for axis in axes]
         checkpoint = work / self.kept["folder"] if self.kept else None
         grid = partial(_grid, axes, sampling, dynamics.temperature, checkpoint)
-        self.grids = {number: grid(number) for number in ([0] if sampling.shared else range(sampling.walkers))}
+        biased = [] if function is None else [0] if sampling.shared else range(sampling.walkers)
+        self.grids = {number: grid(number) for number in biased}
         self.stride = round(sampling.pace_ps / dynamics.step_ps)
         self.every = round(sampling.save_ps / sampling.pace_ps)
         self.make = partial(_walker, molecule, dynamics, function, _walls(ranges), sampling, work, self.stride * self.every, checkpoint,
                             self.kept.get("done", 0) // self.every, grid)
         self.tables: dict[str, plumed_files.Table] = {}
-
-    def close(self) -> None:
-        for table in self.tables.values():
-            table.close()
+        if function is not None:  # compiled here, once, and kept on disk: else each walker's process would compile it for itself
+            indices = function.indices(mdtraj.load_topology(str(molecule.topology)))
+            Along(function, self.grids[0], _walls(ranges)).at(molecule.starts[0][indices])
 
     def run(self, cores: int, say) -> dict[str, Any]:
         sampling = self.sampling
@@ -170,7 +172,7 @@ class _Round:
         if step % self.every == 0:
             shifts = {i: grid.shift() for i, grid in self.grids.items()}
             for number, place in places.items():
-                shift = shifts[0 if self.sampling.shared else number]
+                shift = shifts.get(0 if self.sampling.shared else number, 0.0)
                 self.tables[f"COLVAR.{number}"].add([at, *place.cvs, place.bias, place.bias - shift])
         if self.sampling.method == "none":
             return
@@ -238,6 +240,6 @@ def _grid(axes: tuple[Axis, ...], sampling: Sampling, temperature: float, checkp
 def _walker(molecule, dynamics, function, walls, sampling: Sampling, work, save_steps, checkpoint, done, grid, number: int):
     """In the walker's process: the walker, its grid, and the grid's number."""
     of = 0 if sampling.shared else number
-    filled = grid(of)
+    filled = grid(of) if function is not None else None
     at = None if checkpoint is None else checkpoint / f"walker-{number}.chk"
     return Walker(number, molecule, dynamics, function, filled, walls, sampling.seed, work, save_steps, at, done), filled, of

@@ -36,15 +36,14 @@ class Walker:
     """number: from 0. biased: whether the bias acts, or the CVs are only looked at. Its frames go to `folder`/walker-<number>.dcd, from
     frame `done` on; its state comes from the checkpoint, where one is given."""
 
-    def __init__(self, number: int, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs, grid: Grid, walls: Walls,
-                 seed: int, folder: Path, save_steps: int, checkpoint: Path | None = None, done: int = 0):
+    def __init__(self, number: int, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs | None, grid: Grid | None,
+                 walls: Walls, seed: int, folder: Path, save_steps: int, checkpoint: Path | None = None, done: int = 0):
         from openmm import app
 
-        self.number, self.dynamics, self.function = number, dynamics, function
+        self.number, self.dynamics = number, dynamics
         topology = app.PDBFile(str(molecule.topology)).topology
-        indices = function.indices(topology)
-        self.along = Along(function, grid, walls)
-        self.simulation = molecule.simulation(dynamics, seed, number, lambda system: add_force(system, self.along, indices))
+        self.along = None if function is None or grid is None else Along(function, grid, walls)
+        self.simulation = molecule.simulation(dynamics, seed, number, lambda system: self._bias(system, topology))
         self.path = folder / f"walker-{number}.dcd"
         self.freedom = _freedom(self.simulation.system)
         if checkpoint is not None:
@@ -53,8 +52,10 @@ class Walker:
         else:
             self.simulation.minimizeEnergy(maxIterations=200)
             self.simulation.context.setVelocitiesToTemperature(dynamics.temperature, self.simulation.integrator.getRandomNumberSeed())
-        self.file = open(self.path, "r+b" if done else "w+b")
-        self.dcd = app.DCDFile(self.file, topology, dynamics.step_ps, interval=save_steps, append=bool(done))
+        self.topology, self.save_steps = topology, save_steps
+        if not done:
+            with open(self.path, "w+b") as file:
+                app.DCDFile(file, topology, dynamics.step_ps, interval=save_steps)
 
     def run(self, steps: int, save: bool) -> Place:
         """Run on, and write a frame at the end if asked."""
@@ -66,21 +67,35 @@ class Walker:
             if not temperature < TORN * self.dynamics.temperature:
                 return self._torn(f"{temperature:.0f} K")
             if save:
-                self.dcd.writeModel(state.getPositions(asNumpy=True))
+                self._save(state.getPositions(asNumpy=True))
         except Exception as error:  # OpenMM's own kind: positions that are not finite
             return self._torn(str(error).strip().split("\n")[0])
-        return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy())
+        return self._place()
+
+    def _bias(self, system, topology) -> None:
+        if self.along is not None:
+            add_force(system, self.along, self.along.compiled.function.indices(topology))
+
+    def _place(self, fault: str = "") -> Place:
+        if self.along is None:
+            return Place(np.zeros(0), 0.0, np.zeros(0), fault)
+        return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy(), fault)
+
+    def _save(self, positions) -> None:
+        from openmm import app
+
+        with open(self.path, "r+b") as file:
+            app.DCDFile(file, self.topology, self.dynamics.step_ps, interval=self.save_steps, append=True).writeModel(positions)
 
     def _torn(self, what: str) -> Place:
         at = self.simulation.context.getTime()._value
-        where = ", ".join(f"CV{k + 1} {s:.3g}" for k, s in enumerate(self.along.cvs))
-        steep = ", ".join(f"{s:.0f}" for s in self.along.steepest)
-        fault = f"walker {self.number}: torn apart at {at:.1f} ps ({where}; steepest it met: {steep} a nm): {what}"
-        return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy(), fault)
+        where = ", ".join(f"CV{k + 1} {s:.3g}" for k, s in enumerate(self.along.cvs)) if self.along else "unbiased"
+        steep = f"; steepest it met: {', '.join(f'{s:.0f}' for s in self.along.steepest)} a nm" if self.along else ""
+        return self._place(f"walker {self.number}: torn apart at {at:.1f} ps ({where}{steep}): {what}")
 
     def checkpoint(self, path: Path) -> None:
-        self.file.flush()
-        os.fsync(self.file.fileno())
+        with open(self.path, "rb") as file:
+            os.fsync(file.fileno())
         with written_whole(path) as partial:
             partial.write_bytes(self.simulation.context.createCheckpoint())
 

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hae.errors import BadInput
-from pipelines import params
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["STARTS", "STEP_PS", "TOPOLOGY", "alanine_dipeptide", "main", "run_walkers", "simulate", "starts"]
@@ -33,20 +33,10 @@ STARTS = ((-75, 150), (-75, -20), (55, 40), (-150, 160), (65, -160), (-90, 60))
 
 def simulate() -> None:
     """Make data/raw/topology.pdb and data/raw/walker-<i>.dcd as the section simulate of params.yaml says."""
-    settings = params.load().simulate
-    if settings is None:
+    section = params.load().simulate
+    if section is None:
         raise BadInput("params.yaml: simulate: missing; allowed: the section simulate, or data of one's own (no such stage)")
-    run_walkers(settings, Path("data/raw"), _cores())
-
-
-def _cores() -> int:
-    """HAE_THREADS, else the cores that this process may use."""
-    threads = os.environ.get("HAE_THREADS")
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not threads.isdigit() or int(threads) < 1:
-        raise BadInput(f"HAE_THREADS: {threads!r} is not allowed; allowed: a number of 1 or more")
-    return int(threads)
+    run_walkers(section, paths.RAW, settings.cores())
 
 
 def run_walkers(settings, folder: Path, threads: int) -> None:

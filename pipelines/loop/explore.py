@@ -1,0 +1,134 @@
+"""hae explore: sample, retrain, sample, ... until rounds bring nothing new. All it knows lies in data/rounds and `.hae/loop.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hae.data.frames import Frames
+from hae.errors import BadInput
+from pipelines import paths, processes, settings
+from pipelines.loop.sampling import Options, rounds, sample
+from pipelines.record import packaging, registry
+from pipelines.record.store import opened, plainly
+
+__all__ = ["Turn", "explore", "turns"]
+
+CELL = 0.25  # spreads of a CV: side of the cells in which the CVs' plane is counted
+NEW = 0.02  # of the cells that a round has to add, else it brought nothing
+QUIET = 2  # rounds in a row that brought nothing, and the loop stops
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Of a round: which CVs it was biased along, nanoseconds in all so far, cells of the CVs' plane and those that it added, walkers torn
+    apart, and the champion after it."""
+
+    round: str
+    version: str
+    nanoseconds: float
+    cells: int
+    new: int
+    torn: int
+    champion: str
+
+    @property
+    def quiet(self) -> bool:
+        return self.new < NEW * self.cells
+
+
+def explore(project: Path, most: int, options: Options | None, say: Callable[[str], None],
+            progress: Callable[[float, str], None] = lambda done, words: None) -> Iterator[Turn]:
+    """Take turns until there are `most` rounds more than at the start, or two in a row brought nothing. A loop that was ended goes on.
+
+    A first round without CVs is not biased. A champion that the gate held back is not biased along: the one before it is.
+
+    Raises:
+        BadInput: as `sample`; a retraining that failed, with its own line; no champion after a first round.
+    """
+    last = _planned(project, most)
+    while True:
+        told = turns(project)
+        done = rounds(project)
+        if done and done[-1].name not in {turn.round for turn in told}:
+            _retrain(project, say)
+            yield _turn(project, done[-1])
+            continue
+        if len(done) >= last:
+            break
+        if len(told) >= QUIET and all(turn.quiet for turn in told[-QUIET:]):
+            say(f"nothing new in {QUIET} rounds (fewer than {NEW:.0%} new cells of {told[-1].cells} each): the loop ends")
+            break
+        folder, round_ = sample(project, (options or {}) | ({} if done else {"method": "none"}), say=progress)
+        say(f"round {folder.name}: {round_['nanoseconds']:.2f} ns, {len(round_['faults'])} walkers torn apart"
+            + (f", along version {round_['about']['version']}" if "version" in round_["about"] else ", unbiased"))
+    (settings.home(project) / "loop-plan").unlink(missing_ok=True)
+
+
+def turns(project: Path) -> list[Turn]:
+    """What is known of the rounds, in order; each round once."""
+    path = settings.home(project) / "loop.jsonl"
+    found: dict[str, Turn] = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            turn = Turn(**json.loads(line))
+        except (ValueError, TypeError):  # a kill cut it short
+            continue
+        found[turn.round] = turn
+    return [found[name] for name in sorted(found)]
+
+
+def _planned(project: Path, most: int) -> int:
+    """Number of rounds at which to stop: that of the loop which was ended, else so many more than there are."""
+    path = settings.home(project) / "loop-plan"
+    if not path.exists():
+        path.write_text(str(len(rounds(project)) + most))
+    return int(path.read_text())
+
+
+def _retrain(project: Path, say: Callable[[str], None]) -> None:
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        if line.startswith(("champion:", "promoted", "held", "first", "kept")):
+            say(f"  {line}")
+
+    with processes.children():
+        code = processes.run([sys.executable, "-m", "pipelines.cli", "--project", str(project), "retrain"], project, hear)
+    if code == 3:
+        raise BadInput("explore: no champion yet, so there are no CVs to bias along; allowed: a longer first round (--ns), or hae promote")
+    if code not in (0, 1):
+        raise BadInput(f"explore: the retraining ended with {code}: {lines[-1] if lines else 'it said nothing'}")
+
+
+def _turn(project: Path, folder: Path) -> Turn:
+    told = json.loads((folder / "round.json").read_text())
+    store = opened(project)
+    with plainly(store.uri):
+        row = registry.champion(store)
+        if row is None:
+            raise BadInput(f"{store.name}: no champion; allowed: hae promote VERSION")
+        loaded = packaging.load(store, row.version)
+    frames = Frames.read(project / paths.FRAMES)
+    s = loaded.encode(frames.values)[:, :2] / np.array(loaded.about["cv_std"])[:2]
+    cells = np.floor(s / CELL).astype(int)
+    mine = np.array([name.startswith(f"{folder.name}/") for name in frames.trajectory])
+    before = {tuple(cell) for cell in cells[~mine]}
+    after = {tuple(cell) for cell in cells}
+    turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
+                len(after - before), len(told["faults"]), row.version)
+    path = settings.home(project) / "loop.jsonl"
+    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
+    with open(path, "a") as file:
+        file.write("\n" * bool(torn) + json.dumps(asdict(turn)) + "\n")
+    return turn
+
+
+def _ns(folder: Path) -> float:
+    return float(json.loads((folder / "round.json").read_text())["nanoseconds"])

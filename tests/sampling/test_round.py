@@ -1,0 +1,155 @@
+"""Rounds: the same numbers on any number of cores and after a kill, forces that are the bias's own, walkers that stop alone."""
+
+import json
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+
+import mdtraj
+import numpy as np
+import openmm
+import pytest
+from export.dipeptide import KINDS, TOPOLOGY, trained
+from openmm import app, unit
+from waiting import wait_until
+
+import hae.export
+from hae.data.molecules import Recipe
+from hae.errors import BadInput
+from hae.sampling import plumed_files
+from hae.sampling import round as rounds
+from hae.sampling.force import Along, Walls
+from hae.sampling.grid import Axis, Grid
+from hae.sampling.round import CVRange, Sampling, run
+from hae.sampling.system import Dynamics, Molecule
+
+SHORT = Sampling(walkers=3, nanoseconds=0.008, pace_ps=0.4, save_ps=0.8)
+FRAMES = 10
+
+
+def dipeptide(starts=None) -> Molecule:
+    pdb = app.PDBFile(str(TOPOLOGY))
+    system = app.ForceField("amber99sbildn.xml").createSystem(pdb.topology, constraints=app.HBonds, hydrogenMass=3 * unit.dalton)
+    return Molecule.of(system, TOPOLOGY, mdtraj.load(str(TOPOLOGY)).xyz if starts is None else starts)
+
+
+def function(kind="coordinates", cvs=2):
+    recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), kind, **KINDS[kind])
+    return hae.export.cv(trained(recipe), recipe, cvs=cvs)
+
+
+def ranges(f, spread=0.3):
+    one = mdtraj.load(str(TOPOLOGY))
+    return [CVRange(s - 1, s + 1, spread) for s in f(one.xyz[0][f.indices(one.topology)].astype(float))[0]]
+
+
+def go(folder, sampling=SHORT, cores=2, **more):
+    f = function()
+    return run(folder, dipeptide(), Dynamics(), f, ranges(f), sampling, cores=cores, **more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_forces_are_the_slopes_of_the_bias(kind):
+    f = function(kind)
+    one = mdtraj.load(str(TOPOLOGY))
+    x = one.xyz[0][f.indices(one.topology)].astype(float)
+    s = f(x)[0]
+    grid = Grid(tuple(Axis(v - 2, v + 2, 0.2) for v in s), 1.2, 10.0, 300.0)
+    for shift in (-0.3, 0.1, 0.2):
+        grid.put(s + shift, 20.0)
+    along = Along(f, grid, Walls(s + 0.1, s + 2, np.full(2, 300.0)))  # beyond one wall of each
+    forces = along.at(x)[1]
+    moved = np.zeros_like(x)
+    for at in np.ndindex(x.shape):
+        moved[at] = 1e-6
+        slope = (along.at(x + moved)[0] - along.at(x - moved)[0]) / 2e-6
+        moved[at] = 0
+        assert -forces[at] == pytest.approx(slope, abs=1e-6 * np.abs(forces).max())
+    np.testing.assert_allclose(forces.sum(0), 0, atol=1e-9 * np.abs(forces).max())
+
+
+def test_a_seed_gives_the_same_files_on_any_number_of_cores(tmp_path):
+    told = go(tmp_path / "two", cores=2)
+    assert told["nanoseconds"] == pytest.approx(0.024) and not told["faults"]
+    go(tmp_path / "one", cores=1)
+    names = {"round.json", "topology.pdb", "HILLS", *(name for i in range(3) for name in (f"COLVAR.{i}", f"walker-{i}.dcd"))}
+    assert {path.name for path in (tmp_path / "two").iterdir()} == names
+    for name in names - {"walker-0.dcd", "walker-1.dcd", "walker-2.dcd"}:  # those hold the time of writing
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes(), name
+    go(tmp_path / "other", replace(SHORT, seed=2))
+    assert (tmp_path / "other" / "HILLS").read_bytes() != (tmp_path / "one" / "HILLS").read_bytes()
+    with pytest.raises(BadInput, match="it is there already"):
+        go(tmp_path / "two")
+
+
+def test_frames_rows_and_hills_belong_together(tmp_path):
+    go(tmp_path / "round")
+    f = function()
+    hills = plumed_files.read(tmp_path / "round" / "HILLS")
+    assert len(hills["time"]) == 3 * 2 * FRAMES and hills["height"].max() <= 1.2 * 10 / 9 + 1e-9
+    for i in range(3):
+        frames = mdtraj.load(str(tmp_path / "round" / f"walker-{i}.dcd"), top=str(TOPOLOGY))
+        rows = plumed_files.read(tmp_path / "round" / f"COLVAR.{i}")
+        assert len(frames) == len(rows["time"]) == FRAMES
+        cvs = f(frames.xyz[:, f.indices(frames.topology)].astype(float))[0]
+        np.testing.assert_allclose(np.stack([rows["cv1"], rows["cv2"]], 1), cvs, atol=1e-4)  # a DCD holds float32
+        assert (rows["metad.rbias"] <= rows["metad.bias"]).all() and rows["metad.bias"][-1] > 0
+    kept = json.loads((tmp_path / "round" / "round.json").read_text())
+    assert kept["sampling"]["walkers"] == 3 and len(kept["steepest"]) == 2
+
+
+
+
+def test_a_killed_round_goes_on_to_the_same_end(tmp_path):
+    sampling = replace(SHORT, nanoseconds=0.04)
+    go(tmp_path / "whole", sampling)
+    work = tmp_path / ".cut.partial"
+    child = multiprocessing.get_context("fork").Process(target=_cut_short, args=(tmp_path / "cut", sampling))
+    child.start()
+    assert wait_until(lambda: (work / "checkpoint.json").exists() or not child.is_alive(), 120)
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    assert not (tmp_path / "cut").exists() and json.loads((work / "checkpoint.json").read_text())["done"] < 100
+    with pytest.raises(BadInput, match="begun with other settings"):
+        go(tmp_path / "cut", replace(sampling, height=2.0))
+    told = go(tmp_path / "cut", sampling)
+    assert told["nanoseconds"] == pytest.approx(0.12)
+    for name in ("COLVAR.0", "COLVAR.2", "HILLS"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+    frames = [mdtraj.load(str(tmp_path / of / "walker-1.dcd"), top=str(TOPOLOGY)).xyz for of in ("cut", "whole")]
+    np.testing.assert_array_equal(*frames)
+    assert not work.exists()
+
+
+def _cut_short(folder, sampling):
+    rounds.CHECKPOINT_SECONDS = 0.05
+    go(folder, sampling)
+
+
+def test_a_walker_that_is_torn_apart_stops_alone(tmp_path):
+    x = mdtraj.load(str(TOPOLOGY)).xyz[0]
+    f, molecule, said = function(), dipeptide(), []
+    steep = [replace(r, spread=1e-4) for r in ranges(f)]  # springs of 4e10 kJ/mol: no step of 4 fs can follow them
+    low = [replace(r, low=r.low + 0.99, high=r.high) for r in steep]
+    with pytest.raises(BadInput, match=r"no walker is left; walker \d: torn apart at [\d.]+ ps \(CV1 .*steepest it met: .* a nm\)"):
+        run(tmp_path / "round", molecule, Dynamics(), f, low, replace(SHORT, width=1000.0), cores=2,
+            say=lambda done, words: said.append(words))
+    assert sum("torn apart" in words for words in said) == 3 and not (tmp_path / "round").exists()
+    assert len(x) == 22
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"method": "magic"}, "allowed: metadynamics, none"), ({"walkers": 0}, "at least one walker"),
+    ({"save_ps": 1.0}, "a multiple of 0.4 ps"), ({"save_ps": 0.1}, "no frame before a hill"),
+])
+def test_settings_that_can_not_be_are_refused(change, says):
+    with pytest.raises(BadInput, match=says):
+        replace(SHORT, **change)
+
+
+def test_a_system_of_other_atoms_is_refused():
+    with pytest.raises(BadInput, match="22 atoms, the system has 1"):
+        system = openmm.System()
+        system.addParticle(1.0)
+        Molecule.of(system, TOPOLOGY, mdtraj.load(str(TOPOLOGY)).xyz)
