@@ -10,43 +10,16 @@ import mdtraj
 import numpy as np
 import openmm
 import pytest
-from export.dipeptide import KINDS, TOPOLOGY, trained
-from openmm import app, unit
+from export.dipeptide import KINDS, TOPOLOGY
+from sampling.short import FRAMES, SHORT, cut_short, dipeptide, function, go, ranges
 from waiting import wait_until
 
-import hae.export
-from hae.data.molecules import Recipe
 from hae.errors import BadInput
 from hae.sampling import plumed_files
-from hae.sampling import round as rounds
 from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
-from hae.sampling.round import CVRange, Sampling, run
+from hae.sampling.round import run
 from hae.sampling.system import Dynamics, Molecule
-
-SHORT = Sampling(walkers=3, nanoseconds=0.008, pace_ps=0.4, save_ps=0.8)
-FRAMES = 10
-
-
-def dipeptide(starts=None) -> Molecule:
-    pdb = app.PDBFile(str(TOPOLOGY))
-    system = app.ForceField("amber99sbildn.xml").createSystem(pdb.topology, constraints=app.HBonds, hydrogenMass=3 * unit.dalton)
-    return Molecule.of(system, TOPOLOGY, mdtraj.load(str(TOPOLOGY)).xyz if starts is None else starts)
-
-
-def function(kind="coordinates", cvs=2):
-    recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), kind, **KINDS[kind])
-    return hae.export.cv(trained(recipe), recipe, cvs=cvs)
-
-
-def ranges(f, spread=0.3):
-    one = mdtraj.load(str(TOPOLOGY))
-    return [CVRange(s - 1, s + 1, spread) for s in f(one.xyz[0][f.indices(one.topology)].astype(float))[0]]
-
-
-def go(folder, sampling=SHORT, cores=2, **more):
-    f = function()
-    return run(folder, dipeptide(), Dynamics(), f, ranges(f), sampling, cores=cores, **more)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -105,7 +78,7 @@ def test_a_killed_round_goes_on_to_the_same_end(tmp_path):
     sampling = replace(SHORT, nanoseconds=0.04)
     go(tmp_path / "whole", sampling)
     work = tmp_path / ".cut.partial"
-    child = multiprocessing.get_context("fork").Process(target=_cut_short, args=(tmp_path / "cut", sampling))
+    child = multiprocessing.get_context("spawn").Process(target=cut_short, args=(tmp_path / "cut", sampling))
     child.start()
     assert wait_until(lambda: (work / "checkpoint.json").exists() or not child.is_alive(), 120)
     os.kill(child.pid, signal.SIGKILL)
@@ -120,11 +93,6 @@ def test_a_killed_round_goes_on_to_the_same_end(tmp_path):
     frames = [mdtraj.load(str(tmp_path / of / "walker-1.dcd"), top=str(TOPOLOGY)).xyz for of in ("cut", "whole")]
     np.testing.assert_array_equal(*frames)
     assert not work.exists()
-
-
-def _cut_short(folder, sampling):
-    rounds.CHECKPOINT_SECONDS = 0.05
-    go(folder, sampling)
 
 
 def test_a_walker_that_is_torn_apart_stops_alone(tmp_path):
