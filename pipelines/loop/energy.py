@@ -30,7 +30,7 @@ class Between:
 
 
 def between(project: Path, first: str, second: str) -> Between:
-    """Regions as conditions on labels (degrees or the label's own unit) and CVs: "phi > 0", "phi < 0 and cv1 > 1".
+    """Regions as conditions on labels (torsions in radians) and CVs: "phi > 0", "phi < 0 and cv1 > 1".
 
     Raises:
         BadInput: no biased round, a condition that can't be read or names no column, a region without a frame.
@@ -77,7 +77,9 @@ def rows(project: Path) -> pd.DataFrame:
 
 
 def _columns(table: pd.DataFrame) -> str:
-    return ", ".join(str(name) for name in table.columns if name not in ("weight", "block", "round"))
+    names = [str(name) for name in table.columns if name not in ("weight", "block", "round", "time") and not str(name).startswith("cv")]
+    cvs = [str(name) for name in table.columns if str(name).startswith("cv")]
+    return f"{', '.join(names)} (torsions in radians), {', '.join(cvs)}, time (ps)"
 
 
 def _inside(table: pd.DataFrame, text: str) -> np.ndarray:
