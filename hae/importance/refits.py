@@ -192,7 +192,11 @@ class _Stack:
         self.decoders = [[d for task in member for d in task.decoders] for member in tasks]
         self.width = max(sum(c[0].shape[1] for c in d) for member in self.decoders for d in member)
         self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
-        self.y, self.mean, self.axes, self.observed, self.variance = [], [], [], [], []
+        self.y: list[Tensor] = []
+        self.mean: list[Tensor] = []
+        self.axes: list[Tensor] = []
+        self.observed: list[Tensor | None] = []
+        self.variance: list[Tensor] = []
         ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
         self.w = torch.stack(
             [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
@@ -207,8 +211,10 @@ class _Stack:
             variances, axes = torch.linalg.eigh(scatter)
             keep = min(MOST_OUTPUTS, len(mean))
             self.axes.append(axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5)
-            for kept, part in ((self.y, y), (self.mean, mean), (self.observed, observed), (self.variance, variances.sum())):
-                kept.append(part)
+            self.y.append(y)
+            self.mean.append(mean)
+            self.observed.append(observed)
+            self.variance.append(variances.sum())
         self.z = torch.stack([y @ axes for y, axes in zip(self.y, self.axes, strict=True)])  # mean variance 1
         members, decoders = self.x.shape[:2]
         self.net = MaskedMLP(self.width, self.z.shape[-1], settings.hidden, "tanh", (members, decoders)).to(device, torch.float64)
@@ -297,10 +303,11 @@ class _Stack:
             own = self.task_of == t
             trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ back
             H = self.features(h, t)
-            if self.observed[m] is None:
+            observed = self.observed[m]
+            if observed is None:
                 out.append(self.solved(H, self.w[m], self.y[m], trained))
             else:  # every feature has rows of its own
-                columns = zip(self.observed[m].mT * self.w[m], self.y[m].mT, trained.mT)
+                columns = zip(observed.mT * self.w[m], self.y[m].mT, trained.mT)
                 out.append(torch.stack([self.solved(H, w, y, start) for w, y, start in columns], dim=1))
         return out
 
