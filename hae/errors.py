@@ -1,9 +1,10 @@
 """The one error that people see: something they gave is not allowed, where, and what is."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 
-__all__ = ["BadInput", "did_you_mean"]
+__all__ = ["BadInput", "did_you_mean", "listed"]
 
 
 class BadInput(ValueError):
@@ -15,3 +16,8 @@ def did_you_mean(name: object, among: Iterable[object]) -> str:
     by_letters = {str(other).lower(): str(other) for other in among}
     close = difflib.get_close_matches(str(name).lower(), list(by_letters), n=1)
     return f" (did you mean {by_letters[close[0]]}?)" if close else ""
+
+
+def listed(names: Collection[object], most: int = 8) -> str:
+    """The first names with commas between them, and how many there are in all where that is not every one: "a, b, ... (12 in all)"."""
+    return ", ".join(map(str, islice(names, most))) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -12,7 +12,7 @@ from hae.errors import BadInput, did_you_mean
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
-    "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Variant", "load",
+    "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Variant", "checked", "load", "parsed",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -24,6 +24,7 @@ Text = Annotated[str, Field(description="a text")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a name of letters, digits and . _ -")]
 Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
 Kind = Literal["linear", "tanh", "circular"]
+Model = TypeVar("Model", bound="Section")
 
 
 class Section(BaseModel):
@@ -202,20 +203,34 @@ def load(path: str | os.PathLike = "params.yaml") -> Params:
     """
     path = Path(path)
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; allowed: a file of parameters") from None
+    return parsed(text, path)
+
+
+def parsed(text: str, path: str | os.PathLike = "params.yaml") -> Params:
+    """The parameters that a text in YAML has; path: of its file, for errors, which are those of `load`."""
+    path = Path(path)
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise BadInput(f"{path}: {line}not YAML: {' '.join(str(error.problem or error.context).split())}") from None
+    params = checked(Params, content, path.name)
     try:
-        params = Params.model_validate(content)
         _check(params)
-    except ValidationError as error:
-        raise BadInput(f"{path.name}: {_line(error)}") from None
     except BadInput as error:
         raise BadInput(f"{path.name}: {error}") from None
     return params
+
+
+def checked(model: type[Model], content: object, place: str) -> Model:
+    """The content of a section, or of all of params.yaml, as its model. Raises BadInput that begins with the place."""
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(f"{place}: {_line(error, model)}") from None
 
 
 def _check(params: Params) -> None:
@@ -244,11 +259,11 @@ def _check(params: Params) -> None:
                            f"{params.baseline.scale}; allowed: one scale for all (FVEs of different metrics don't compare)")
 
 
-def _line(error: ValidationError) -> str:
+def _line(error: ValidationError, whole: type[Section]) -> str:
     """The first error as 'place: what stood there; what is allowed': a misspelled key goes first."""
     errors = error.errors(include_url=False)
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    place, siblings, allowed = _find(first["loc"])
+    place, siblings, allowed = _find(first["loc"], whole)
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         return f"{place}: no such key; allowed: {', '.join(siblings)}{did_you_mean(key, siblings)}"
@@ -257,10 +272,10 @@ def _line(error: ValidationError) -> str:
     return f"{place or 'the whole file'}: {_short(first['input'])} is not allowed; allowed: {allowed}"
 
 
-def _find(location: tuple) -> tuple[str, list[str], str]:
+def _find(location: tuple, whole: type[Section]) -> tuple[str, list[str], str]:
     """Place as people write it, keys allowed there, and the description of the last field on the way."""
-    model: type[Section] | None = Params
-    place, siblings = "", list(Params.model_fields)
+    model: type[Section] | None = whole
+    place, siblings = "", list(whole.model_fields)
     allowed = f"the sections {', '.join(siblings)}"
     for part in location:
         if model is not None and part in model.model_fields:

@@ -1,6 +1,10 @@
 """What all tests share: which tests can run here, small projects that DVC knows, one Prefect server a session."""
 
 import os
+
+# Two workers whose threads wait for each other take many times as long. NumPy and torch read it once, as they are imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path

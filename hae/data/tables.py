@@ -12,7 +12,7 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.readers import load_table
 from hae.data.units import BOLTZMANN
-from hae.errors import BadInput, did_you_mean
+from hae.errors import BadInput, did_you_mean, listed
 
 __all__ = ["FILE", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
 
@@ -29,7 +29,7 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
     values, one = np.empty((len(table), len(columns))), 1 + table.attrs.get("first_row", 0)
     for j, name in enumerate(columns):
         if name not in table.columns:
-            raise BadInput(f"{place}: no column '{name}'; allowed: {_listed(table.columns)}{did_you_mean(name, table.columns)}")
+            raise BadInput(f"{place}: no column '{name}'; allowed: {listed(table.columns, 12)}{did_you_mean(name, table.columns)}")
         column = table[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
             values[:, j] = column.to_numpy(dtype=float, na_value=np.nan)
@@ -51,11 +51,6 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             what = "a missing value (NaN)" if np.isnan(values[row, j]) else "an infinite value"
             raise BadInput(f"{place}: column '{name}', row {row + one}: {what}, {bad.sum()} in this column; allowed: finite numbers")
     return values
-
-
-def _listed(names: Sequence[str], limit: int = 12) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:limit]) + (f", ... ({len(names)} in all)" if len(names) > limit else "")
 
 
 def feature_columns(table: pd.DataFrame, *duties: str | None) -> list[str]:
@@ -93,7 +88,7 @@ def table_frames(
     duties = {*labels, group, id, weights, bias} - {None, FILE}
     for duty in duties:
         if duty not in table.columns:
-            raise BadInput(f"{place}: no column '{duty}'; allowed: {_listed(table.columns)}{did_you_mean(duty, table.columns)}")
+            raise BadInput(f"{place}: no column '{duty}'; allowed: {listed(table.columns, 12)}{did_you_mean(duty, table.columns)}")
     if columns is None:
         columns = feature_columns(table, *duties)
     if not columns:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
 
-__all__ = ["check_atoms", "frames_of", "load_structure", "molecule_of", "read_trajectories"]
+__all__ = ["check_atoms", "frames_of", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions held at once
@@ -82,21 +82,45 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
 
 
 def molecule_of(recipe: Recipe, values: np.ndarray):
-    """Features (N, D) of the kind "coordinates" as an mdtraj Trajectory of the recipe's atoms, without bonds."""
+    """Features (N, D) of the kind "coordinates" as an mdtraj Trajectory of the recipe's atoms, without bonds.
+
+    Its atoms stand chain by chain and residue by residue, as files of molecules have them, whatever their order in the recipe.
+    """
     mdtraj = _mdtraj()
-    topology, residues = mdtraj.Topology(), {}
-    chains: dict[str, Any] = {}
-    for full in recipe.atoms:
-        chain, kind, number, name = cast(re.Match, NAME.fullmatch(full)).groups()
-        if chain not in chains:
-            chains[chain] = topology.add_chain()
-        key = (chain, kind, number)
-        if key not in residues:
-            residues[key] = topology.add_residue(kind, chains[chain], resSeq=int(number or 1))
-        symbol = name.lstrip("0123456789")[:1].upper()  # nothing but the name is known: C for CA, as of proteins
-        element = mdtraj.element.Element.getBySymbol(symbol) if symbol and symbol in "BCFHIKNOPSUVWY" else mdtraj.element.virtual
-        topology.add_atom(name, element, residues[key])
-    return mdtraj.Trajectory(values.reshape(len(values), -1, 3), topology)
+    chains: dict[str | None, dict[tuple[str, str | None], list[tuple[int, str]]]] = {}
+    chain = None
+    for i, full in enumerate(recipe.atoms):
+        named, kind, number, name = cast(re.Match, NAME.fullmatch(full)).groups()
+        chain = named or chain  # a name without its chain is in no other: that of the atom before it
+        chains.setdefault(chain, {}).setdefault((kind, number), []).append((i, name))
+    topology, order = mdtraj.Topology(), []
+    for residues in chains.values():
+        group = topology.add_chain()
+        for (kind, number), atoms in residues.items():
+            residue = topology.add_residue(kind, group, resSeq=int(number or 1))
+            for i, name in atoms:
+                symbol = name.lstrip("0123456789")[:1].upper()  # nothing but the name is known: C for CA, as of proteins
+                known = symbol and symbol in "BCFHIKNOPSUVWY"
+                topology.add_atom(name, mdtraj.element.Element.getBySymbol(symbol) if known else mdtraj.element.virtual, residue)
+                order.append(i)
+    return mdtraj.Trajectory(values.reshape(len(values), -1, 3)[:, order], topology)
+
+
+def write_movie(path: str | os.PathLike, recipe: Recipe, values: np.ndarray) -> None:
+    """Features (N, D) of the kind "coordinates" as a PDB file of N models. By OpenMM: mdtraj writes residue -3 as 9997."""
+    molecule = molecule_of(recipe, values)
+    try:
+        from openmm.app import PDBFile
+    except ImportError:
+        raise BadInput("molecules: OpenMM is not installed; allowed: pip install 'hae[md]'") from None
+    topology = molecule.topology.to_openmm()
+    for residue in topology.residues():
+        if len(residue.id) > 4:  # a PDB file has four places for it
+            residue.id = str(int(residue.id) % 10_000)
+    with open(path, "w", encoding="utf-8") as file:  # without the header, which has the day in it
+        for number, positions in enumerate(10 * molecule.xyz, start=1):
+            PDBFile.writeModel(topology, positions, file, modelIndex=number, keepIds=True)
+        PDBFile.writeFooter(topology, file)
 
 
 def _pieces(path: Path, topology) -> Iterator:

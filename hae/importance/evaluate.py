@@ -54,8 +54,8 @@ def evaluate(
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
         progress: title of a progress bar.
 
-    Missing entries (NaN) of targets are left out of trained figures, but refitted decoders read them as the mean, which makes information
-    gains, and the verdicts from them, too small.
+    Missing entries (NaN) of targets are left out, of refits too. Only where ``root`` is a matrix, which mixes features, refitted decoders
+    read them as the mean; information gains are then too small.
 
     Raises:
         BadInput: no rows on one of the sides, or a feature without a group.

@@ -171,7 +171,7 @@ def refit(
 
     Args:
         tasks: M members with T tasks each, all of one shape.
-        target, target_test: for every member (N, D) and (N', D) in the metric W, about the training mean; NaN is left out of errors.
+        target, target_test: for every member (N, D) and (N', D) in the metric W, about the training mean; NaN is left out.
         weights: for every member (N,) weights of the training rows, or None.
 
     All decoders of all tasks have the same start and the same batches, in float64, so that a difference between two tasks is not one of
@@ -192,20 +192,29 @@ class _Stack:
         self.decoders = [[d for task in member for d in task.decoders] for member in tasks]
         self.width = max(sum(c[0].shape[1] for c in d) for member in self.decoders for d in member)
         self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
-        self.y, self.mean, self.axes = [], [], []
+        self.y: list[Tensor] = []
+        self.mean: list[Tensor] = []
+        self.axes: list[Tensor] = []
+        self.observed: list[Tensor | None] = []
+        self.variance: list[Tensor] = []
         ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
         self.w = torch.stack(
             [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
         )
         for m, rows in enumerate(target):
-            rows = self.tensor(np.nan_to_num(rows))  # a missing entry is read as the mean
-            mean = self.w[m] @ rows / len(rows)
-            self.y.append(rows - mean)
-            self.mean.append(mean)
-            scatter = self.y[m].mT @ (self.w[m][:, None] * self.y[m]) / len(rows)
+            observed = None if not np.isnan(rows).any() else self.tensor(~np.isnan(rows))
+            rows = self.tensor(np.nan_to_num(rows))
+            known = self.w[m][:, None] * (torch.ones_like(rows) if observed is None else observed)
+            mean = (known * rows).sum(0) / known.sum(0).clamp(min=1e-300)
+            y = rows - mean if observed is None else (rows - mean) * observed
+            scatter = y.mT @ (self.w[m][:, None] * y) / len(rows)
             variances, axes = torch.linalg.eigh(scatter)
             keep = min(MOST_OUTPUTS, len(mean))
             self.axes.append(axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5)
+            self.y.append(y)
+            self.mean.append(mean)
+            self.observed.append(observed)
+            self.variance.append(variances.sum())
         self.z = torch.stack([y @ axes for y, axes in zip(self.y, self.axes, strict=True)])  # mean variance 1
         members, decoders = self.x.shape[:2]
         self.net = MaskedMLP(self.width, self.z.shape[-1], settings.hidden, "tanh", (members, decoders)).to(device, torch.float64)
@@ -246,11 +255,24 @@ class _Stack:
             out = self.net(self.x[:, :, batch])
             if n_tasks < out.shape[1]:
                 out = out.new_zeros(len(out), n_tasks, *out.shape[2:]).index_add(1, self.task_of, out)
-            error = (out - self.z[:, None, batch]).square().mean(-1) * self.w[:, None, batch]
+            error = self.batch_errors(out, batch) * self.w[:, None, batch]
             optimiser.zero_grad(set_to_none=True)
             error.mean(-1).sum().backward()
             optimiser.step()
             schedule.step()
+
+    def batch_errors(self, out: Tensor, batch: Tensor) -> Tensor:
+        """(M, T, B) of outputs (M, T, B, P) at training rows: mean square over components, of what is observed alone where entries miss."""
+        if all(observed is None for observed in self.observed):
+            return (out - self.z[:, None, batch]).square().mean(-1)
+        errors = []
+        for m, observed in enumerate(self.observed):
+            if observed is None:
+                errors.append((out[m] - self.z[m, batch]).square().mean(-1))
+            else:  # the same error, of the features that the components make
+                left = (out[m] @ torch.linalg.pinv(self.axes[m]) - self.y[m][batch]) * observed[batch]
+                errors.append(left.square().sum(-1) / self.variance[m].clamp(min=1e-300))
+        return torch.stack(errors)
 
     @torch.no_grad()
     def errors(self, m: int, target: np.ndarray) -> np.ndarray:
@@ -281,8 +303,16 @@ class _Stack:
             own = self.task_of == t
             trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ back
             H = self.features(h, t)
-            weighted = H * self.w[m][:, None] / len(H)
-            gram = weighted.mT @ H
-            hold = self.settings.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            out.append(torch.linalg.solve(gram + hold, weighted.mT @ self.y[m] + hold @ trained))
+            observed = self.observed[m]
+            if observed is None:
+                out.append(self.solved(H, self.w[m], self.y[m], trained))
+            else:  # every feature has rows of its own
+                columns = zip(observed.mT * self.w[m], self.y[m].mT, trained.mT)
+                out.append(torch.stack([self.solved(H, w, y, start) for w, y, start in columns], dim=1))
         return out
+
+    def solved(self, H: Tensor, weights: Tensor, y: Tensor, trained: Tensor) -> Tensor:
+        weighted = H * weights[:, None] / len(H)
+        gram = weighted.mT @ H
+        hold = self.settings.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        return torch.linalg.solve(gram + hold, weighted.mT @ y + hold @ trained)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..errors import BadInput
 
-__all__ = ["Objective", "frame_errors", "rounding", "scales", "standardisation"]
+__all__ = ["Objective", "frame_errors", "rounding", "scales", "standardisation", "warn_of_rounding"]
 
 SCALES = ("global", "feature", "none")
 ROUNDING = 1e-12  # of a mean: differences from it up to this are what arithmetic leaves of a constant
@@ -30,13 +30,19 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
     total[total == 0] = 1
     mean = (np.nan_to_num(values) * shares).sum(0) / total
     variance = (np.nan_to_num(values - mean) ** 2 * shares).sum(0) / total
-    constant = np.flatnonzero(np.sqrt(variance) <= rounding(mean))
-    still = [int(i) for i in constant if len(set(values[~np.isnan(values[:, i]), i].tolist())) > 1]
+    constant = np.sqrt(variance) <= rounding(mean)
+    constant[constant] = [len(set(column[~np.isnan(column)].tolist())) > 1 for column in values.T[constant]]
+    warn_of_rounding(constant)
+    return mean, scales(mean, variance, scale)
+
+
+def warn_of_rounding(columns: np.ndarray) -> None:
+    """Say which columns, (D,) bool, have more than one value and count as constant all the same, if any."""
+    still = np.flatnonzero(columns).tolist()
     if still:
         warnings.warn(
-            f"columns {still[:10]}: they change by rounding alone, count as constant, and nothing of them is explained", stacklevel=2
+            f"columns {still[:10]}: they change by rounding alone, count as constant, and nothing of them is explained", stacklevel=3
         )
-    return mean, scales(mean, variance, scale)
 
 
 def rounding(mean: np.ndarray, eps: float = 0.0) -> np.ndarray:

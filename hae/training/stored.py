@@ -14,7 +14,7 @@ import torch
 
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.objective import Objective, rounding, scales
+from hae.network.objective import Objective, rounding, scales, warn_of_rounding
 from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
@@ -49,11 +49,13 @@ def rows_bytes(parquet: Path) -> int:
 
 @dataclass
 class Moments:
-    """Weighted number, mean and sum of squares about it of rows that come in parts (Chan, Golub, LeVeque 1979)."""
+    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values."""
 
     total: float = 0.0
     mean: np.ndarray | float = 0.0
     squares: np.ndarray | float = 0.0
+    least: np.ndarray | float = np.inf
+    largest: np.ndarray | float = -np.inf
 
     def add(self, values: np.ndarray, weights: np.ndarray) -> None:
         here = weights.sum()
@@ -65,11 +67,13 @@ class Moments:
         self.squares = self.squares + weights @ np.square(values - mean) + shift**2 * self.total * share
         self.mean = self.mean + shift * share
         self.total += here
+        self.least, self.largest = np.minimum(self.least, values.min(axis=0)), np.maximum(self.largest, values.max(axis=0))
 
     def standard(self, scale: str) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and scale, (D,): as `hae.network.objective.standardisation`."""
-        mean = np.asarray(self.mean)
-        return mean, scales(mean, np.asarray(self.squares / self.total), scale)
+        """Mean and scale, (D,), with the same warning: as `hae.network.objective.standardisation`."""
+        mean, variance = np.asarray(self.mean), np.asarray(self.squares / self.total)
+        warn_of_rounding((np.sqrt(variance) <= rounding(mean)) & (np.asarray(self.largest) > self.least))
+        return mean, scales(mean, variance, scale)
 
 
 class StoredRows:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from ruamel.yaml import YAML
 
 from hae.data.frames import Frames
 from hae.data.molecules import KINDS, Recipe
@@ -22,15 +19,14 @@ from hae.data.readers import is_table, load_table
 from hae.data.sources import without_ending
 from hae.data.tables import FILE
 from hae.data.trajectories import check_atoms, load_structure
-from hae.errors import BadInput
+from hae.errors import BadInput, listed
 from hae.files import written_whole
-from pipelines import params, paths
-from pipelines.project import code, suggest
+from pipelines import paths
+from pipelines.project import code, suggest, written
 from pipelines.stages.prepare import from_tables, from_trajectories
 
 __all__ = ["Choices", "init"]
 
-HERE = Path(__file__).parent
 SMOOTH, STEEPEST = 40, 250  # of molecules: their CVs are to be pushed on (docs/smooth.md, docs/biasing.md)
 BIAS = re.compile(r"(^|\.)(bias|rbias|rct|work)$")  # what PLUMED calls them
 MANY_ATOMS = 300  # heavy atoms beyond which the alpha carbons are taken
@@ -84,20 +80,23 @@ def init(folder: Path, choices: Choices) -> list[str]:
             "is one trajectory) or --group COLUMN, or every figure will be too good; if they are sorted, shuffle them, or every interval "
             "will be too wide"
         )
-    _write(folder, homes, {
-        **section,
+    texts = written.texts(
+        {
+            **section,
+            "trajectories": _patterns(folder, list(homes)[: len(data)], [path.suffix for path in topology]),
+            "topology": next((str(home.relative_to(folder)) for home, path in homes.items() if path in topology), None),
+            "temperature": choices.temperature,
+            "split": asdict(split),
+        },
         **suggest.training_for(int(len(frames) * split.shares[0])),
-        "patterns": _patterns(folder, list(homes)[: len(data)], [path.suffix for path in topology]),
-        "topology": next((str(home.relative_to(folder)) for home, path in homes.items() if path in topology), None),
-        "data": _dependencies(folder, list(homes)),
-        "split": split,
-        "n_cvs": min(3, len(recipe.columns)),
-        "scale": "feature" if all(tables) else "global",
-        "smooth": 0 if all(tables) else SMOOTH,
-        "gradient": "null" if all(tables) else STEEPEST,
-        "model_name": re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
-        "temperature": choices.temperature,
-    })
+        data=_dependencies(folder, list(homes)),
+        n_cvs=min(3, len(recipe.columns)),
+        scale="feature" if all(tables) else "global",
+        smooth=0 if all(tables) else SMOOTH,
+        gradient=None if all(tables) else STEEPEST,
+        model_name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
+    )
+    _write(folder, homes, texts)
     copied = sum(home != path for home, path in homes.items())
     return [
         *said,
@@ -163,10 +162,10 @@ def _look_at_tables(choices: Choices, files: dict[str, Path]) -> tuple[dict, Fra
     frames, recipe, _ = from_tables(SimpleNamespace(**section, units={}), files, choices.temperature)
     series = len(set(frames.trajectory) - {""})
     said = [f"found: {len(frames)} rows in {_counted(len(files), 'table')}" + (f", {_counted(series, 'trajectory')}" if series else ""),
-            f"features: {_counted(len(recipe.columns), 'column')} ({_listed(recipe.columns)})"]
+            f"features: {_counted(len(recipe.columns), 'column')} ({listed(recipe.columns)})"]
     circular = [name for name, _ in recipe.periods]
     if circular:
-        said.append(f"periodic: {_listed(circular)}; each becomes its sine and cosine")
+        said.append(f"periodic: {listed(circular)}; each becomes its sine and cosine")
     said += [f"left out: {name} ({reason})" for name, reason in left.items()]
     biases = [name for name in left if BIAS.search(name)]
     if biases and frames.weights is None:
@@ -205,10 +204,10 @@ def _look_at_molecules(choices: Choices, files: dict[str, Path]) -> tuple[dict, 
     lengths = Counter(frames.trajectory.tolist())
     found = [
         f"found: {len(frames)} frames in {_counted(len(files), 'trajectory')} "
-        f"({_listed([f'{name} {length}' for name, length in lengths.items()])}), {structure.n_atoms} atoms",
+        f"({listed([f'{name} {length}' for name, length in lengths.items()])}), {structure.n_atoms} atoms",
         f"features: {frames.n_features} ({recipe.kind}{', nm' if recipe.kind in KINDS[:2] else ''}; "
-        f"{_listed(_atoms_shown(recipe.atoms) or recipe.names)})",
-        f"labels: {_listed(labels) or 'none'}",
+        f"{listed(_atoms_shown(recipe.atoms) or recipe.names)})",
+        f"labels: {listed(labels) or 'none'}",
     ]
     return section, frames, recipe, found[:2] + said + found[2:]
 
@@ -272,14 +271,8 @@ def _dependencies(folder: Path, homes: list[Path]) -> list[str]:
     return sorted(str(home.relative_to(folder)) for home in homes)
 
 
-def _write(folder: Path, homes: dict[Path, Path], context: dict) -> None:
-    """Data, then dvc.yaml, then params.yaml, which makes it a project; checked first, and taken back if something fails."""
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters["yaml"] = _yaml
-    texts = {}
-    for name in ("dvc.yaml", "params.yaml"):
-        text = environment.from_string((HERE / f"{name}.j2").read_text(encoding="utf-8")).render(context)
-        texts[name] = re.sub(r"^( *[^ #].*?) +(# .*)$", lambda line: f"{line[1]:<29} {line[2]}", text, flags=re.M)
+def _write(folder: Path, homes: dict[Path, Path], texts: dict[str, str]) -> None:
+    """Data, then the files of `texts`, params.yaml last, which makes it a project; taken back if something fails."""
     made = []
     try:
         for home, path in homes.items():
@@ -287,30 +280,19 @@ def _write(folder: Path, homes: dict[Path, Path], context: dict) -> None:
                 made.append(home)
                 with written_whole(home) as partial:
                     shutil.copy2(path, partial)
+        made.append(folder / code.FILE)
+        code.write(folder)
         for name, text in texts.items():
             made.append(folder / name)
             with written_whole(folder / name) as partial:
                 partial.write_text(text, encoding="utf-8")
-        made.append(folder / code.FILE)
-        code.write(folder)
-        params.load(folder / "params.yaml")
     except BaseException:
         for path in made:
             path.unlink(missing_ok=True)
         raise
 
 
-def _yaml(value) -> str:
-    """A value as YAML: a text without quotes where it reads as the same text, the rest as JSON, which is YAML."""
-    plain = isinstance(value, str) and re.fullmatch(r"[\w/][\w ./*-]*", value) and " #" not in value
-    return value if plain and YAML(typ="safe", pure=True).load(value) == value else json.dumps(value, ensure_ascii=False)
-
-
 def _counted(number: int, thing: str) -> str:
     if number == 1:
         return f"1 {thing}"
     return f"{number} {thing[:-1] + 'ies' if thing.endswith('y') else thing + 's'}"
-
-
-def _listed(names: Sequence[str], limit: int = 8) -> str:
-    return ", ".join(map(str, names[:limit])) + (f", ... {len(names) - limit} more" if len(names) > limit else "")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
-from hae.data.trajectories import molecule_of
+from hae.data.trajectories import write_movie
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
@@ -127,8 +127,7 @@ def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoen
     if recipe.kind != "coordinates":
         return
     with written_whole(folder / f"cv{k + 1}.pdb") as partial:
-        molecule_of(recipe, frames.values).save_pdb(str(partial))
-
+        write_movie(partial, recipe, frames.values)
 
 
 def main() -> None:

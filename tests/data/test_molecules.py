@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 import hae.data.trajectories
 from hae.data.molecules import Recipe, align
 from hae.data.tables import table_frames
-from hae.data.trajectories import load_structure, molecule_of, read_trajectories
+from hae.data.trajectories import load_structure, read_trajectories, write_movie
 from hae.errors import BadInput
 
 mdtraj = pytest.importorskip("mdtraj")
@@ -267,13 +267,36 @@ def test_a_psf_has_names_and_bonds_and_no_positions(tmp_path):
         Recipe.for_molecule(topology, "coordinates", atoms=["N", "CA", "C"])
 
 
-def test_a_movie_keeps_chains_and_names_of_residues(tmp_path):
-    """Names such as 1:ALA2-CA and GLY-3-N come back from the PDB file; mdtraj writes numbers modulo 10,000, so -3 is 9997 there."""
-    atoms = ("0:ALA2-CA", "GLY-3-N", "1:ALA2-CA")
-    values = np.arange(18.0).reshape(2, 9) / 10
-    molecule_of(Recipe("coordinates", (), (), atoms=atoms), values).save_pdb(str(tmp_path / "along.pdb"))
+# Atoms of the recipe -> (place in the recipe, chain, residue, its number, name) as they stand in the file.
+MOVIES = {
+    "chains, and a residue below zero": (
+        ("0:ALA2-CA", "GLY-3-N", "1:ALA2-CA"), [(0, 0, "ALA", 2, "CA"), (1, 0, "GLY", -3, "N"), (2, 1, "ALA", 2, "CA")]),
+    "names that are in one chain alone": (
+        ("0:ALA1-CA", "GLY2-CA", "1:ALA1-CA", "SER2-CA"),
+        [(0, 0, "ALA", 1, "CA"), (1, 0, "GLY", 2, "CA"), (2, 1, "ALA", 1, "CA"), (3, 1, "SER", 2, "CA")]),
+    "an order of one's own": (("ALA2-CA", "NME3-N", "ALA2-C"), [(0, 0, "ALA", 2, "CA"), (2, 0, "ALA", 2, "C"), (1, 0, "NME", 3, "N")]),
+    "two chains in turn": (
+        ("0:ALA1-CA", "1:ALA1-CA", "0:ALA1-C"), [(0, 0, "ALA", 1, "CA"), (2, 0, "ALA", 1, "C"), (1, 1, "ALA", 1, "CA")]),
+    "the largest numbers": (
+        ("GLU-999-CA", "LYS9999-CA", "LYS10001-CA"), [(0, 0, "GLU", -999, "CA"), (1, 0, "LYS", 9999, "CA"), (2, 0, "LYS", 1, "CA")]),
+}
+
+
+@pytest.mark.parametrize("case", MOVIES)
+def test_a_movie_keeps_chains_residues_and_the_places_of_atoms(tmp_path, case):
+    """Read back, every atom is where it was. A PDB file has four places for a residue's number: mdtraj writes -3 as 9997."""
+    atoms, expected = MOVIES[case]
+    values = np.arange(2 * 3 * len(atoms), dtype=float).reshape(2, -1) / 10
+    write_movie(tmp_path / "along.pdb", Recipe("coordinates", (), (), atoms=atoms), values)
     movie = load_structure(tmp_path / "along.pdb")
-    assert [(a.residue.name, a.residue.resSeq, a.name, a.element.symbol) for a in movie.topology.atoms] == [
-        ("ALA", 2, "CA", "C"), ("GLY", 9997, "N", "N"), ("ALA", 2, "CA", "C")]
-    assert movie.topology.atom(0).residue.chain is not movie.topology.atom(2).residue.chain
-    np.testing.assert_allclose(movie.xyz.reshape(2, 9), values, atol=1e-4)
+    found = [(atom.residue.chain.index, atom.residue.name, atom.residue.resSeq, atom.name) for atom in movie.topology.atoms]
+    assert found == [(chain, *rest) for _, chain, *rest in expected]
+    np.testing.assert_allclose(movie.xyz, values.reshape(2, -1, 3)[:, [place for place, *_ in expected]], atol=1e-4)
+
+
+def test_the_same_movie_is_the_same_file(tmp_path):
+    """Whatever the day: DVC goes by the bytes."""
+    recipe = Recipe("coordinates", (), (), atoms=("ALA2-CA",))
+    write_movie(tmp_path / "one.pdb", recipe, np.ones((2, 3)))
+    text = (tmp_path / "one.pdb").read_text()
+    assert text.splitlines()[0].split() == ["MODEL", "1"] and text.count("ENDMDL") == 2 and "REMARK" not in text

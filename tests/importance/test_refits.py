@@ -11,7 +11,7 @@ SETTINGS = RefitSettings(rows=3000)
 
 def shares(cvs: EncodedRows, target, target_test, decoder, weights=None) -> np.ndarray:
     """Fraction of the variance that each refit of one member explains."""
-    mean = np.average(target, axis=0, weights=weights)
+    mean = np.average(np.nan_to_num(target), axis=0, weights=weights)
     tasks = [tasks_of(cvs, decoder, weights)]
     errors = refit(tasks, [target - mean], [target_test - mean], settings=SETTINGS, weights=[weights])[0]
     return 1 - errors.mean(1) / ((target_test - mean) ** 2).mean()
@@ -60,6 +60,26 @@ def test_weights_of_training_rows_count():
     weights = np.where(np.arange(3000) % 2, 1.0, 1e-9)
     found = shares(EncodedRows(cvs, new, ("circular", "circular")), spoilt, s_new, CollectiveDecoder, weights)
     assert found[:2] == pytest.approx([0.8, 1.0], abs=0.01)
+
+
+@pytest.mark.parametrize("decoder", [CollectiveDecoder, BoostedDecoder])
+def test_missing_entries_are_left_out_and_not_read_as_the_mean(decoder):
+    """With 40 % of the entries away the same is known; read as the mean they would pull every decoder towards it."""
+    (cvs, s), (new, s_new) = torus(3000, 0), torus(3000, 1)
+    holes = s.copy()
+    holes[np.random.default_rng(2).random(s.shape) < 0.4] = np.nan
+    found = shares(EncodedRows(cvs, new, ("circular", "circular")), holes - np.nanmean(holes, axis=0), s_new, decoder)
+    assert found == pytest.approx([0.8, 1.0, 0.2, 0.2], abs=0.015)
+
+
+def test_a_member_with_missing_entries_changes_nothing_of_others():
+    (cvs, s), (new, s_new) = torus(500, 0), torus(300, 1)
+    holes = s.copy()
+    holes[::3, 1] = np.nan
+    tasks = tasks_of(EncodedRows(cvs, new, ("circular", "circular")), CollectiveDecoder)
+    settings = RefitSettings(steps=50)
+    together = refit([tasks, tasks], [s, holes], [s_new, s_new], settings=settings)
+    np.testing.assert_allclose(together[0], refit([tasks], [s], [s_new], settings=settings)[0], rtol=1e-8)
 
 
 def column(x, x_new):

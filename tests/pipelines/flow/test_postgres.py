@@ -102,7 +102,7 @@ def test_a_tracking_server_on_postgres_holds_the_record_and_the_champion(trained
     assert not (trained.folder / "mlruns").exists()
 
 
-@pytest.mark.acceptance  # a whole retraining; test_serve runs one against a server of its own
+@pytest.mark.acceptance  # a whole retraining; test_serving runs one against a server of its own
 def test_a_prefect_server_on_postgres_runs_a_retraining(new_project, postgres, tmp_path):
     folder = new_project()
     port = free_port()
