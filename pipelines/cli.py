@@ -61,8 +61,8 @@ def _project() -> Path:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
 @click.option("--data", multiple=True, required=True, type=click.Path(path_type=Path), metavar="FILE...",
-              help="Trajectories, or tables: .csv, .parquet, .npy, .npz, COLVAR.")
-@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
+              help="Trajectories, or tables: .csv, .xlsx, .parquet, .npy, COLVAR and others.")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="FILE", help="Atoms of the trajectories, such as PDB, GRO or PSF.")
 @click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
 @click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language.")
 @click.option("--columns", metavar="NAME,...", help="Of tables, as features.  [default: all that suit]")
@@ -70,6 +70,10 @@ def _project() -> Path:
 @click.option("--group", metavar="COLUMN", help="That names the trajectory of a row.")
 @click.option("--series", is_flag=True, help="Every table is one trajectory, its rows in time order.")
 @click.option("--id", metavar="COLUMN", help="That names a row.")
+@click.option("--missing", type=click.Choice(["error", "drop", "mean"]), default="error", show_default=True,
+              help="Rows that lack a value: refused, left out, or filled with the mean.")
+@click.option("--shuffle", is_flag=True, help="Rows in a random order, where they are sorted, as by a class.")
+@click.option("--sheet", metavar="NAME", help="Of a workbook, or the key of an HDF5 file.  [default: the first]")
 @click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
 @click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
 @click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data.")
@@ -82,8 +86,7 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
     if series and group:
         raise click.UsageError("--series: not allowed beside --group")
     group = "<file>" if series else group
-    for line in write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices)):
-        _say(line)
+    write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), _say)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from hae.errors import BadInput, did_you_mean
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
-    "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Variant", "checked", "load", "parsed",
+    "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Table", "Variant", "checked", "load", "parsed",
 ]
 
 # The description of a type or of a field is what an error message says is allowed.
@@ -48,6 +48,16 @@ class Split(Section):
     salt: Text
 
 
+class Table(Section):
+    """How tables are written, as far as that is not to be told from each file; sheet: of a workbook, or the key of an HDF5 file."""
+
+    separator: str | None = Field(default=None, min_length=1, description="what stands between two cells, or null: as the file has it")
+    decimal: Literal[".", ","] | None = Field(default=None, description="., a comma, or null: as the file has it")
+    thousands: str | None = Field(default=None, min_length=1, max_length=1, description="one sign, or null: as the file has it")
+    encoding: str | None = Field(default=None, description="a name such as utf-8, or null: as the file has it")
+    sheet: str | None = Field(default=None, description="the name of a sheet or key, or null: the first")
+
+
 class Prepare(Section):
     trajectories: tuple[str, ...] = Field(min_length=1, description="a list of files or patterns")
     topology: str | None = Field(description="a PDB file, or null for tables")
@@ -70,6 +80,9 @@ class Prepare(Section):
     temperature: Positive | None = Field(default=None, description="a number above 0 (kelvin), or null")
     units: dict[str, str] = Field(description="column: unit")
     periods: dict[str, Positive] = Field(description="column: period, a number above 0")
+    table: Table | None = Field(default=None, description="a section with the keys separator, decimal, thousands, encoding, sheet, or null")
+    missing: Literal["error", "drop", "mean"] = Field(default="error", description="error, drop (rows left out) or mean (filled)")
+    shuffle: Annotated[bool, Field(strict=True, description="true or false")] = False
     split: Split
 
 

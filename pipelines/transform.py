@@ -137,7 +137,9 @@ def _rows_of_tables(recipe, inputs: Sequence[Path], keep: Sequence[str]) -> Iter
                     raise BadInput(f"{path}: no column '{name}' to keep; allowed: {_some(piece.columns)}")
                 if name.removeprefix("cv").isdecimal():
                     raise BadInput(f"--keep {name}: a name of the output; allowed: columns of other names")
-            yield recipe.features(piece, str(path), labels=False), piece[list(keep)].reset_index(drop=True)
+            rows = piece[list(keep)].reset_index(drop=True)
+            rows.attrs = {}  # how the file was written is nothing for the next one
+            yield recipe.features(piece, str(path), labels=False), rows
 
 
 def _some(names: Sequence[str]) -> str:

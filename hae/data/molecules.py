@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -41,6 +41,7 @@ class Recipe:
     kind: "coordinates" (x, y, z of `atoms` in nm, aligned to `reference`), "distances" (nm, of `pairs`), "torsions"
     (sine and cosine, of `torsions`), or "columns" (of a table: `names` are the columns, or sine and cosine of those in `periods`).
     names, units: of the D features. Atoms go by name ("CA", or "ALA2-CA" where CA alone is not clear).
+    fill: feature of a table -> the number that it has where the table has none; empty: such a table is refused.
     reference: (A, 3) positions in nm with mean zero, from the topology and fitted on nothing.
     """
 
@@ -53,6 +54,7 @@ class Recipe:
     pairs: tuple[tuple[str, str], ...] = ()
     torsions: tuple[tuple[str, str, str, str], ...] = ()
     periods: tuple[tuple[str, float], ...] = ()
+    fill: tuple[tuple[str, float], ...] = ()
     version: int = 1
 
     @classmethod
@@ -173,15 +175,17 @@ class Recipe:
             if not isinstance(raw, pd.DataFrame):
                 raise BadInput(f"{name}: the recipe takes columns; allowed: a table with {', '.join(self.names[:5])}, ...")
             marks = self.labels if labels else ()
-            return table_frames(
+            found = table_frames(
                 raw,
                 name,
                 columns=self.columns,
                 labels=[label.name for label in marks],
                 units={**dict(zip(self.names, self.units, strict=True)), **{label.name: label.unit for label in marks}},
                 periods={**dict.fromkeys(self.columns), **{label.name: label.period for label in marks}, **dict(self.periods)},
+                **({"missing": "mask"} if self.fill else {}),
                 **table,
             )
+            return self.filled(found) if self.fill else found
         if not hasattr(raw, "xyz"):
             raise BadInput(f"{name}: the recipe takes {self.kind} of a molecule; allowed: a topology and trajectories")
         names = atom_names(raw.topology)
@@ -197,6 +201,11 @@ class Recipe:
             label_units=tuple(label.unit for label in marks),
             label_periods=tuple(label.period for label in marks),
         )
+
+    def filled(self, frames: Frames) -> Frames:
+        """The frames with the numbers of `fill` where a feature is missing."""
+        known = dict(self.fill)
+        return replace(frames, values=np.where(np.isnan(frames.values), [known[name] for name in frames.features], frames.values))
 
     def _values(self, raw, names: Sequence[str]) -> np.ndarray:
         if self.kind == "coordinates":

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hae.data.dialects import Form, line_of
 from hae.data.frames import Frames
 from hae.data.readers import load_table
 from hae.data.units import BOLTZMANN
 from hae.errors import BadInput, did_you_mean, listed
 
-__all__ = ["FILE", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
+__all__ = ["FILE", "complete", "feature_columns", "load_table", "numbers", "read_table", "table_frames"]
 
 FILE = "<file>"  # as a group: every file is one trajectory
 LARGEST = 1e15  # what is larger is a code for something missing, or would drown everything else
@@ -26,7 +27,7 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
     missing: "error", or "mask" to let NaN (never infinity) pass.
     Raises BadInput that names place, column and first bad row, counted from 1 in the file.
     """
-    values, one = np.empty((len(table), len(columns))), 1 + table.attrs.get("first_row", 0)
+    values = np.empty((len(table), len(columns)))
     for j, name in enumerate(columns):
         if name not in table.columns:
             raise BadInput(f"{place}: no column '{name}'; allowed: {listed(table.columns, 12)}{did_you_mean(name, table.columns)}")
@@ -37,20 +38,34 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             numeric = pd.to_numeric(column.astype(str).where(column.notna()), errors="coerce").to_numpy(dtype=float)
             text = np.flatnonzero(np.isnan(numeric) & column.notna().to_numpy())
             if len(text):
-                raise BadInput(
-                    f"{place}: column '{name}', row {text[0] + one}: '{str(column.iloc[text[0]])[:40]}' is not a number; allowed: numbers"
-                )
+                word = str(column.iloc[text[0]])[:40]
+                raise BadInput(f"{place}: column '{name}', {_row(table, text[0])}: '{word}' is not a number; allowed: numbers")
             values[:, j] = numeric
         huge = np.abs(values[:, j]) > LARGEST
         if huge.any() and np.isfinite(values[huge, j]).any():
             row = int(np.argmax(huge & np.isfinite(values[:, j])))
-            raise BadInput(f"{place}: column '{name}', row {row + one}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
+            raise BadInput(f"{place}: column '{name}', {_row(table, row)}: {values[row, j]:g}; allowed: numbers up to {LARGEST:g} in size")
         bad = np.isinf(values[:, j]) if missing == "mask" else ~np.isfinite(values[:, j])
         if bad.any():
             row = int(np.argmax(bad))
-            what = "a missing value (NaN)" if np.isnan(values[row, j]) else "an infinite value"
-            raise BadInput(f"{place}: column '{name}', row {row + one}: {what}, {bad.sum()} in this column; allowed: finite numbers")
+            what, allowed = "an infinite value", "finite numbers"
+            if np.isnan(values[row, j]):
+                what, allowed = "a missing value (NaN)", "finite numbers, or --missing drop or mean (prepare.missing)"
+            raise BadInput(f"{place}: column '{name}', {_row(table, row)}: {what}, {bad.sum()} in this column; allowed: {allowed}")
     return values
+
+
+def _row(table: pd.DataFrame, row: int) -> str:
+    """The row counted from 1, and of a table of text the line of the file, for people who look for it there."""
+    row, form = int(row) + table.attrs.get("first_row", 0), Form(**table.attrs.get("form", {}))
+    line = line_of(table.attrs["source"], form, row) if form.separator else None
+    return f"row {row + 1}" + (f" (line {line})" if line else "")
+
+
+def complete(frames: Frames, labels_only: bool = False) -> np.ndarray:
+    """(N,): rows without a missing feature or label."""
+    whole = ~np.isnan(frames.labels.to_numpy(dtype=float)).any(axis=1)
+    return whole if labels_only else whole & ~np.isnan(frames.values).any(axis=1)
 
 
 def feature_columns(table: pd.DataFrame, *duties: str | None) -> list[str]:
@@ -101,8 +116,8 @@ def table_frames(
     else:
         nameless = np.flatnonzero(table[group].isna())
         if len(nameless):
-            row = table.attrs.get("first_row", 0) + int(nameless[0]) + 1
-            raise BadInput(f"{place}: column '{group}', row {row}: a missing value; allowed: a trajectory's name for every row")
+            raise BadInput(f"{place}: column '{group}', {_row(table, nameless[0])}: a missing value; "
+                           "allowed: a trajectory's name for every row")
         trajectory = np.array(list(map(str, table[group])))  # pandas' own way to numpy's strings may cut them
         frame = table.groupby(trajectory, sort=False).cumcount().to_numpy()
     return Frames(
@@ -111,7 +126,7 @@ def table_frames(
         units=tuple(units.get(feature, "") for feature in features),
         trajectory=trajectory,
         frame=frame.astype(np.int64),
-        labels=pd.DataFrame(numbers(table, labels, place), columns=list(labels)),
+        labels=pd.DataFrame(numbers(table, labels, place, missing), columns=list(labels)),
         label_units=tuple(units.get(label, "") for label in labels),
         label_periods=tuple(periods.get(label) for label in labels),
         weights=_weights(table, place, weights, bias, temperature),
@@ -140,14 +155,15 @@ def _weights(table: pd.DataFrame, place: str, weights: str | None, bias: str | N
         exponent = numbers(table, [bias], place)[:, 0] / (BOLTZMANN * temperature)
         if np.abs(exponent).max() > 600:
             row = int(np.abs(exponent).argmax())
-            raise BadInput(f"{place}: column '{bias}', row {row + 1}: a bias of {exponent[row]:.0f} kT; allowed: up to 600 kT (kJ/mol)")
+            raise BadInput(f"{place}: column '{bias}', {_row(table, row)}: a bias of {exponent[row]:.0f} kT; "
+                           "allowed: up to 600 kT (kJ/mol)")
         return np.exp(exponent)
     if weights is None:
         return None
     weight = numbers(table, [weights], place)[:, 0]
     if not np.all(weight > 0):
         raise BadInput(
-            f"{place}: column '{weights}', row {int(np.argmin(weight > 0)) + 1}: a weight of 0 or less; allowed: positive weights"
+            f"{place}: column '{weights}', {_row(table, int(np.argmin(weight > 0)))}: a weight of 0 or less; allowed: positive weights"
         )
     return weight
 

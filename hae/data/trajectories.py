@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import io
 import os
 import re
@@ -19,12 +20,14 @@ import numpy as np
 
 from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
+from hae.data.universes import FORMATS, pieces_of, structure_of
 from hae.errors import BadInput
 
 __all__ = ["check_atoms", "frames_of", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
-PIECE_BYTES = 100e6  # of positions held at once
+PIECE_BYTES = 100e6  # of positions or features held at once
+DOUBTFUL = (".crd", ".mol2", ".cif", ".mmcif", ".pdbx", ".rst7", ".restrt", ".inpcrd")  # that mdtraj knows one kind or use of
 
 
 def load_structure(path: str | os.PathLike):
@@ -40,10 +43,31 @@ def load_structure(path: str | os.PathLike):
             except (ValueError, TypeError, OSError):  # asks for a topology, or knows no positions of it: PSF, PRMTOP
                 structure = mdtraj.load_topology(str(path))
     except Exception as error:  # mdtraj's parsers raise whatever they meet
-        raise BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: PDB, GRO, PSF, PRMTOP and others") from None
+        structure = _second(Path(path), error)
     if structure.n_atoms == 0:
         raise BadInput(f"{path}: a topology without atoms; allowed: one atom or more")
     return structure
+
+
+def _second(path: Path, first: Exception):
+    """The structure by the second reader. Raises BadInput with what the first one said, where the second one is no better."""
+    try:
+        with _quiet():
+            return structure_of(path)
+    except BadInput as missing:
+        raise (missing if _unknown_to_mdtraj(path) else _no_topology(path, first)) from None
+    except Exception as second:  # MDAnalysis' parsers raise whatever they meet
+        raise _no_topology(path, second if _unknown_to_mdtraj(path) else first) from None
+
+
+def _no_topology(path: Path, error: Exception) -> BadInput:
+    return BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: {FORMATS}")
+
+
+def _unknown_to_mdtraj(path: Path) -> bool:
+    from mdtraj.core.trajectory import _TOPOLOGY_EXTS
+
+    return not path.name.lower().endswith(tuple(_TOPOLOGY_EXTS))
 
 
 def check_atoms(files: Mapping[str, str | os.PathLike], structure) -> None:
@@ -73,7 +97,7 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
     check_atoms(files, structure)
     for name, path in files.items():
         first = 0
-        for piece in _pieces(Path(path), topology):
+        for piece in _pieces(Path(path), topology, len(recipe.names)):
             part = recipe.features(piece, name=name, first_frame=first, labels=labels)
             yield part
             first += len(part)
@@ -123,13 +147,53 @@ def write_movie(path: str | os.PathLike, recipe: Recipe, values: np.ndarray) -> 
         PDBFile.writeFooter(topology, file)
 
 
-def _pieces(path: Path, topology) -> Iterator:
-    mdtraj = _mdtraj()
-    if path.suffix == ".dcd":
-        _check_dcd(path)
-    frames = max(1, int(PIECE_BYTES / (12 * topology.n_atoms)))
-    pieces = mdtraj.iterload(str(path), top=topology, chunk=frames)
-    first = 0
+def _pieces(path: Path, topology, n_features: int = 0) -> Iterator:
+    """The frames, so many at a time that positions and features fit in memory, each looked at."""
+    frames = max(1, int(PIECE_BYTES / max(12 * topology.n_atoms, 4 * n_features)))
+    most, first = _whole_frames(path) if path.suffix == ".dcd" else None, 0
+    for piece in _by_a_reader(path, topology, frames):
+        if most is not None:
+            piece = piece[: most - first]
+        if not len(piece):
+            return
+        if piece.n_atoms != topology.n_atoms:  # formats that bring their own topology
+            raise _does_not_fit(path, piece.n_atoms, topology.n_atoms)
+        bad = ~(abs(piece.xyz).max(axis=(1, 2)) < 1e6)
+        if bad.any():
+            raise BadInput(f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions")
+        yield piece
+        first += len(piece)
+
+
+def _by_a_reader(path: Path, topology, frames: int) -> Iterator:
+    """By mdtraj where it knows the kind of file, else, or where it is often wrong about it, by the second reader."""
+    from mdtraj.formats.registry import FormatRegistry
+
+    kind = path.suffix.lower()
+    if kind in FormatRegistry.loaders:
+        try:
+            yield from _by_mdtraj(path, topology, frames)
+            return
+        except BadInput:
+            if kind not in DOUBTFUL or importlib.util.find_spec("MDAnalysis") is None:
+                raise
+    first, pieces = 0, pieces_of(path, topology, frames)
+    while True:
+        try:
+            with _quiet():
+                piece = next(pieces, None)
+        except BadInput:
+            raise
+        except Exception as error:  # MDAnalysis' readers raise whatever they meet
+            raise BadInput(f"{path}: can't be read after frame {first} ({_line(error)}); allowed: {FORMATS}") from None
+        if piece is None:
+            return
+        yield piece
+        first += len(piece)
+
+
+def _by_mdtraj(path: Path, topology, frames: int) -> Iterator:
+    pieces, first = _mdtraj().iterload(str(path), top=topology, chunk=frames), 0
     while True:
         try:
             with _quiet():
@@ -142,11 +206,6 @@ def _pieces(path: Path, topology) -> Iterator:
             raise BadInput(f"{path}: can't be read after frame {place} ({_line(error)}); allowed: a whole trajectory") from None
         if piece is None:
             return
-        if piece.n_atoms != topology.n_atoms:  # formats that bring their own topology
-            raise _does_not_fit(path, piece.n_atoms, topology.n_atoms)
-        bad = ~(abs(piece.xyz).max(axis=(1, 2)) < 1e6)
-        if bad.any():
-            raise BadInput(f"{path}: frame {first + int(bad.argmax())}: a position that is not finite; allowed: finite positions")
         yield piece
         first += len(piece)
 
@@ -177,8 +236,8 @@ def _atoms(path: Path) -> int | None:
         return None
 
 
-def _check_dcd(path: Path) -> None:
-    """A DCD that was cut short reads as a shorter one, without an error; its header knows how many frames it had."""
+def _whole_frames(path: Path) -> int:
+    """Of a DCD. One that ended early reads as a shorter one without an error, but its header may know how many frames were to come."""
     with open(path, "rb") as file:
         head = file.read(12)
     with _quiet():
@@ -189,8 +248,9 @@ def _check_dcd(path: Path) -> None:
             raise BadInput(f"{path}: can't be read ({_line(error)}); allowed: a whole DCD file") from None
     order = "<" if head[:4] == struct.pack("<i", 84) else ">"
     told = struct.unpack(order + "i", head[8:12])[0]
-    if told > found:
-        raise BadInput(f"{path}: cut short: {found} whole frames of the {told} in its header; allowed: a whole DCD file")
+    if told > found > 0:
+        warnings.warn(f"{path}: ended early: {found} whole frames are there and are taken, its header says {told}", stacklevel=2)
+    return found
 
 
 @contextmanager

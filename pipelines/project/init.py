@@ -5,53 +5,25 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
-import pandas as pd
-
-from hae.data.frames import Frames
-from hae.data.molecules import KINDS, Recipe
-from hae.data.readers import is_table, load_table
+from hae.data.readers import is_table
 from hae.data.sources import without_ending
-from hae.data.tables import FILE
-from hae.data.trajectories import check_atoms, load_structure
-from hae.errors import BadInput, listed
+from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import paths
 from pipelines.project import code, suggest, written
-from pipelines.stages.prepare import from_tables, from_trajectories
+from pipelines.project.looks import Choices, look_at_molecules, look_at_tables
 
 __all__ = ["Choices", "init"]
 
 SMOOTH, STEEPEST = 40, 250  # of molecules: their CVs are to be pushed on (docs/smooth.md, docs/biasing.md)
-BIAS = re.compile(r"(^|\.)(bias|rbias|rct|work)$")  # what PLUMED calls them
-MANY_ATOMS = 300  # heavy atoms beyond which the alpha carbons are taken
-FEW_LABELS = 3  # torsions of one name that are looked at without being asked for
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What people say on the command line; None or empty: as the data suggest."""
-
-    data: tuple[Path, ...]
-    topology: Path | None = None
-    features: str | None = None
-    atoms: str | None = None
-    columns: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    group: str | None = None
-    id: str | None = None
-    weights: str | None = None
-    bias: str | None = None
-    temperature: float | None = None
-
-
-def init(folder: Path, choices: Choices) -> list[str]:
-    """Write a project into `folder` and say what was found, in lines. Nothing is run, recorded or put under DVC yet.
+def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda line: None) -> list[str]:
+    """Write a project into `folder` and give what was found, in lines, each said as soon as it is known. Nothing is run or recorded yet.
 
     Data from elsewhere are copied to folder/data/raw. Raises BadInput for what can't be used; the folder is then as it was.
     """
@@ -70,19 +42,29 @@ def init(folder: Path, choices: Choices) -> list[str]:
                        "allowed: tables alone, or trajectories with --topology")
     homes = _homes(folder, list(dict.fromkeys(data + topology)))
     files = _named(list(homes)[: len(data)], homes)
-    look = _look_at_tables if all(tables) else _look_at_molecules
-    section, frames, recipe, said = look(choices, files)
+    lines: list[str] = []
+
+    def tell(line: str) -> None:
+        lines.append(line)
+        say(line)
+
+    found = (look_at_tables if all(tables) else look_at_molecules)(choices, files, tell)
+    frames = found.frames
+    for line in found.said:
+        tell(line)
     known = suggest.memory(frames)
     split, told = suggest.split_for(frames, known)
     if (frames.trajectory == "").all() and known.time > 3:
         told.append(
             f"rows that follow each other look alike, over about {known.time:.0f} rows: if they are a series in time, say --series (a file "
-            "is one trajectory) or --group COLUMN, or every figure will be too good; if they are sorted, shuffle them, or every interval "
-            "will be too wide"
+            "is one trajectory) or --group COLUMN, or every figure will be too good; if they are sorted, as by a class, say --shuffle, or "
+            "every interval will be too wide"
         )
+    for line in told:
+        tell(line)
     texts = written.texts(
         {
-            **section,
+            **found.section,
             "trajectories": _patterns(folder, list(homes)[: len(data)], [path.suffix for path in topology]),
             "topology": next((str(home.relative_to(folder)) for home, path in homes.items() if path in topology), None),
             "temperature": choices.temperature,
@@ -90,7 +72,7 @@ def init(folder: Path, choices: Choices) -> list[str]:
         },
         **suggest.training_for(int(len(frames) * split.shares[0])),
         data=_dependencies(folder, list(homes)),
-        n_cvs=min(3, len(recipe.columns)),
+        n_cvs=min(3, len(found.recipe.columns)),
         scale="feature" if all(tables) else "global",
         smooth=0 if all(tables) else SMOOTH,
         gradient=None if all(tables) else STEEPEST,
@@ -98,12 +80,9 @@ def init(folder: Path, choices: Choices) -> list[str]:
     )
     _write(folder, homes, texts)
     copied = sum(home != path for home, path in homes.items())
-    return [
-        *said,
-        *told,
-        f"wrote {folder}: params.yaml, dvc.yaml{f', and a copy of the data in data/raw ({copied} files)' if copied else ''}",
-        f"next: cd {folder} && hae retrain",
-    ]
+    tell(f"wrote {folder}: params.yaml, dvc.yaml{f', and a copy of the data in data/raw ({copied} files)' if copied else ''}")
+    tell(f"next: cd {folder} && hae retrain")
+    return lines
 
 
 def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
@@ -128,131 +107,6 @@ def _named(homes: Sequence[Path], paths: dict[Path, Path]) -> dict[str, Path]:
             raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: names of their own")
         files[name] = paths[home]
     return files
-
-
-def _look_at_tables(choices: Choices, files: dict[str, Path]) -> tuple[dict, Frames, Recipe, list[str]]:
-    """Keys of the section prepare, the frames, their recipe, and what was found."""
-    for name in ("topology", "features", "atoms"):
-        if getattr(choices, name) is not None:
-            raise BadInput(f"--{name}: not allowed with tables, whose columns are the features; allowed: trajectories with --topology")
-    first_file = next(iter(files.values()))
-    first = load_table(first_file)
-    duties = {*choices.labels, choices.group, choices.id, choices.weights, choices.bias} - {None}
-    group = first[choices.group] if choices.group in first.columns else None
-    left = {} if choices.columns else {name: _no_feature(name, first[name], group) for name in first.columns if name not in duties}
-    left = {name: reason for name, reason in left.items() if reason}
-    columns = choices.columns or (tuple(name for name in first.columns if name not in left and name not in duties) if left else ())
-    if left and not columns:
-        reasons = ", ".join(f"{name} ({reason})" for name, reason in left.items())
-        raise BadInput(f"{first_file}: no column is left for the features: {reasons}; allowed: --columns NAME,...")
-    periodic = first.attrs.get("periods", {})
-    section = {
-        "features": "columns",
-        "atoms": "heavy",
-        "columns": columns or None,
-        "labels": choices.labels,
-        "group": choices.group or (FILE if "periods" in first.attrs else None),  # PLUMED writes series
-        "id": choices.id,
-        "weights": choices.weights,
-        "bias": choices.bias,
-        "periods": {name: period for name, period in periodic.items() if name in (*(columns or first.columns), *choices.labels)},
-    }
-    if choices.bias is not None and choices.temperature is None:
-        raise BadInput("--bias: needs --temperature, as its weights are exp(bias / kT); allowed: kelvin, above 0")
-    frames, recipe, _ = from_tables(SimpleNamespace(**section, units={}), files, choices.temperature)
-    series = len(set(frames.trajectory) - {""})
-    said = [f"found: {len(frames)} rows in {_counted(len(files), 'table')}" + (f", {_counted(series, 'trajectory')}" if series else ""),
-            f"features: {_counted(len(recipe.columns), 'column')} ({listed(recipe.columns)})"]
-    circular = [name for name, _ in recipe.periods]
-    if circular:
-        said.append(f"periodic: {listed(circular)}; each becomes its sine and cosine")
-    said += [f"left out: {name} ({reason})" for name, reason in left.items()]
-    biases = [name for name in left if BIAS.search(name)]
-    if biases and frames.weights is None:
-        chosen = next((name for name in biases if name.endswith("rbias")), biases[0])
-        said.append(f"the data look biased: --bias {chosen} --temperature KELVIN would weight the rows by exp(bias / kT)")
-    if frames.weights is not None:
-        share = frames.weights.sum() ** 2 / (frames.weights**2).sum() / len(frames)
-        said.append(f"weights: worth {share:.0%} of the rows at equal weights")
-    return section, frames, recipe, said
-
-
-def _look_at_molecules(choices: Choices, files: dict[str, Path]) -> tuple[dict, Frames, Recipe, list[str]]:
-    if choices.topology is None:
-        path = next(iter(files.values()))
-        raise BadInput(f"{path}: a trajectory needs its atoms, or this is no table that can be read; allowed: --topology PDB, or tables "
-                       "(.csv, .parquet, .npy, .npz, COLVAR)")
-    for name in ("columns", "group", "id", "weights", "bias"):
-        if getattr(choices, name):
-            raise BadInput(f"--{name}: not allowed with trajectories; allowed: tables")
-    structure = load_structure(choices.topology)
-    check_atoms(files, structure)
-    topology, said = getattr(structure, "topology", structure), []
-    features, atoms = choices.features or "coordinates", choices.atoms
-    if atoms is None:
-        heavy, carbons = (len(topology.select(words)) for words in ("not water and not element H", "name CA"))
-        atoms = "name CA" if heavy > MANY_ATOMS and carbons >= 10 else "heavy"
-        if atoms != "heavy" and features != "torsions":
-            said.append(f"atoms: the {carbons} alpha carbons, as there are {heavy} heavy atoms (--atoms heavy takes them all)")
-    labels = choices.labels or tuple(name for name in ("phi", "psi") if _few(structure, name))
-    section: dict[str, object] = {
-        "features": features, "atoms": atoms, "columns": None, "labels": labels, "group": None, "id": None, "weights": None, "bias": None,
-        "periods": {},
-    }
-    settings = SimpleNamespace(**section, topology=choices.topology, pairs=None, torsions=None)
-    frames, recipe = from_trajectories(settings, files)
-    lengths = Counter(frames.trajectory.tolist())
-    found = [
-        f"found: {len(frames)} frames in {_counted(len(files), 'trajectory')} "
-        f"({listed([f'{name} {length}' for name, length in lengths.items()])}), {structure.n_atoms} atoms",
-        f"features: {frames.n_features} ({recipe.kind}{', nm' if recipe.kind in KINDS[:2] else ''}; "
-        f"{listed(_atoms_shown(recipe.atoms) or recipe.names)})",
-        f"labels: {listed(labels) or 'none'}",
-    ]
-    return section, frames, recipe, found[:2] + said + found[2:]
-
-
-def _no_feature(name: str, column: pd.Series, group: pd.Series | None) -> str:
-    """Why a column is no feature unless it is asked for, or "". group: names the trajectory of each row, where there are several."""
-    numeric = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
-    if np.isnan(numeric).mean() > 0.5 and not pd.api.types.is_numeric_dtype(column):
-        return "not numbers"
-    if BIAS.search(name):
-        return "a bias"
-    if not np.isfinite(numeric).all():
-        return ""  # its fault will be named
-    steps = np.diff(numeric)
-    if group is not None:
-        steps = steps[group.to_numpy()[1:] == group.to_numpy()[:-1]]
-    if np.ptp(numeric) == 0:
-        return "one value in all rows"
-    if len(steps) > 1 and steps[0] != 0 and np.allclose(steps, steps[0], rtol=1e-6, atol=0):
-        return "counts the rows"
-    if name.lower() == "time" and (steps > 0).all():
-        return "the time"
-    return ""
-
-
-def _atoms_shown(atoms: Sequence[str]) -> list[str]:
-    """Without the residue, where that tells them apart."""
-    short = [name.rpartition("-")[2] for name in atoms]
-    return short if len(set(short)) == len(short) else list(atoms)
-
-
-def _few(structure, torsion: str) -> bool:
-    """Whether the molecule has this torsion, and not too often to look at each."""
-    try:
-        return len(Recipe.for_molecule(getattr(structure, "topology", structure), "distances", atoms="all", pairs=[_two_atoms(structure)],
-                                       labels=[torsion]).labels) <= FEW_LABELS
-    except (BadInput, ValueError):  # no such torsion, or one atom alone
-        return False
-
-
-def _two_atoms(structure) -> tuple[str, str]:
-    from hae.data.molecules import atom_names
-
-    first, second = atom_names(getattr(structure, "topology", structure))[:2]
-    return first, second
 
 
 def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:
@@ -292,7 +146,3 @@ def _write(folder: Path, homes: dict[Path, Path], texts: dict[str, str]) -> None
         raise
 
 
-def _counted(number: int, thing: str) -> str:
-    if number == 1:
-        return f"1 {thing}"
-    return f"{number} {thing[:-1] + 'ies' if thing.endswith('y') else thing + 's'}"

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
+from sklearn.utils.extmath import randomized_svd
 
 from hae.data.frames import Frames
 from hae.data.split import SIDES, split_rows
@@ -40,11 +41,12 @@ class SuggestedSplit:
 def memory(frames: Frames) -> Memory:
     """The integrated autocorrelation time of the slowest of five principal components (by column scale for tables) and the labels."""
     rows = slice(0, None) if len(frames) <= LONGEST else slice(0, LONGEST)
-    values = np.asarray(frames.values[rows], dtype=float)
-    spread = values.std(axis=0)
-    centred = (values - values.mean(axis=0)) / (np.where(spread > 0, spread, 1) if frames.values.dtype == np.float64 else 1)
-    _, vectors = np.linalg.eigh(centred.T @ centred)
-    series = {f"principal component {k}": centred @ vector for k, vector in enumerate(vectors.T[::-1][:5], 1)}
+    values, table = np.asarray(frames.values[rows], dtype=float), frames.values.dtype == np.float64
+    spread = np.nanstd(values, axis=0)
+    centred = np.nan_to_num((values - np.nanmean(values, axis=0)) / (np.where(spread > 0, spread, 1) if table else 1))
+    few = min(5, *centred.shape)
+    _, _, vectors = randomized_svd(centred, few, random_state=0)  # of thousands of features no matrix of all with all is made
+    series = {f"principal component {k}": centred @ vector for k, vector in enumerate(vectors, 1)}
     for name, period in zip(frames.labels.columns, frames.label_periods, strict=True):
         label = frames.labels[name].to_numpy(dtype=float)[rows]
         if period is None:

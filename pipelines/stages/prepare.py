@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
+from hae.data.readers import Form, load_table
 from hae.data.sources import find_files
 from hae.data.split import SIDES, split_rows
-from hae.data.tables import feature_columns, load_table, table_frames
+from hae.data.tables import complete, feature_columns, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import params, paths
 from pipelines.stages import run_stage
 
-__all__ = ["from_tables", "from_trajectories", "main", "prepare", "split"]
+__all__ = ["Rows", "filled", "from_tables", "from_trajectories", "main", "prepare", "split"]
+
+
+class Rows(NamedTuple):
+    """Of tables: the frames, their recipe, the id of each row or None, and how many rows were left out for what they lack."""
+
+    frames: Frames
+    recipe: Recipe
+    ids: np.ndarray | None
+    left_out: int
 
 
 def prepare() -> None:
@@ -27,16 +38,17 @@ def prepare() -> None:
     settings = everything.prepare
     files = find_files(settings.trajectories)
     if settings.features == "columns":
-        frames, recipe, ids = from_tables(settings, files, everything.temperature)
+        frames, recipe, ids, left_out = from_tables(settings, files, everything.temperature)
     else:
         frames, recipe = from_trajectories(settings, files)
-        ids = None
+        ids, left_out = None, 0
     frames = split(frames, settings.split, ids)
+    frames, recipe = filled(frames, recipe)
     folder = paths.PREPARED
     with written_whole(folder / "recipe.json") as partial:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
         frames.write(folder / "frames.parquet")
-    print("\n".join(f"prepare: {line}" for line in summary(frames, recipe)))
+    print("\n".join(f"prepare: {line}" for line in summary(frames, recipe, left_out)))
 
 
 def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
@@ -56,14 +68,16 @@ def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]
     return read_trajectories(recipe, files, structure), recipe
 
 
-def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> tuple[Frames, Recipe, np.ndarray | None]:
-    """Frames and recipe of tables, and the id of each row, or None. settings: the section prepare; temperature: for a bias."""
+def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> Rows:
+    """The rows of tables. settings: the section prepare; temperature: for a bias."""
     parts: list[Frames] = []
     ids: list[np.ndarray] = []
     columns, periods = settings.columns, settings.periods
     home: dict[str, Path] = {}
+    left_out = 0
+    form = Form(**settings.table.model_dump()) if settings.table else None
     for name, path in files.items():
-        table = load_table(path)
+        table = load_table(path, form)
         if not parts:  # the first file says the columns of all
             periods = {**table.attrs.get("periods", {}), **periods}
             columns = columns or feature_columns(table, *settings.labels, settings.group, settings.id, settings.weights, settings.bias)
@@ -79,8 +93,11 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
             temperature=temperature,
             units=settings.units,
             periods=periods,
+            missing="error" if settings.missing == "error" else "mask",
             name=name,
         )
+        kept = complete(part, labels_only=settings.missing == "mean")
+        part, left_out = part.select(kept), left_out + int(np.sum(~kept))
         if parts and part.features != parts[0].features:
             raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
         for trajectory in set(part.trajectory) - {""}:
@@ -88,12 +105,32 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
                 raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: a name each")
         parts.append(part)
         if settings.id is not None:
-            ids.append(table[settings.id].astype(str).to_numpy())
+            ids.append(table[settings.id].astype(str).to_numpy()[kept])
     frames = concatenate(parts)
+    if not len(frames):
+        raise BadInput(f"{next(iter(files.values()))}: every row lacks a feature or a label; allowed: prepare.columns without those that "
+                       "are mostly missing, or missing: mean")
     if settings.bias is not None and frames.weights is not None:
         frames = replace(frames, weights=frames.weights / frames.weights.mean())
     recipe = Recipe.for_table(frames, {name: period for name, period in periods.items() if name in columns})
-    return frames, recipe, np.concatenate(ids) if ids else None
+    order = np.random.default_rng(0).permutation(len(frames)) if settings.shuffle else np.arange(len(frames))
+    return Rows(frames.select(order), recipe, np.concatenate(ids)[order] if ids else None, left_out)
+
+
+def filled(frames: Frames, recipe: Recipe) -> tuple[Frames, Recipe]:
+    """Frames whose missing features have the mean of the training rows, and the recipe that does the same to new data.
+
+    Sides are given before that: a row keeps its own when the mean changes with new data.
+    """
+    if recipe.kind != "columns" or not np.isnan(frames.values).any():
+        return frames, recipe
+    train = frames.select("train").values
+    never = np.isnan(train).all(axis=0)
+    if never.any():
+        raise BadInput(f"prepare.missing: {frames.features[int(np.argmax(never))]} has no value in any training row, so no mean; allowed: "
+                       "prepare.columns without it, or drop")
+    recipe = replace(recipe, fill=tuple(zip(frames.features, np.nanmean(train, axis=0).tolist(), strict=True)))
+    return recipe.filled(frames), recipe
 
 
 def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:
@@ -119,7 +156,7 @@ def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:
     return frames
 
 
-def summary(frames: Frames, recipe: Recipe) -> list[str]:
+def summary(frames: Frames, recipe: Recipe, left_out: int = 0) -> list[str]:
     """What was found, in a few lines."""
     trajectories = len(set(frames.trajectory) - {""})
     units = ", ".join(sorted({unit for unit in frames.units if unit})) or "no unit"
@@ -128,6 +165,8 @@ def summary(frames: Frames, recipe: Recipe) -> list[str]:
         f"{frames.n_features} features ({recipe.kind}, {units}), labels: {', '.join(frames.labels.columns) or 'none'}",
         _numbers_of_rows(frames.counts()),
     ]
+    if left_out:
+        lines.append(f"left out: {left_out} rows that lack a feature or a label")
     constant = frames.constant()
     if constant:
         lines.append(f"constant, kept but without information: {', '.join(constant)}")

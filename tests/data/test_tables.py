@@ -59,10 +59,12 @@ def test_a_byte_order_mark_spaces_and_unicode_names(tmp_path):
         ("a,b\n1,2\n3,4,5\n", ["line 3"]),
         ("a,b\n1,2,9\n3,4,5\n", ["not a table"]),
         ("a,b\n1,2\n3\n", ["'b'", "row 2", "missing"]),
-        ("a;b\n1;2\n3;4\n", ["commas"]),
         ("a,b\n1,2\n3;4\n", ["'a'", "row 2", "3;4"]),
         ("1,2\n3,4\n5,6\n", ["names of the columns"]),
-        (b"a,b\n1,2\n\xff\xfe,4\n", ["can be read"]),
+        (b"a,b\n1,2\n\x81,4\n", ["can be read"]),
+        (b"a,b\n1,2\n\xff\xfe,4\n", ["'a'", "row 2 (line 3)", "ÿþ"]),
+        ("a,b\n\n1,2\n\n\n3,hello\n", ["'b'", "row 2 (line 6)", "hello"]),
+        ('a,"b\nof two lines"\n1,2\n3,hello\n', ["row 2 (line 4)", "hello"]),
     ],
 )
 def test_every_fault_is_one_line_that_names_its_place(tmp_path, text, words):
@@ -87,7 +89,7 @@ def test_missing_files_kinds_and_columns(tmp_path):
     path = written(tmp_path, GOOD)
     with pytest.raises(BadInput, match="no such file"):
         load_table(tmp_path / "nothing.csv")
-    with pytest.raises(BadInput, match=r"allowed: \.csv, \.parquet"):
+    with pytest.raises(BadInput, match=r"allowed: \.csv, \.tsv"):
         load_table(written(tmp_path, GOOD, "data.xls"))
     for choice in ({"columns": ["a", "q"]}, {"labels": ["q"]}, {"group": "q"}, {"weights": "q"}):
         with pytest.raises(BadInput, match="no column 'q'; allowed: a, b, c"):

@@ -1,5 +1,6 @@
 """Malformed inputs: each gives one clear line and leaves nothing behind, and nothing becomes a wrong number in silence."""
 
+import gzip
 import subprocess
 import sys
 from pathlib import Path
@@ -88,20 +89,22 @@ VALUES = np.random.default_rng(0).normal(size=(ROWS, 3))
 MALFORMED = {
     "empty file": (text("t.csv", [""]), ["empty"]),
     "header without rows": (text("t.csv", ["a,b"]), ["0 rows"]),
-    "missing value": (changed("t.csv", 9, "1.0,,2.0"), ["'b'", "row 8", "missing"]),
+    "missing value": (changed("t.csv", 9, "1.0,,2.0"), ["'b'", "row 8 (line 9)", "missing", "--missing drop"]),
     "infinite value": (changed("t.csv", 9, "1.0,inf,2.0"), ["'b'", "row 8", "infinite"]),
     "huge value": (changed("t.csv", 9, "1.0,1e300,2.0"), ["'b'", "row 8", "1e+300"]),
     "fill value": (changed("t.csv", 9, "1.0,9.96921e36,2.0"), ["'b'", "row 8", "9.96921e+36"]),
     "word among numbers": (changed("t.csv", 9, "1.0,n/a?,2.0"), ["'b'", "row 8", "n/a?"]),
     "mixed separators": (changed("t.csv", 9, "1.0;3.0;2.0"), ["row 8", "1.0;3.0;2.0"]),
-    "semicolons": (text("t.csv", rows("a;b;c", ";")), ["commas"]),
     "decimal commas": (text("t.csv", [line.replace(".", ",") for line in rows()]), ["t.csv"]),
     "row too long": (changed("t.csv", 9, "1,2,3,4"), ["line 9"]),
     "row too short": (changed("t.csv", 9, "1,2"), ["'c'", "row 8", "missing"]),
     "duplicate columns": (text("t.csv", rows("a,b,a")), ["two columns", "'a'"]),
     "no names": (text("t.csv", rows("1,2,3")), ["names of the columns"]),
-    "row numbers without a name": (text("t.csv", rows(",a,b")), ["column 1 has no name"]),
-    "UTF-16": (text("t.csv", rows(), "utf-16"), ["t.csv", "can be read"]),
+    "a column without a name": (text("t.csv", rows("a,,b")), ["column 2 has no name"]),
+    "an encoding that is none": (array("t.csv", lambda file: file.write(b"a,b\n1,\x81\n2,3\n")), ["t.csv", "can be read"]),
+    "bytes of no text": (array("t.csv", lambda file: file.write(b"a,b\n1,\0\n2,3\n")), ["t.csv", "can be read"]),
+    "damaged gzip": (cut("t.csv.gz", lambda file: file.write(gzip.compress("\n".join(rows()).encode())), 0.6), ["t.csv.gz", "can be read"]),
+    "damaged workbook": (cut("t.xlsx", lambda file: pd.DataFrame(VALUES).to_excel(file), 0.6), ["t.xlsx", "can be read"]),
     "damaged Parquet": (cut("t.parquet", lambda file: pd.DataFrame(VALUES, columns=list("abc")).to_parquet(file), 0.7), ["can be read"]),
     "array of three dimensions": (array("t.npy", lambda file: np.save(file, np.zeros((5, 4, 3)))), ["(5, 4, 3)"]),
     "array of objects": (array("t.npy", lambda file: np.save(file, np.array([{}, {}], dtype=object))), ["can be read"]),
@@ -197,4 +200,4 @@ def test_the_command_says_one_line_and_no_traceback(tmp_path):
     files, _ = changed("t.csv", 9, "1.0,,2.0")(tmp_path)
     done = subprocess.run([sys.executable, "-m", "pipelines.cli", "init", str(tmp_path / "project"), "--data", *map(str, files)],
                           capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1 and "'b', row 8" in done.stderr
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1 and "'b', row 8 (line 9)" in done.stderr

@@ -137,7 +137,7 @@ def test_a_file_is_named_by_its_path_behind_the_fixed_part(tmp_path):
         ({"labels": ["chi1"]}, ["chi1"]),
         ({"split": {"block_frames": 600}}, ["no frames for", "validation"]),
         ({"split": {"shares": [0.5, 0.5, 0.0]}}, ["no frames for test"]),
-        ({"features": "columns"}, [".dcd", "allowed: .csv, .parquet"]),
+        ({"features": "columns"}, [".dcd", "allowed: .csv, .tsv"]),
     ],
 )
 def test_what_cannot_be_prepared_is_one_line_and_leaves_what_was_there(project, changes, words):

@@ -1,0 +1,115 @@
+"""Tables of text, as pandas, R, spreadsheets and instruments write them: read by pandas in the form that `hae.data.dialects` tells."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pandas as pd
+
+from hae.data.dialects import MISSING, Form, form_of, names_in, opened, rows_of
+from hae.errors import BadInput
+from hae.files import is_number
+
+__all__ = ["check_names", "named", "text_pieces"]
+
+WITHOUT = re.compile(r"|Unnamed: \d+(_level_\d+)?|\.\.\.\d+")  # names that pandas and R give to columns without one
+
+
+def text_pieces(path: Path, rows: int | None, given: Form | None = None) -> Iterator[pd.DataFrame]:
+    """The table of a file of text, so many rows at a time, or all at once; `attrs` of each: see `hae.data.readers.load_table`."""
+    form = form_of(path, given)
+    with opened(path) as file:
+        names, records, lines = _names(file, form)
+    extra = _names_of_rows(path, form, names, lines)
+    if not extra:  # else R's, whose rows have a name more than the columns
+        check_names(path, names)
+    spread = len(form.thousands or "") == 1 and (form.thousands or "").isascii()
+    with opened(path) as file:
+        read = pd.read_csv(
+            file, sep=form.separator, decimal=form.decimal or ".", thousands=form.thousands if spread else None, encoding=form.encoding,
+            header=None, names=range(len(names) + extra), skiprows=records, index_col=False, skipinitialspace=True, low_memory=False,
+            na_values=list(MISSING), chunksize=rows,
+        )
+        for piece in [read] if rows is None else read:
+            piece = named(path, piece, ["", *names] if extra else names, form)
+            yield piece if spread or not form.thousands else _numbers_without(piece, form)
+
+
+def named(path: Path, table: pd.DataFrame, names: Sequence[object], form: Form) -> pd.DataFrame:
+    """The table with its names, without columns that have none: names of rows at the left, and what is empty. BadInput for others."""
+    words = ["" if name is None or name != name else " ".join(str(name).split()) for name in names]
+    names = ["" if WITHOUT.fullmatch(word) else word for word in words]
+    first = next((place for place, name in enumerate(names) if name), len(names))
+    left = [place for place, name in enumerate(names) if not name and (place < first or table.iloc[:, place].isna().all())]
+    kept = [place for place in range(len(names)) if place not in left]
+    check_names(path, [names[place] for place in kept], [place + 1 for place in kept])
+    told = [f"column {place + 1}, which has no name ({_what(table.iloc[:, place])})" for place in left]
+    table = table.iloc[:, kept]
+    table.columns = [names[place] for place in kept]
+    table.attrs.update(form=asdict(form), source=str(path), left_out=told)
+    return table
+
+
+def check_names(path: Path, names: Sequence[object], places: Sequence[int] | None = None, numbered: bool = False) -> None:
+    """Raises BadInput for columns without a name, two of one name, and, unless they may be numbered, numbers for names."""
+    names = [str(name).strip() for name in names]
+    if not names:
+        raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
+    if not numbered and all(is_number(name) for name in names):
+        raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
+    for place, name in zip(places or range(1, len(names) + 1), names, strict=True):
+        if places is not None and not name:
+            raise BadInput(f"{path}: column {place} has no name; allowed: a name for every column but for names of rows at the left")
+        if name and names.count(name) > 1:
+            raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
+
+
+def _names(file: IO[bytes], form: Form) -> tuple[list[str], int, int]:
+    """The cells of the first line that has some, without a # before them; how many records that is, empty ones too, and how many lines."""
+    lines = codecs.getreader(form.encoding or "utf-8")(file)
+    taken = 0
+
+    def counted() -> Iterator[str]:
+        nonlocal taken
+        for line in lines:
+            taken += 1
+            yield names_in(line) if taken == 1 else line
+
+    for record, cells in enumerate(rows_of(counted(), form.separator or ","), 1):
+        if any(cells):
+            return cells, record, taken
+    return [], taken, taken
+
+
+def _names_of_rows(path: Path, form: Form, names: Sequence[str], lines: int) -> int:
+    """1 where the first lines have a cell more than there are names, the first of them a word or a count: R's names of rows."""
+    with opened(path) as file:
+        text = codecs.getreader(form.encoding or "utf-8")(file, errors="replace")
+        found = list(islice((line for line in islice(text, lines, None) if line.strip()), 20))
+    rows = list(rows_of(found, form.separator or ","))
+    if not rows or any(len(row) != len(names) + 1 for row in rows) or not rows[0][-1]:
+        return 0
+    heads = [row[0] for row in rows]
+    return int(heads == [str(i + 1) for i in range(len(rows))] or not any(is_number(head) for head in heads))
+
+
+def _what(column: pd.Series) -> str:
+    if column.isna().all():
+        return "empty"
+    return "numbers of rows" if pd.api.types.is_integer_dtype(column) else "names of rows"
+
+
+def _numbers_without(table: pd.DataFrame, form: Form) -> pd.DataFrame:
+    """Numbers whose thousands stand apart by a sign that pandas takes for a letter, such as a narrow space."""
+    for name in table.columns[[pd.api.types.is_object_dtype(kind) or pd.api.types.is_string_dtype(kind) for kind in table.dtypes]]:
+        text = table[name].astype(str).str.replace(form.thousands or "", "").str.replace(form.decimal or ".", ".")
+        numeric = pd.to_numeric(text, errors="coerce")
+        if (numeric.notna() | table[name].isna()).all():
+            table[name] = numeric
+    return table
