@@ -190,6 +190,20 @@ def rollback() -> None:
 
 
 @hae.command()
+@click.option("--mend", is_flag=True, help="Do the mends that lose nothing.")
+def doctor(mend: bool) -> None:
+    """Say what is wrong here, each finding with its mend. Exit code 1 if anything is."""
+    project = _project()
+    from pipelines.upkeep.doctor import doctor as look
+
+    wrong = False
+    for finding in look(project, mend):
+        wrong |= finding.wrong
+        _say(str(finding))
+    sys.exit(FAILED if wrong else 0)
+
+
+@hae.command()
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A .csv or .parquet file.")

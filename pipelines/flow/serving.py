@@ -15,7 +15,7 @@ from hae.errors import BadInput
 from pipelines import params, processes, settings
 from pipelines.flow import server, versioning
 
-__all__ = ["serve"]
+__all__ = ["serve", "zone"]
 
 
 def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> None:
@@ -66,14 +66,14 @@ def _schedule(cron: str):
     """The schedule, in local time."""
     from prefect.schedules import Cron
 
-    zone = _zone()
+    local = zone()
     try:
-        return Cron(cron, timezone=zone)
+        return Cron(cron, timezone=local)
     except ValueError:
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
 
 
-def _zone() -> str:
+def zone() -> str:
     """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
     import tzlocal
 

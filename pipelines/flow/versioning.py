@@ -16,8 +16,8 @@ from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "read_graph", "recorded", "recorded_sources", "snapshot", "sources",
-           "stage_facts"]
+__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "not_cached", "read_graph", "recorded", "recorded_sources", "snapshot",
+           "sources", "stage_facts"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,12 @@ def data_digest(project: Path) -> str:
             if made.isdisjoint([Path(dependency.fs_path)])
         }
     return " ".join(f"{path}={digest}" for path, digest in sorted(sources.items()))
+
+
+def not_cached(project: Path) -> list[str]:
+    """Results and snapshots, as dvc.lock and NAME.dvc have them, that DVC's cache does not hold."""
+    with _repository(project) as repository:
+        return sorted(repository.data_status(untracked_files="no").get("not_in_cache", ()))
 
 
 def _own_files(project: Path, params: Params) -> Iterator[tuple[str, Path]]:

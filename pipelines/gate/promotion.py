@@ -170,7 +170,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
     scores = _validation(project, list(rows))
     better = max(scores, key=scores.__getitem__)
     champion = registry.champion(store)
-    margins = Margins(**settings.promote.model_dump())
+    margins = Margins(**settings.promote.model_dump(exclude={"by_hand"}))
     evidence = (project / paths.FRAMES, project / paths.results(better) / "metrics.json")
     stakes = [rows[better].version, champion.version if champion else None, vars(margins)]
     decision = lineage.digest([*stakes, *map(lineage.file_digest, evidence)])
