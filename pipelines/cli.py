@@ -190,6 +190,21 @@ def rollback() -> None:
 
 
 @hae.command()
+@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Trainings of each variant that stay.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def clean(keep: int, dry_run: bool) -> None:
+    """Remove old runs, versions, artifacts, checkpoints and caches; champion, candidate and the way back stay."""
+    project = _project()
+    from pipelines.flow.cleaning import clean as remove
+
+    size = 0
+    for cleaned in remove(project, keep, dry_run):
+        size += cleaned.size
+        _say(str(cleaned))
+    _say(f"{'would free' if dry_run else 'freed'} {size / 1e6:.1f} MB of files ({size} bytes)")
+
+
+@hae.command()
 @click.option("--mend", is_flag=True, help="Do the mends that lose nothing.")
 def doctor(mend: bool) -> None:
     """Say what is wrong here, each finding with its mend. Exit code 1 if anything is."""

@@ -1,10 +1,13 @@
 """DVC behind one door: the graph of stages, what in it is stale, how a stage runs, snapshots of people's own data."""
 
+import json
 import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -16,8 +19,8 @@ from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "not_cached", "read_graph", "recorded", "recorded_sources", "snapshot",
-           "sources", "stage_facts"]
+__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "not_cached", "prune", "read_graph", "recorded", "recorded_sources",
+           "snapshot", "sources", "stage_facts"]
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,44 @@ def not_cached(project: Path) -> list[str]:
     """Results and snapshots, as dvc.lock and NAME.dvc have them, that DVC's cache does not hold."""
     with _repository(project) as repository:
         return sorted(repository.data_status(untracked_files="no").get("not_in_cache", ()))
+
+
+def prune(project: Path, keep: int, data: AbstractSet[str], dry_run: bool = False) -> tuple[int, int]:
+    """Take out of DVC's cache what nothing needs: how many files, and how many bytes.
+
+    What stays: results and snapshots of today and of every branch and tag of git; results of the last `keep` runs of each stage, and
+    those whose hash is in `data`, with all that their stages read.
+    """
+    with _repository(project) as repository:
+        cache, runs = repository.cache.local, _cached_runs(repository)
+        needed = {entry.value for group in repository.used_objs(all_branches=True, all_tags=True).values() for entry in group}
+        last: Counter[str] = Counter()
+        idle = []
+        for path, about in runs:  # newest first
+            last[about["cmd"]] += 1
+            if last[about["cmd"]] <= keep or not data.isdisjoint(_hashes(about["outs"])):
+                needed |= {*_hashes(about["outs"]), *_hashes(about.get("deps", []))}
+            else:
+                idle.append(path)
+        for name in [name for name in needed if name and name.endswith(".dir") and cache.exists(name)]:
+            needed |= {entry["md5"] for entry in json.loads(Path(cache.oid_to_path(name)).read_text())}
+        files = [Path(cache.oid_to_path(name)) for name in cache.all() if name not in needed] + idle
+        size = sum(file.stat().st_size for file in files)
+        for file in files if not dry_run else ():
+            file.unlink(missing_ok=True)
+        return len(files), size
+
+
+def _cached_runs(repository) -> list[tuple[Path, dict]]:
+    """What DVC remembers of runs of stages, newest first: the file, and {"cmd", "deps", "outs"}."""
+    from dvc.utils.serialize import load_yaml
+
+    files = [path for path in Path(repository.stage_cache.cache_dir).glob("*/*/*") if path.is_file()]
+    return [(path, load_yaml(str(path))) for path in sorted(files, key=lambda path: -path.stat().st_mtime)]
+
+
+def _hashes(entries: list[dict]) -> set[str]:
+    return {entry["md5"] for entry in entries if "md5" in entry}
 
 
 def _own_files(project: Path, params: Params) -> Iterator[tuple[str, Path]]:

@@ -9,12 +9,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-import pipelines
 from hae.errors import BadInput
 from hae.files import check_writable
 from pipelines import params, settings
@@ -26,7 +26,7 @@ __all__ = ["clock", "disk", "gpu", "modes", "packages", "python", "telemetry"]
 
 OLDEST = (3, 11)
 EXTRAS = ("", "pipeline", "md")
-CONSTRAINTS = Path(pipelines.__file__).parents[1] / "constraints.txt"
+CONSTRAINTS = Path(__file__).parents[2] / "constraints.txt"
 AHEAD = 60  # seconds that a file may be of later than now: clocks of file servers differ
 OFF = {"DO_NOT_TRACK": "true", "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
 
@@ -117,7 +117,7 @@ def modes(project: Path) -> Iterator[Finding]:
     closed = {home: 0o700, home / "prefect-auth": 0o600}
     open_ = [path for path, mode in closed.items() if path.exists() and path.stat().st_mode & 0o777 & ~mode]
     yield from (Finding(f"{path}: mode {path.stat().st_mode & 0o777:o}, open to others", wrong=True, mend=f"chmod {closed[path]:o} {path}",
-                        safe=lambda path=path: path.chmod(closed[path])) for path in open_)
+                        safe=partial(path.chmod, closed[path])) for path in open_)
     strange = [path for path in home.rglob("*") if path.lstat().st_uid != os.getuid()]
     if strange and os.getuid():  # root writes anywhere
         yield Finding(f"{strange[0]} and {len(strange) - 1} more belong to another user", wrong=True,
