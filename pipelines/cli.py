@@ -1,8 +1,10 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
+import logging
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 try:
@@ -38,6 +40,7 @@ def main() -> None:
 
 def _say(line: str) -> None:
     click.echo(settings.masked(line))
+    logging.getLogger("hae").info("%s", line)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,8 +102,11 @@ def retrain(promote: bool) -> None:
     from pipelines.flow import retraining
     from pipelines.gate import promotion
 
-    with processes.only_one(project):
-        look = retraining.look(project, promote)
+    output.log_to(settings.home(project) / "logs" / "retrain.log")
+    with ExitStack() as held:
+        with retraining.refusals_noted(project):
+            held.enter_context(processes.only_one(project))
+            look = retraining.look(project, promote)
         for line in look.upgrades:
             _say(line)
         if look.complete:
@@ -184,9 +190,11 @@ def rollback() -> None:
     """Take the champion back for good: the one before it is champion again."""
     project = _project()
     from pipelines.gate import promotion
+    from pipelines.watch.notify import tell
 
     outcome = promotion.rollback(project)
     _say(f"{outcome.action}: {outcome.reason}")
+    tell(project, "rolled back", outcome.reason)
 
 
 @hae.command()
@@ -216,6 +224,20 @@ def doctor(mend: bool) -> None:
         wrong |= finding.wrong
         _say(str(finding))
     sys.exit(FAILED if wrong else 0)
+
+
+@hae.command()
+@click.option("--test", is_flag=True, required=True, help="Send a word to every target that params.yaml names.")
+def notify(test: bool) -> None:
+    """See whether whoever is to be told can be reached. Exit code 1 if somebody can't."""
+    project = _project()
+    from pipelines.watch.notify import test as send
+
+    number, faults = send(project)
+    for fault in faults:
+        _say(fault)
+    _say(f"{number - len(faults)} of {number} told")
+    sys.exit(FAILED if faults else 0)
 
 
 @hae.command()

@@ -131,6 +131,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         processes.end_with_parent()
     output.guard_output()
     folder, started = settings.project(os.environ["HAE_PROJECT"]), datetime.now(UTC).astimezone()
+    output.log_to(settings.home(folder) / "logs" / "retrain.log")
     ran: list[str] = []
     ending = "interrupted"
     for noisy in ("prefect.events.clients", "prefect._internal.concurrency"):  # of a server that is gone each would say so for every event
@@ -158,6 +159,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         return state
     finally:
         retraining.note(folder, started, ran, ending)
+        if served:
+            print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
 
 
 def _address() -> str:
