@@ -1,5 +1,6 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
+import json
 import logging
 import os
 import signal
@@ -153,11 +154,13 @@ def _tell(project: Path, outcome) -> None:
 
 
 @hae.command()
-def status() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def status(as_json: bool) -> None:
     """Say which model is champion, which candidate and why, what is stale, and how the last retrainings ended."""
-    from pipelines.flow.status import status as lines
+    from pipelines.flow.status import look, to_lines
 
-    for line in lines(_project()):
+    state = look(_project())
+    for line in [json.dumps(state, indent=1)] if as_json else to_lines(state):
         _say(line)
 
 
@@ -176,13 +179,18 @@ def serve(cron: str, watch: int | None, port: int) -> None:
 
 @hae.command()
 @click.argument("version")
-def promote(version: str) -> None:
+@click.option("--by", default="", metavar="NAME", help="Who decides; asked for where promote.by_hand is true.")
+@click.option("--because", default="", metavar="WHY", help="Why; asked for where promote.by_hand is true.")
+def promote(version: str, by: str, because: str) -> None:
     """Make VERSION the champion."""
     project = _project()
     from pipelines.gate import promotion
+    from pipelines.watch.notify import tell
 
-    outcome = promotion.promote_version(project, version)
+    outcome = promotion.promote_version(project, version, by, because)
     _say(f"{outcome.action}: {outcome.reason}")
+    if outcome.action == "promoted":
+        tell(project, "promoted", outcome.reason)
 
 
 @hae.command()
@@ -238,6 +246,21 @@ def notify(test: bool) -> None:
         _say(fault)
     _say(f"{number - len(faults)} of {number} told")
     sys.exit(FAILED if faults else 0)
+
+
+@hae.command()
+@click.argument("version", default="champion")
+@click.option("--rebuild", is_flag=True, help="Train it again in a clean clone, and compare the weights.")
+def verify(version: str, rebuild: bool) -> None:
+    """Recompute the receipt of VERSION, a number or an alias: what is true, what differs, what can't be told. Exit code 1 if it differs."""
+    project = _project()
+    from pipelines.upkeep.verify import verify as look
+
+    differs = False
+    for checked in look(project, version, rebuild):
+        differs |= checked.verdict == "differs"
+        _say(str(checked))
+    sys.exit(FAILED if differs else 0)
 
 
 @hae.command()

@@ -14,7 +14,10 @@ import psutil
 
 from pipelines import locks, settings
 
-__all__ = ["children", "end_children", "end_orphans", "end_with_parent", "files_held", "identity", "lives", "only_one", "orphans", "run"]
+__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "identity", "lives", "only_one", "orphans",
+           "run"]
+
+OVER = "it took longer than it may and was ended, after"
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
@@ -139,9 +142,10 @@ def end_children() -> None:
         _stop(child)
 
 
-def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:
+def run(command: Sequence[str], folder: Path, say: Callable[[str], None], seconds: float | None = None) -> int:
     """Run a command in a process group of its own, hand its output to `say` line by line, and give its exit code.
 
+    seconds: after which it is ended with its group, whether it works, hangs or is stopped; a last line that begins with `OVER` says so.
     Of a progress bar, which overwrites its line, one state every few seconds and the last are handed on.
     """
     if _stopping.is_set():
@@ -152,11 +156,25 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int
     )
     _running.add(child)
     threading.Thread(target=_follow, args=(child,), daemon=True).start()
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _stop(child)
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
     try:
         for line in _lines(child.stdout):
             say(line)
-        return child.wait()
+        code = child.wait()
+        if seconds is not None and late.is_set():
+            say(f"{OVER} {seconds / 3600:g} h (limits.stage_hours)")
+        return code
     finally:
+        timer.cancel()
         _stop(child)
         _running.discard(child)
 

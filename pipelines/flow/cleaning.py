@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from hae.errors import BadInput
 from hae.files import written_whole
-from pipelines import locks, settings
-from pipelines.flow import retraining, versioning
+from pipelines import locks, params, settings
+from pipelines.flow import cache, retraining, versioning
 from pipelines.record import pruning, recovery
 from pipelines.record.store import opened, plainly
 
-__all__ = ["Cleaned", "clean"]
+__all__ = ["Cleaned", "by_rule", "clean"]
 
 LINES = 2000  # of the list of retrainings
 PREFECT = """
@@ -51,12 +52,22 @@ def clean(project: Path, keep: int, dry_run: bool = False) -> Iterator[Cleaned]:
     """
     with locks.checkout_lock(project):
         data = yield from _records(project, keep, dry_run)
-        files, size = versioning.prune(project, keep, data, dry_run)
+        files, size = cache.prune(project, keep, data, dry_run)
         yield Cleaned(f"DVC's cache: {files} files", size)
         yield from _checkpoints(project, keep, dry_run)
         yield from _prefect(project, keep, dry_run)
         if not dry_run:
             _shorten(settings.home(project) / "retrainings.jsonl")
+
+
+def by_rule(project: Path, say: Callable[[str], object]) -> None:
+    """What hae serve does after a retraining, by clean.keep in params.yaml. A fault of it is said, and is no fault of the retraining."""
+    try:
+        keep = params.load(project / "params.yaml").clean.keep
+        for cleaned in clean(project, keep) if keep else ():
+            say(f"cleaned {cleaned}")
+    except BadInput as error:
+        say(f"not cleaned: {error}")
 
 
 def _records(project: Path, keep: int, dry_run: bool):

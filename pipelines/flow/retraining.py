@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+
+GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """DVC behind one door: the graph of stages, what in it is stale, how a stage runs, snapshots of people's own data."""
 
-import json
 import logging
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -19,7 +16,7 @@ from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "not_cached", "prune", "read_graph", "recorded", "recorded_sources",
+__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "in_repository", "read_graph", "recorded", "recorded_sources",
            "snapshot", "sources", "stage_facts"]
 
 
@@ -65,7 +62,7 @@ class Graph:
 
 def read_graph(project: Path) -> Graph:
     """The graph of dvc.yaml as things stand now. Raises BadInput when dvc.yaml can't be read."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made_by = repository.index.graph
         return Graph({
             stage.name: Stage(
@@ -81,7 +78,7 @@ def read_graph(project: Path) -> Graph:
 
 def stage_facts(project: Path, name: str) -> StageFacts:
     """What decides a stage's result: its command, the hashes of what it reads, its parameters."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         stage = _stage(repository, name)
         dependencies, params = {}, {}
         for dependency in stage.deps:
@@ -109,13 +106,13 @@ def command(name: str, anew: bool = False) -> list[str]:
 
 def sources(project: Path, name: str) -> dict[str, str]:
     """Hashes, as things stand now, of what a stage reads and no stage makes: people's own data, and code."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         return {path: dependency.get_hash().value if dependency.exists else "" for path, dependency in _sources(repository, name)}
 
 
 def recorded_sources(project: Path, name: str) -> dict[str, str]:
     """The same as dvc.lock has them, of the stage's last run. DVC takes them after the stage's command, not before it."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         return {path: dependency.hash_info.value or "" for path, dependency in _sources(repository, name)}
 
 
@@ -123,7 +120,7 @@ def forget(project: Path, name: str) -> None:
     """Take a stage out of dvc.lock, so that it counts as one that has not run yet."""
     from dvc.dvcfile import Lockfile
 
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         path = project / "dvc.lock"
         if path.exists():
             Lockfile(repository, str(path)).remove_stage(_stage(repository, name))
@@ -135,7 +132,7 @@ def snapshot(project: Path, params: Params) -> list[str]:
     Gives the paths of new snapshots. Raises BadInput for a file that is missing, lies outside the project, or isn't a
     dependency of prepare: a change of it would go unseen.
     """
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made = _made(repository)
         read = {Path(dependency.fs_path) for dependency in _read_by_prepare(repository)}
         own = set()
@@ -162,7 +159,7 @@ def snapshot(project: Path, params: Params) -> list[str]:
 
 def data_digest(project: Path) -> str:
     """One text for the present content of the data that people bring: it changes when a file comes, goes or changes."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made = _made(repository)
         sources = {
             dependency.def_path: dependency.get_hash().value if dependency.exists else ""
@@ -170,50 +167,6 @@ def data_digest(project: Path) -> str:
             if made.isdisjoint([Path(dependency.fs_path)])
         }
     return " ".join(f"{path}={digest}" for path, digest in sorted(sources.items()))
-
-
-def not_cached(project: Path) -> list[str]:
-    """Results and snapshots, as dvc.lock and NAME.dvc have them, that DVC's cache does not hold."""
-    with _repository(project) as repository:
-        return sorted(repository.data_status(untracked_files="no").get("not_in_cache", ()))
-
-
-def prune(project: Path, keep: int, data: AbstractSet[str], dry_run: bool = False) -> tuple[int, int]:
-    """Take out of DVC's cache what nothing needs: how many files, and how many bytes.
-
-    What stays: results and snapshots of today and of every branch and tag of git; results of the last `keep` runs of each stage, and
-    those whose hash is in `data`, with all that their stages read.
-    """
-    with _repository(project) as repository:
-        cache, runs = repository.cache.local, _cached_runs(repository)
-        needed = {entry.value for group in repository.used_objs(all_branches=True, all_tags=True).values() for entry in group}
-        last: Counter[str] = Counter()
-        idle = []
-        for path, about in runs:  # newest first
-            last[about["cmd"]] += 1
-            if last[about["cmd"]] <= keep or not data.isdisjoint(_hashes(about["outs"])):
-                needed |= {*_hashes(about["outs"]), *_hashes(about.get("deps", []))}
-            else:
-                idle.append(path)
-        for name in [name for name in needed if name and name.endswith(".dir") and cache.exists(name)]:
-            needed |= {entry["md5"] for entry in json.loads(Path(cache.oid_to_path(name)).read_text())}
-        files = [Path(cache.oid_to_path(name)) for name in cache.all() if name not in needed] + idle
-        size = sum(file.stat().st_size for file in files)
-        for file in files if not dry_run else ():
-            file.unlink(missing_ok=True)
-        return len(files), size
-
-
-def _cached_runs(repository) -> list[tuple[Path, dict]]:
-    """What DVC remembers of runs of stages, newest first: the file, and {"cmd", "deps", "outs"}."""
-    from dvc.utils.serialize import load_yaml
-
-    files = [path for path in Path(repository.stage_cache.cache_dir).glob("*/*/*") if path.is_file()]
-    return [(path, load_yaml(str(path))) for path in sorted(files, key=lambda path: -path.stat().st_mtime)]
-
-
-def _hashes(entries: list[dict]) -> set[str]:
-    return {entry["md5"] for entry in entries if "md5" in entry}
 
 
 def _own_files(project: Path, params: Params) -> Iterator[tuple[str, Path]]:
@@ -275,7 +228,7 @@ def _changes(status: list) -> Iterator[str]:
 
 
 @contextmanager
-def _repository(project: Path) -> Iterator:
+def in_repository(project: Path) -> Iterator:
     """DVC's view of the project; made a DVC project when it is none yet, with or without git."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo

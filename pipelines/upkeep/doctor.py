@@ -18,7 +18,7 @@ Check = Callable[[Path], Iterable[Finding]]
 CHECKS: dict[str, Check] = {
     "python": machine.python, "packages": machine.packages, "gpu": machine.gpu, "disk": machine.disk, "modes": machine.modes,
     "clock": machine.clock, "telemetry": machine.telemetry, "params": records.parameters, "locks": records.held,
-    "processes": records.processes_left, "servers": records.servers, "dvc": records.cache, "mlflow": records.database,
+    "processes": records.processes_left, "servers": records.servers, "dvc": records.results, "mlflow": records.database,
 }  # fmt: skip
 
 

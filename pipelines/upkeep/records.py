@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 
 from pipelines import locks, params, processes, settings
-from pipelines.flow import versioning
+from pipelines.flow import cache, versioning
 from pipelines.record import packaging, recovery, registry, runs, store
 from pipelines.upkeep.finding import Finding
 
-__all__ = ["cache", "database", "held", "parameters", "processes_left", "servers"]
+__all__ = ["database", "held", "parameters", "processes_left", "results", "servers"]
 
 
 def parameters(project: Path) -> Iterator[Finding]:
@@ -77,13 +77,13 @@ def servers(project: Path) -> Iterator[Finding]:
         yield Finding(said, wrong, mend=f"start it, or unset {name}" if wrong else "")
 
 
-def cache(project: Path) -> Iterator[Finding]:
+def results(project: Path) -> Iterator[Finding]:
     """dvc.yaml and dvc.lock can be read, and what they say was made is in DVC's cache. Raises BadInput where they can't."""
     if not (project / ".dvc").is_dir():
         yield Finding("DVC knows nothing of the project yet")
         return
     graph = versioning.read_graph(project)
-    gone = versioning.not_cached(project)
+    gone = cache.not_cached(project)
     stale = f"{len(graph.stale)} of {len(graph.stages)} stages are stale" if graph.stale else f"{len(graph.stages)} stages, none stale"
     yield Finding(f"{stale}; {'all' if not gone else 'not all'} results are in DVC's cache")
     if gone:

@@ -11,7 +11,7 @@ import pytest
 
 from hae.errors import BadInput
 from pipelines import locks, processes
-from pipelines.flow import cleaning, versioning
+from pipelines.flow import cache, cleaning, versioning
 from pipelines.gate import promotion
 from pipelines.record import contents, memory, packaging, pruning, recording, recovery, registry
 from pipelines.record.lineage import Code
@@ -128,16 +128,16 @@ def test_the_cache_keeps_what_stays_and_loses_the_rest(new_project):
             file.write("0,0,0,0,0,run0\n" * (night + 1))
         assert processes.run(versioning.command("copy"), folder, lambda line: None) == 0
         kept.append(versioning.stage_facts(folder, "copy").dependencies["data/raw/table.csv"])
-    cache = folder / ".dvc" / "cache" / "files" / "md5"
-    there = lambda name: (cache / name[:2] / name[2:]).exists()  # noqa: E731
+    files_there = folder / ".dvc" / "cache" / "files" / "md5"
+    there = lambda name: (files_there / name[:2] / name[2:]).exists()  # noqa: E731
     assert all(map(there, kept))
     before = bytes_of(folder / ".dvc" / "cache")
-    files, size = versioning.prune(folder, 2, {kept[0]}, dry_run=True)
+    files, size = cache.prune(folder, 2, {kept[0]}, dry_run=True)
     assert files == 4 and bytes_of(folder / ".dvc" / "cache") == before
-    assert versioning.prune(folder, 2, {kept[0]}) == (4, size)
+    assert cache.prune(folder, 2, {kept[0]}) == (4, size)
     assert [there(name) for name in kept] == [True, False, False, True, True]
     assert bytes_of(folder / ".dvc" / "cache") == before - size
-    assert versioning.not_cached(folder) == [] and not versioning.read_graph(folder).stale
+    assert cache.not_cached(folder) == [] and not versioning.read_graph(folder).stale
 
 
 def test_it_is_refused_while_somebody_works_here(recorded, tmp_path, monkeypatch):
