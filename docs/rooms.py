@@ -18,11 +18,11 @@ WIDTH, BOX, LINE, CHARS = 760, 560, 17, 76  # of the drawing, its boxes, and of 
 ROOMS = (
     "hae (ground)", "hae.network", "hae.data", "hae.training", "hae.importance", "hae.export", "hae.sampling", "hae.figures", "hae (face)",
     "pipelines (ground)", "pipelines.record", "pipelines.page", "pipelines.stages", "pipelines.gate", "pipelines.project",
-    "pipelines.flow", "pipelines.loop", "pipelines (face)",
+    "pipelines.watch", "pipelines.flow", "pipelines.loop", "pipelines.upkeep", "pipelines (face)",
 )  # fmt: skip
 GROUND = {
     "hae": {"version", "errors", "files", "devices"},
-    "pipelines": {"paths", "settings", "params", "processes", "locks", "output"},
+    "pipelines": {"paths", "settings", "sections", "params", "processes", "locks", "output"},
 }
 
 

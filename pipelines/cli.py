@@ -1,8 +1,11 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
+import json
+import logging
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 try:
@@ -38,6 +41,7 @@ def main() -> None:
 
 def _say(line: str) -> None:
     click.echo(settings.masked(line))
+    logging.getLogger("hae").info("%s", line)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -102,8 +106,11 @@ def retrain(promote: bool) -> None:
     from pipelines.flow import retraining
     from pipelines.gate import promotion
 
-    with processes.only_one(project):
-        look = retraining.look(project, promote)
+    output.log_to(settings.home(project) / "logs" / "retrain.log")
+    with ExitStack() as held:
+        with retraining.refusals_noted(project):
+            held.enter_context(processes.only_one(project))
+            look = retraining.look(project, promote)
         for line in look.upgrades:
             _say(line)
         if look.complete:
@@ -150,11 +157,13 @@ def _tell(project: Path, outcome) -> None:
 
 
 @hae.command()
-def status() -> None:
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def status(as_json: bool) -> None:
     """Say which model is champion, which candidate and why, what is stale, and how the last retrainings ended."""
-    from pipelines.flow.status import status as lines
+    from pipelines.flow.status import look, to_lines
 
-    for line in lines(_project()):
+    state = look(_project())
+    for line in [json.dumps(state, indent=1)] if as_json else to_lines(state):
         _say(line)
 
 
@@ -173,13 +182,18 @@ def serve(cron: str, watch: int | None, port: int) -> None:
 
 @hae.command()
 @click.argument("version")
-def promote(version: str) -> None:
+@click.option("--by", default="", metavar="NAME", help="Who decides; asked for where promote.by_hand is true.")
+@click.option("--because", default="", metavar="WHY", help="Why; asked for where promote.by_hand is true.")
+def promote(version: str, by: str, because: str) -> None:
     """Make VERSION the champion."""
     project = _project()
     from pipelines.gate import promotion
+    from pipelines.watch.notify import tell
 
-    outcome = promotion.promote_version(project, version)
+    outcome = promotion.promote_version(project, version, by, because)
     _say(f"{outcome.action}: {outcome.reason}")
+    if outcome.action == "promoted":
+        tell(project, "promoted", outcome.reason)
 
 
 @hae.command()
@@ -187,9 +201,69 @@ def rollback() -> None:
     """Take the champion back for good: the one before it is champion again."""
     project = _project()
     from pipelines.gate import promotion
+    from pipelines.watch.notify import tell
 
     outcome = promotion.rollback(project)
     _say(f"{outcome.action}: {outcome.reason}")
+    tell(project, "rolled back", outcome.reason)
+
+
+@hae.command()
+@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Trainings of each variant that stay.")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+def clean(keep: int, dry_run: bool) -> None:
+    """Remove old runs, versions, artifacts, checkpoints and caches; champion, candidate and the way back stay."""
+    project = _project()
+    from pipelines.flow.cleaning import clean as remove
+
+    size = 0
+    for cleaned in remove(project, keep, dry_run):
+        size += cleaned.size
+        _say(str(cleaned))
+    _say(f"{'would free' if dry_run else 'freed'} {size / 1e6:.1f} MB of files ({size} bytes)")
+
+
+@hae.command()
+@click.option("--mend", is_flag=True, help="Do the mends that lose nothing.")
+def doctor(mend: bool) -> None:
+    """Say what is wrong here, each finding with its mend. Exit code 1 if anything is."""
+    project = _project()
+    from pipelines.upkeep.doctor import doctor as look
+
+    wrong = False
+    for finding in look(project, mend):
+        wrong |= finding.wrong
+        _say(str(finding))
+    sys.exit(FAILED if wrong else 0)
+
+
+@hae.command()
+@click.option("--test", is_flag=True, required=True, help="Send a word to every target that params.yaml names.")
+def notify(test: bool) -> None:
+    """See whether whoever is to be told can be reached. Exit code 1 if somebody can't."""
+    project = _project()
+    from pipelines.watch.notify import test as send
+
+    number, faults = send(project)
+    for fault in faults:
+        _say(fault)
+    _say(f"{number - len(faults)} of {number} told")
+    sys.exit(FAILED if faults else 0)
+
+
+@hae.command()
+@click.argument("version", default="champion")
+@click.option("--rebuild", is_flag=True, help="Train it again in a clean clone, and compare the weights.")
+def verify(version: str, rebuild: bool) -> None:
+    """Recompute the receipt of VERSION, a number or an alias: what is true, what differs, what can't be told. Exit code 1 if it differs."""
+    project = _project()
+    from pipelines.upkeep.verify import verify as look
+
+    differs = False
+    for checked in look(project, version, rebuild):
+        differs |= checked.verdict == "differs"
+        _say(str(checked))
+    sys.exit(FAILED if differs else 0)
 
 
 @hae.command()

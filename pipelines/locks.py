@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from hae.errors import BadInput
 from pipelines import settings
 
-__all__ = ["Busy", "checkout_lock", "gpu_lock", "holder", "tell"]
+__all__ = ["Busy", "checkout_lock", "gpu_holder", "gpu_lock", "holder", "tell"]
 
 PATIENCE = 1.0  # seconds before a wait is worth a word, or is given up by who does not wait
 EVERY = 60.0  # seconds between two words
@@ -49,18 +49,31 @@ def checkout_lock(project: Path, waiting: Say | None = None) -> Iterator[None]:
 @contextmanager
 def gpu_lock(waiting: Say | None = tell) -> Iterator[None]:
     """Hold this machine's GPU among all checkouts of one person, until the block ends."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hae"  # a person's own: nobody else can make its files first
+    path = _of_gpu()
     try:
-        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{cache}: the lock of the GPU can't be made there ({error.strerror}); allowed: XDG_CACHE_HOME=DIR") from None
-    with _held(cache / f"gpu-{socket.gethostname()}.lock", "another hae trains on the GPU", waiting):
+        raise BadInput(f"{path.parent}: the lock of the GPU can't be made there ({error.strerror}); allowed: XDG_CACHE_HOME=DIR") from None
+    with _held(path, "another hae trains on the GPU", waiting):
         yield
+
+
+def _of_gpu() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")  # a person's own: nobody else can make its files first
+    return cache / "hae" / f"gpu-{socket.gethostname()}.lock"
 
 
 def holder(project: Path) -> str:
     """Who is at work in this checkout now: "process 12 since 2026-01-31 10:00:00: hae retrain"; "" if nobody is."""
-    path = settings.home(Path(project).resolve()) / "lock"
+    return _holder(settings.home(Path(project).resolve()) / "lock")
+
+
+def gpu_holder() -> str:
+    """Who trains on this machine's GPU now, in the same words; "" if nobody does."""
+    return _holder(_of_gpu()) if _of_gpu().exists() else ""
+
+
+def _holder(path: Path) -> str:
     lock = _lock(path)
     if not lock.is_locked:
         try:

@@ -4,31 +4,20 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from hae.errors import BadInput, did_you_mean
+from pipelines.sections import Clean, Count, Flag, Limits, Margin, Name, Names, Natural, Notify, Positive, Section, Text
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
     "Record", "Report", "Sample", "Simulate", "Split", "StabilitySection", "Table", "Variant", "checked", "load", "parsed",
 ]
 
-# The description of a type or of a field is what an error message says is allowed.
-Count = Annotated[int, Field(strict=True, ge=1, description="an integer of 1 or more")]
-Natural = Annotated[int, Field(strict=True, ge=0, description="an integer of 0 or more")]
-Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False, description="a number above 0")]
-Margin = Annotated[float, Field(strict=True, ge=0, lt=1, description="a number of 0 or more, below 1")]
-Text = Annotated[str, Field(description="a text")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="a name of letters, digits and . _ -")]
-Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
 Kind = Literal["linear", "tanh", "circular"]
 Model = TypeVar("Model", bound="Section")
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Simulate(Section):
@@ -117,7 +106,7 @@ class Variant(Learning):
     )
     max_cvs: Count = 6
     smooth: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False, description="a number of 0 or more")] = 0.0
-    linear_path: Annotated[bool, Field(strict=True, description="true or false")] = False
+    linear_path: Flag = False
     level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
 
     @property
@@ -160,6 +149,7 @@ class Promote(Section):
     better: Margin
     variant: Margin | None = Field(description="a number of 0 or more, below 1, or null for no rule of its own")
     gradient: Positive | None = Field(description="a number above 0, per nm, or null: not asked")
+    by_hand: Flag = False
 
 
 class Sample(Section):
@@ -194,6 +184,9 @@ class Params(Section):
     report: Report
     record: Record
     promote: Promote
+    limits: Limits = Limits()
+    clean: Clean = Clean()
+    notify: Notify = Notify()
     sample: Sample | None = None
 
     @property

@@ -14,7 +14,10 @@ import psutil
 
 from pipelines import locks, settings
 
-__all__ = ["children", "end_children", "end_orphans", "end_with_parent", "identity", "lives", "only_one", "run"]
+__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "identity", "lives", "only_one", "orphans",
+           "run"]
+
+OVER = "it took longer than it may and was ended, after"
 
 _running: set[subprocess.Popen] = set()
 _stopping = threading.Event()
@@ -63,44 +66,54 @@ def end_with_parent(seconds: float = 1.0) -> None:
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
-def end_orphans(project: Path, seconds: float = 10.0) -> None:
-    """End what a killed retraining of this project left behind, and the locks on files that it held in DVC.
-
-    Prefect's server and DVC know nothing of its end; DVC would also take the lock of a process that nobody has waited for
-    (as happens in a container without an init) for that of a living one.
-    """
+def orphans(project: Path) -> list[psutil.Process]:
+    """What a killed retraining of this project left running."""
     ours, left = settings.home(project) / "prefect", []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             environment = process.environ()
             ours_too = environment.get("PREFECT_HOME") == str(ours) and "HAE_PARENT" in environment
             if ours_too and not lives(environment["HAE_PARENT"]):
-                process.kill()
-                left.append(process.pid)
+                left.append(process)
+    return left
+
+
+def end_orphans(project: Path, seconds: float = 10.0) -> None:
+    """End what a killed retraining of this project left behind, and the locks on files that it held in DVC.
+
+    Prefect's server and DVC know nothing of its end; DVC would also take the lock of a process that nobody has waited for
+    (as happens in a container without an init) for that of a living one.
+    """
+    left = orphans(project)
+    for process in left:
+        with suppress(psutil.Error):
+            process.kill()
     deadline = time.monotonic() + seconds
-    while any(map(_born, left)) and time.monotonic() < deadline:
+    while any(_born(process.pid) for process in left) and time.monotonic() < deadline:
         time.sleep(0.05)
     _free_files(project / ".dvc" / "tmp" / "rwlock")
 
 
-def _free_files(locks: Path, seconds: float = 1.0) -> None:
-    """Remove DVC's locks on files where none of its holders lives, or where the list of them was cut short by a kill."""
+def _free_files(locks: Path) -> None:
+    """Remove DVC's locks on files where none of its holders lives."""
+    if not files_held(locks):
+        locks.unlink(missing_ok=True)
+
+
+def files_held(locks: Path, seconds: float = 1.0) -> bool:
+    """Whether a living process holds DVC's locks on files; nobody does where the list of them was cut short by a kill."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             held = json.loads(locks.read_text())
             holders = [held.get("write", {}).values(), *held.get("read", {}).values()]
-            alive = any(_holds(holder["pid"], holder["cmd"]) for group in holders for holder in group)
-            break
+            return any(_holds(holder["pid"], holder["cmd"]) for group in holders for holder in group)
         except FileNotFoundError:
-            return
+            return False
         except (ValueError, LookupError, TypeError, AttributeError):  # half-written, perhaps by a DVC that writes it just now
-            alive = False
             if time.monotonic() > deadline:
-                break
+                return False
             time.sleep(0.1)
-    if not alive:
-        locks.unlink(missing_ok=True)
 
 
 def _holds(pid: int, command: str) -> bool:
@@ -129,9 +142,10 @@ def end_children() -> None:
         _stop(child)
 
 
-def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int:
+def run(command: Sequence[str], folder: Path, say: Callable[[str], None], seconds: float | None = None) -> int:
     """Run a command in a process group of its own, hand its output to `say` line by line, and give its exit code.
 
+    seconds: after which it is ended with its group, whether it works, hangs or is stopped; a last line that begins with `OVER` says so.
     Of a progress bar, which overwrites its line, one state every few seconds and the last are handed on.
     """
     if _stopping.is_set():
@@ -142,11 +156,25 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None]) -> int
     )
     _running.add(child)
     threading.Thread(target=_follow, args=(child,), daemon=True).start()
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _stop(child)
+
+    timer = threading.Timer(seconds or 0, end)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
     try:
         for line in _lines(child.stdout):
             say(line)
-        return child.wait()
+        code = child.wait()
+        if seconds is not None and late.is_set():
+            say(f"{OVER} {seconds / 3600:g} h (limits.stage_hours)")
+        return code
     finally:
+        timer.cancel()
         _stop(child)
         _running.discard(child)
 

@@ -31,7 +31,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
-from pipelines.flow import reading, retraining, server, versioning
+from pipelines.flow import cleaning, reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -83,7 +83,8 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     if code == 0:
         return Completed(message="done")
     if code < 0 or "exited with -" in "".join(said[-1:]):
-        return Failed(name="Killed", message=f"{name}: something killed it (out of memory?)")
+        late = "".join(said[-1:]).startswith(processes.OVER)
+        return Failed(name="Killed", message=f"{name}: {said[-1] if late else 'something killed it (out of memory?)'}")
     own = [line for line in said if not line.startswith(FAILED)] or said
     return Failed(message=settings.masked(f"{name}: {own[-1] if own else f'DVC ended with {code}'}"))
 
@@ -131,6 +132,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         processes.end_with_parent()
     output.guard_output()
     folder, started = settings.project(os.environ["HAE_PROJECT"]), datetime.now(UTC).astimezone()
+    output.log_to(settings.home(folder) / "logs" / "retrain.log")
     ran: list[str] = []
     ending = "interrupted"
     for noisy in ("prefect.events.clients", "prefect._internal.concurrency"):  # of a server that is gone each would say so for every event
@@ -149,6 +151,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                     ran += wave
                 _completed(record(folder, flow_run.name, return_state=True))
                 outcome = _completed(promote(folder, promotes, return_state=True)).result()
+                if served:
+                    cleaning.by_rule(folder, get_run_logger().info)
             ending = f"{outcome.action}: {outcome.reason}"
             _show(folder, outcome)
             return outcome
@@ -158,6 +162,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         return state
     finally:
         retraining.note(folder, started, ran, ending)
+        if served:
+            print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
 
 
 def _address() -> str:

@@ -31,7 +31,7 @@ def run(project: Path, name: str, say: Callable[[str], None]) -> int:
             versioning.snapshot(project, params.load(project / "params.yaml"))
         before = versioning.sources(project, name)
         write_json(mark, before)
-        code = processes.run(versioning.command(name, anew), project, say)
+        code = processes.run(versioning.command(name, anew), project, say, _limit(project))
         changed = _changed(project, name, before)
         if code or not changed:
             if not changed:
@@ -41,6 +41,12 @@ def run(project: Path, name: str, say: Callable[[str], None]) -> int:
     versioning.forget(project, name)
     raise BadInput(f"{name}: {', '.join(changed)} changed while it was at work, {TRIES} times; allowed: data that stand still for so long "
                    "(write a file elsewhere and move it in when it is whole)")
+
+
+def _limit(project: Path) -> float | None:
+    """Seconds that a stage may take."""
+    hours = params.load(project / "params.yaml").limits.stage_hours
+    return None if hours is None else hours * 3600
 
 
 def put_right(project: Path) -> None:

@@ -2,24 +2,28 @@
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hae.errors import BadInput
 from pipelines import params, paths, settings
 from pipelines.flow import reading, versioning
 from pipelines.gate import promotion
 from pipelines.project import code
 from pipelines.record import recording
+from pipelines.watch import notify
 
 if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["Look", "facts", "look", "note", "notes", "pages", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+
+GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ def pages(project: Path) -> list[str]:
 
 
 def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
-    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads."""
+    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads, and tell whoever wants to know."""
     entry = {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
@@ -128,6 +132,18 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:
         file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
+    notify.ended(project, settings.masked(ending))
+
+
+@contextmanager
+def refusals_noted(project: Path) -> Iterator[None]:
+    """What keeps a retraining from beginning leaves a line in the history too."""
+    started = datetime.now().astimezone()
+    try:
+        yield
+    except (BadInput, OSError) as error:
+        note(project, started, [], str(error))
+        raise
 
 
 def notes(project: Path, last: int = 5) -> list[dict]:

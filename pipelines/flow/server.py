@@ -20,6 +20,7 @@ __all__ = ["free", "named", "needed", "own"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
+LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
 GONE = 20  # seconds without a listener: a server that is only busy still takes the connection
 LOST = "Prefect: its server is gone; what was finished is kept, a training goes on from its checkpoint; allowed: the same command again"
@@ -42,7 +43,9 @@ def own(project: Path, port: int) -> Iterator[None]:
     url = os.environ["PREFECT_API_URL"]
     path = settings.home(project) / "prefect" / "server.log"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as log:
+    if path.exists() and path.stat().st_size > LOG:
+        path.replace(path.with_suffix(".log.1"))
+    with open(path, "a") as log:
         child = subprocess.Popen(
             [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,

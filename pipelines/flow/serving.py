@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 
 from hae.errors import BadInput
 from pipelines import params, processes, settings
-from pipelines.flow import server, versioning
+from pipelines.flow import retraining, server, versioning
+from pipelines.watch import notify
 
-__all__ = ["serve"]
+__all__ = ["serve", "silence", "zone"]
 
 
 def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> None:
@@ -55,6 +56,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         say(f"Page: {page}/deployments/deployment/{identifier}")
         if not named:
             say(f"The page asks for a password: the line in {settings.home(project) / 'prefect-auth'}")
+        threading.Thread(target=_listen, args=(project, datetime.now().astimezone()), name="silence", daemon=True).start()
         if watch:
             threading.Thread(target=_watch, args=(project, identifier, watch), name="watch", daemon=True).start()
         with server.needed(os.environ["PREFECT_API_URL"]):
@@ -66,14 +68,14 @@ def _schedule(cron: str):
     """The schedule, in local time."""
     from prefect.schedules import Cron
 
-    zone = _zone()
+    local = zone()
     try:
-        return Cron(cron, timezone=zone)
+        return Cron(cron, timezone=local)
     except ValueError:
         raise BadInput(f"--cron: {cron!r} is not allowed; allowed: minute hour day month weekday, as '0 3 * * *'") from None
 
 
-def _zone() -> str:
+def zone() -> str:
     """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
     import tzlocal
 
@@ -93,6 +95,30 @@ def _zone() -> str:
 
 def _offset(moment: float, zone: str) -> float:
     return (datetime.fromtimestamp(moment, ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds()
+
+
+def _listen(project: Path, since: datetime, seconds: float = 600) -> None:
+    """Tell when nothing has succeeded for too long, and when the disk is nearly full, also while no retraining runs."""
+    while True:
+        said = silence(project, since)
+        if said:
+            notify.tell(project, "silence", said)
+        notify.check_disk(project)
+        time.sleep(seconds)
+
+
+def silence(project: Path, since: datetime) -> str:
+    """What to say when no retraining has ended well for notify.silence_hours, counted from `since` at the earliest; else ""."""
+    try:
+        hours = params.load(project / "params.yaml").notify.silence_hours
+    except BadInput:  # which keeps every retraining from ending well
+        hours = 24.0
+    good = [datetime.fromisoformat(entry["started"]) for entry in retraining.notes(project, 1000)
+            if entry["ending"].partition(":")[0] in retraining.GOOD]
+    last = max([since, *good])
+    if hours is None or datetime.now().astimezone() - last < timedelta(hours=hours):
+        return ""
+    return f"nothing has succeeded since {last:%Y-%m-%d %H:%M}"
 
 
 def _watch(project: Path, deployment, seconds: int) -> None:

@@ -1,49 +1,81 @@
-"""What `hae status` says: champion, candidate and why, stale stages, last retrainings."""
+"""What `hae status` says: champion, candidate and why, stale stages, last retrainings; as data, and in lines."""
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 from hae.errors import BadInput
 from pipelines import locks, params
 from pipelines.flow import retraining, versioning
 from pipelines.record import registry
+from pipelines.record.registry import VersionRow
 
-__all__ = ["status"]
+__all__ = ["look", "to_lines"]
+
+ALIASES = ("champion", "candidate", "previous")
+LAST, SHOWN = 50, 5  # retrainings looked at, and lines about them
 
 
-def status(project: Path) -> Iterator[str]:
-    """Lines. A registry that can't be reached is said in one of them, since the rest is still true."""
+def look(project: Path) -> dict:
+    """All of it, as JSON has it. A registry that can't be reached is said under registry.error, since the rest is still true.
+
+    Raises BadInput for params.yaml or dvc.yaml that can't be read.
+    """
     params.load(project / "params.yaml")
-    yield f"project    {project}"
     with ProcessPoolExecutor(1) as beside:  # DVC and MLflow take a second each to come up: side by side
         looking = beside.submit(versioning.read_graph, project)
-        yield from _registry(project)
+        known = _registry(project)
         graph = looking.result()
-    for variant, words in retraining.verdicts(project).items():
-        yield f"verdict    {variant}: {words}"
-    stale = [name for name in graph.order() if name in graph.stale]
-    yield f"stale      {', '.join(stale) or 'nothing'}"
-    for name in stale:
-        if graph.stages[name].changed:
-            yield f"           {name}: {', '.join(graph.stages[name].changed)}"
-    holder = locks.holder(project)
-    if holder:
-        yield f"at work    {holder}"
-    for entry in retraining.notes(project):
-        ran = ", ".join(entry["stages"]) or "no stage"
-        yield f"run        {entry['started']}  {entry['seconds']:.0f} s  {ran}  {entry['ending']}"
+    return {
+        "project": str(project),
+        **known,
+        "verdicts": retraining.verdicts(project),
+        "stale": {name: list(graph.stages[name].changed) for name in graph.order() if name in graph.stale},
+        "at_work": locks.holder(project),
+        "runs": retraining.notes(project, LAST),
+    }
 
 
-def _registry(project: Path) -> Iterator[str]:
+def _registry(project: Path) -> dict:
     try:
         state = registry.status(project)
     except BadInput as error:
-        yield f"registry   {error}"
-        return
-    yield f"registry   {state.name} in {state.uri}"
-    for alias in ("champion", "candidate", "previous"):
-        row = getattr(state, alias)
-        yield f"{alias:<10} " + (f"version {row.version} ({row.variant}): {row.reason}" if row else "none")
-    if state.note:
-        yield f"note       {state.note}"
+        return {"registry": {"error": str(error)}, **dict.fromkeys(ALIASES), "note": ""}
+    return {"registry": {"name": state.name, "uri": state.uri, "versions": len(state.versions)},
+            **{alias: _version(getattr(state, alias)) for alias in ALIASES}, "note": state.note}
+
+
+def _version(row: VersionRow | None) -> dict | None:
+    if row is None:
+        return None
+    return {"version": row.version, "variant": row.variant, "reason": row.reason, "created": row.created.isoformat(timespec="seconds")}
+
+
+def to_lines(state: dict) -> Iterator[str]:
+    """What `look` found, in lines. Retrainings in a row that ended alike are one line, with their number."""
+    yield f"project    {state['project']}"
+    where = state["registry"]
+    yield f"registry   {where['error']}" if "error" in where else f"registry   {where['name']} in {where['uri']}"
+    if "error" not in where:
+        for alias in ALIASES:
+            row = state[alias]
+            yield f"{alias:<10} " + (f"version {row['version']} ({row['variant']}): {row['reason']}" if row else "none")
+    if state["note"]:
+        yield f"note       {state['note']}"
+    for variant, words in state["verdicts"].items():
+        yield f"verdict    {variant}: {words}"
+    yield f"stale      {', '.join(state['stale']) or 'nothing'}"
+    yield from (f"           {name}: {', '.join(changed)}" for name, changed in state["stale"].items() if changed)
+    if state["at_work"]:
+        yield f"at work    {state['at_work']}"
+    groups = groupby(state["runs"], lambda entry: (entry["stages"], entry["ending"]))
+    yield from (_line(list(alike)) for _, (_, alike) in zip(range(SHOWN), groups))
+
+
+def _line(alike: list[dict]) -> str:
+    """Of retrainings that ended alike, newest first."""
+    newest = alike[0]
+    ran = ", ".join(newest["stages"]) or "no stage"
+    often = f"  ({len(alike)} times since {alike[-1]['started']})" if len(alike) > 1 else ""
+    return f"run        {newest['started']}  {newest['seconds']:.0f} s  {ran}  {newest['ending']}{often}"

@@ -16,8 +16,8 @@ from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "read_graph", "recorded", "recorded_sources", "snapshot", "sources",
-           "stage_facts"]
+__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "in_repository", "read_graph", "recorded", "recorded_sources",
+           "snapshot", "sources", "stage_facts"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Graph:
 
 def read_graph(project: Path) -> Graph:
     """The graph of dvc.yaml as things stand now. Raises BadInput when dvc.yaml can't be read."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made_by = repository.index.graph
         return Graph({
             stage.name: Stage(
@@ -78,7 +78,7 @@ def read_graph(project: Path) -> Graph:
 
 def stage_facts(project: Path, name: str) -> StageFacts:
     """What decides a stage's result: its command, the hashes of what it reads, its parameters."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         stage = _stage(repository, name)
         dependencies, params = {}, {}
         for dependency in stage.deps:
@@ -106,13 +106,13 @@ def command(name: str, anew: bool = False) -> list[str]:
 
 def sources(project: Path, name: str) -> dict[str, str]:
     """Hashes, as things stand now, of what a stage reads and no stage makes: people's own data, and code."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         return {path: dependency.get_hash().value if dependency.exists else "" for path, dependency in _sources(repository, name)}
 
 
 def recorded_sources(project: Path, name: str) -> dict[str, str]:
     """The same as dvc.lock has them, of the stage's last run. DVC takes them after the stage's command, not before it."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         return {path: dependency.hash_info.value or "" for path, dependency in _sources(repository, name)}
 
 
@@ -120,7 +120,7 @@ def forget(project: Path, name: str) -> None:
     """Take a stage out of dvc.lock, so that it counts as one that has not run yet."""
     from dvc.dvcfile import Lockfile
 
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         path = project / "dvc.lock"
         if path.exists():
             Lockfile(repository, str(path)).remove_stage(_stage(repository, name))
@@ -132,7 +132,7 @@ def snapshot(project: Path, params: Params) -> list[str]:
     Gives the paths of new snapshots. Raises BadInput for a file that is missing, lies outside the project, or isn't a
     dependency of prepare: a change of it would go unseen.
     """
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made = _made(repository)
         read = {Path(dependency.fs_path) for dependency in _read_by_prepare(repository)}
         own = set()
@@ -159,7 +159,7 @@ def snapshot(project: Path, params: Params) -> list[str]:
 
 def data_digest(project: Path) -> str:
     """One text for the present content of the data that people bring: it changes when a file comes, goes or changes."""
-    with _repository(project) as repository:
+    with in_repository(project) as repository:
         made = _made(repository)
         sources = {
             dependency.def_path: dependency.get_hash().value if dependency.exists else ""
@@ -228,7 +228,7 @@ def _changes(status: list) -> Iterator[str]:
 
 
 @contextmanager
-def _repository(project: Path) -> Iterator:
+def in_repository(project: Path) -> Iterator:
     """DVC's view of the project; made a DVC project when it is none yet, with or without git."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo, lock_repo

@@ -51,6 +51,7 @@ class Today:
     champion: VersionRow | None
     margins: Margins
     decision: str
+    by_hand: bool  # whether only a person makes a champion
 
     @property
     def row(self) -> VersionRow:
@@ -104,12 +105,15 @@ def _decision(store: Store, project: Path, today: Today, decide: bool) -> Outcom
     past = registry.history(store)
     if decision.promote and champion is None and past:
         reason = f"of the champions before it (versions {', '.join(past)}) none is left to compare with"
+    crowns = decision.promote and not today.by_hand
+    if decision.promote and today.by_hand:
+        reason = f'awaits approval (hae promote {version} --by NAME --because "..."), for it passed the gate: {reason}'
     registry.nominate(store, version)
     registry.reasoned(store, version, reason)
-    if decision.promote:
+    if crowns:
         registry.crown(store, version)
     registry.decided(store, version, today.decision)
-    return _outcome(store, today, "promoted" if decision.promote else "held", reason)
+    return _outcome(store, today, "promoted" if crowns else "held", reason)
 
 
 def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
@@ -119,8 +123,13 @@ def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
         return _standing(store, _today(store, project, facts)) is not None
 
 
-def promote_version(project: Path, version: str) -> Outcome:
-    """Make a version the champion by hand, a held or even a rejected one; it only has to load and to give its own CVs."""
+def promote_version(project: Path, version: str, by: str = "", because: str = "") -> Outcome:
+    """Make a version the champion by hand, a held or even a rejected one; it only has to load and to give its own CVs.
+
+    by, because: who decides and why, kept on the version; both are needed where params.yaml says promote.by_hand.
+    """
+    if params.load(project / "params.yaml").promote.by_hand and not (by.strip() and because.strip()):
+        raise BadInput(f"hae promote {version}: promote.by_hand asks who decides and why; allowed: --by NAME --because WHY")
     with _moving(project) as (store, mended):
         row = _there(store, version)
         if "champion" in row.aliases:
@@ -128,8 +137,9 @@ def promote_version(project: Path, version: str) -> Outcome:
         _must_load(store, row.version)
         row = _there(store, version)  # as it is now: the check takes its time
         reason = f"version {row.version} ({row.variant}) is promoted by hand" + (f", though {row.rejected}" if row.rejected else "")
+        reason += (f", by {by}" if by else "") + (f": {because}" if because else "")
         newest = max(int(known.version) for known in registry.rows(store))
-        registry.chosen_by_hand(store, row.version, str(newest), reason)
+        registry.chosen_by_hand(store, row.version, str(newest), reason, by, because)
         registry.crown(store, row.version)
         return _after(mended, Outcome("promoted", row.version, row.variant, reason, row.version, {}))
 
@@ -170,11 +180,12 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
     scores = _validation(project, list(rows))
     better = max(scores, key=scores.__getitem__)
     champion = registry.champion(store)
-    margins = Margins(**settings.promote.model_dump())
+    margins = Margins(**settings.promote.model_dump(exclude={"by_hand"}))
     evidence = (project / paths.FRAMES, project / paths.results(better) / "metrics.json")
-    stakes = [rows[better].version, champion.version if champion else None, vars(margins)]
+    by_hand = settings.promote.by_hand
+    stakes = [rows[better].version, champion.version if champion else None, vars(margins), *(["by hand"] if by_hand else [])]
     decision = lineage.digest([*stakes, *map(lineage.file_digest, evidence)])
-    return Today(rows, better, scores, champion, margins, decision)
+    return Today(rows, better, scores, champion, margins, decision, by_hand)
 
 
 def _validation(project: Path, variants: list[str]) -> dict[str, float]:

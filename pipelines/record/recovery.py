@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.record import memory, registry
-from pipelines.record.registry import BY_HAND, DECISION, REASON, REJECTED
+from pipelines.record.registry import APPROVAL, BY_HAND, DECISION, REASON, REJECTED
 from pipelines.record.store import Store
 
 __all__ = ["keep", "mend", "recover"]
@@ -78,7 +78,7 @@ def _tags_back(store: Store, known: dict[str, dict], numbers: dict[str, str]) ->
     """Decisions, reasons, rejections and choices by hand, where they differ from what is kept; whether any did."""
     now = {str(version.version): version.tags for version in registry.versions(store)}
     wanted = [(number, name, about["tags"][name]) for old, about in known.items() if (number := numbers.get(old))
-              for name in (DECISION, REASON, REJECTED, BY_HAND) if name in about["tags"]]
+              for name in (DECISION, REASON, REJECTED, BY_HAND, APPROVAL) if name in about["tags"]]
     wanted = [(number, name, numbers.get(value, value) if name == BY_HAND else value) for number, name, value in wanted]
     different = [tag for tag in wanted if now[tag[0]].get(tag[1]) != tag[2]]
     for number, name, value in different:

@@ -19,7 +19,7 @@ __all__ = [
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 CHAMPIONS = "champions"  # tag of the registered model: versions that were champion, oldest first
 REMEMBERED = 200
-DECISION, REASON, REJECTED, BY_HAND = "decision", "reason", "rejected", "by_hand"
+DECISION, REASON, REJECTED, BY_HAND, APPROVAL = "decision", "reason", "rejected", "by_hand", "approval"
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,11 @@ def decided(store: Store, version: str, decision: str) -> None:
     store.client.set_model_version_tag(store.name, version, DECISION, decision)
 
 
-def chosen_by_hand(store: Store, version: str, newest: str, reason: str) -> None:
-    """Keep that a person chose this version when `newest` was the newest there was."""
+def chosen_by_hand(store: Store, version: str, newest: str, reason: str, by: str = "", because: str = "") -> None:
+    """Keep that a person chose this version when `newest` was the newest there was; who, when and why, where it was said."""
+    if by or because:
+        said = {"by": by[:500], "because": because[:4000], "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        store.client.set_model_version_tag(store.name, version, APPROVAL, json.dumps(said))
     store.client.set_model_version_tag(store.name, version, BY_HAND, newest)
     reasoned(store, version, reason)
 

@@ -1,6 +1,7 @@
 """Who a process is does not hang on a clock, and a child lives as long as its parent."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,3 +55,23 @@ def test_a_dead_process_that_nobody_has_waited_for_does_not_live():
 @pytest.mark.parametrize("number", [0, -1])
 def test_no_number_of_no_process_lives(number):
     assert not processes.lives(f"{number} 1@boot")
+
+
+def test_what_stops_itself_is_ended_with_its_group_after_its_time(tmp_path):
+    """SIGSTOP reaches it and its child; neither answers anything but SIGKILL."""
+    script = ("import os, signal, subprocess, sys\n"
+              "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+              "print(child.pid, flush=True); os.kill(child.pid, signal.SIGSTOP); os.kill(os.getpid(), signal.SIGSTOP)")
+    said: list[str] = []
+    code = processes.run([sys.executable, "-c", script], tmp_path, said.append, seconds=3.0)
+    assert code == -signal.SIGKILL
+    assert said[-1].startswith(processes.OVER) and "limits.stage_hours" in said[-1]
+    deadline = time.monotonic() + 20
+    while processes.identity(int(said[0])) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes.identity(int(said[0]))
+
+
+def test_what_ends_in_time_is_not_ended(tmp_path):
+    said: list[str] = []
+    assert processes.run([sys.executable, "-c", "print('done')"], tmp_path, said.append, seconds=600.0) == 0 and said == ["done"]

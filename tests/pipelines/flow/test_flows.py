@@ -268,3 +268,19 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
             process.kill()
             process.wait()
         locks.unlink(missing_ok=True)
+
+
+def test_a_stage_that_hangs_is_ended_and_tried_once_more(project):
+    """It stops itself, twice: the flow goes on to its end, with the reason, and nothing of it lives."""
+    hang = f"{PYTHON} \"import os, signal; open('tries', 'a').write('x'); os.kill(0, signal.SIGSTOP)\""
+    yaml = YAML()
+    graph = yaml.load((project / "dvc.yaml").read_text())
+    graph["stages"]["hang"] = {"cmd": hang, "outs": ["never.txt"]}
+    yaml.dump(graph, project / "dvc.yaml")
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("stage_hours: 24", "stage_hours: 0.01"))
+    state = retrain(project)
+    assert state.is_failed() and state.message.startswith("hang: it took longer than it may"), state.message
+    assert (project / "tries").read_text() == "xx" and not processes.orphans(project)
+    with processes.only_one(project):  # no lock is left
+        pass

@@ -48,7 +48,7 @@ def test_local_time_is_that_of_this_machine(zone, name, monkeypatch):
     time.tzset()
     try:
         schedule = serving._schedule("0 3 * * *")
-        assert schedule.timezone == serving._zone() == name
+        assert schedule.timezone == serving.zone() == name
         assert datetime.now(ZoneInfo(name)).utcoffset().total_seconds() == time.localtime().tm_gmtoff
     finally:
         monkeypatch.undo()
@@ -142,7 +142,7 @@ def test_runs_are_planned_and_new_data_start_one(serve):
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
-    assert f"at '0 3 * * *' ({serving._zone()})" in text
+    assert f"at '0 3 * * *' ({serving.zone()})" in text
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"{url}/health", timeout=5)
 

@@ -237,3 +237,22 @@ def test_rollback_and_promote_say_what_is_allowed(bare):
 
 def test_the_margins_of_the_gate_are_those_of_params(trained):
     assert Margins(**trained.params()["promote"]) == Margins()
+
+
+def test_where_a_person_decides_the_gate_only_proposes(trained, unchecked):
+    trained.change("promote", by_hand=True)
+    outcome = promote(trained.folder, learn(trained))
+    assert (outcome.action, outcome.champion) == ("held", None) and aliases(trained) == {"candidate": "1"}
+    assert outcome.reason.startswith('awaits approval (hae promote 1 --by NAME --because "...")')
+    for by, because in (("", ""), ("Ada", ""), ("", "looks right"), (" ", "looks right")):
+        with pytest.raises(BadInput, match="asks who decides and why; allowed: --by NAME --because WHY"):
+            promote_version(trained.folder, "1", by, because)
+    assert promote_version(trained.folder, "1", "Ada", "looks right").action == "promoted"
+    store = opened(trained.folder)
+    row, tags = registry.champion(store), store.client.get_model_version(store.name, "1").tags
+    assert row.reason == "version 1 (collective) is promoted by hand, by Ada: looks right" and aliases(trained) == {"champion": "1"}
+    assert {"by": "Ada", "because": "looks right"}.items() <= json.loads(tags["approval"]).items()
+    kept = json.loads((trained.folder / ".hae" / "registry.json").read_text())
+    assert kept["versions"]["1"]["tags"]["approval"] == tags["approval"]
+    facts = trained.facts("collective")
+    assert settled(trained.folder, facts) and promote(trained.folder, facts).action == "nothing new"

@@ -1,0 +1,1 @@
+"""Watched: who is told of what, whether data drift, figures for a monitor."""

@@ -1,0 +1,71 @@
+"""hae status: the same as JSON and in lines; a reason that repeats is one line; refusals before the flow are in the history."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pipelines.flow import retraining, serving
+from pipelines.flow.status import to_lines
+
+
+def hae(*arguments, folder):
+    return subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
+
+
+@pytest.fixture(scope="module")
+def project(new_project):
+    return new_project()
+
+
+def test_json_says_what_the_lines_say(project):
+    retraining.note(project, datetime.now(UTC), ["prepare"], "held: no better")
+    told = hae("status", "--json", folder=project)
+    assert told.returncode == 0, told.stderr
+    state = json.loads(told.stdout)
+    assert state["champion"] is None and state["project"] == str(project) and state["at_work"] == ""
+    assert state["stale"]["prepare"] == ["has not run yet"] and "report" in state["stale"]
+    assert state["runs"][0]["ending"] == "held: no better" and state["registry"]["name"] == "small-table"
+    assert hae("status", folder=project).stdout.splitlines() == list(to_lines(state))
+
+
+def test_a_reason_that_repeats_is_one_line_with_its_number(project):
+    state = {"project": "p", "registry": {"error": "away"}, "note": "", "verdicts": {}, "stale": {}, "at_work": ""}
+    day = datetime(2026, 1, 31, 3, tzinfo=UTC)
+    endings = ["held: no better"] * 9 + ["promoted: better"] + ["held: no better"]
+    state["runs"] = [{"started": (day - timedelta(days=n)).isoformat(), "seconds": 60.0, "stages": ["prepare"], "ending": ending}
+                     for n, ending in enumerate(endings)]
+    lines = [line for line in to_lines(state) if line.startswith("run ")]
+    assert len(lines) == 3
+    assert lines[0].endswith("held: no better  (9 times since 2026-01-23T03:00:00+00:00)")
+    assert lines[1].endswith("promoted: better") and lines[2].endswith("held: no better")
+
+
+def test_a_refusal_before_the_flow_is_in_the_history_and_in_the_log(new_project):
+    folder = new_project()
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("n_seeds", "n_sedes", 1))
+    told = hae("retrain", folder=folder)
+    assert told.returncode == 2
+    (folder / "params.yaml").write_text(text)
+    entry = retraining.notes(folder)[0]
+    assert entry["ending"] == told.stderr.strip() and entry["stages"] == []
+    assert "n_sedes: no such key" in (folder / ".hae" / "logs" / "retrain.log").read_text()
+    assert "n_sedes" in hae("status", folder=folder).stdout
+
+
+def test_silence_is_told_once_nothing_succeeded_for_too_long(bare):
+    text = (bare / "params.yaml").read_text()
+    (bare / "params.yaml").write_text(text.replace("silence_hours: null", "silence_hours: 2.0"))
+    now = datetime.now().astimezone()
+    ago = lambda hours: now - timedelta(hours=hours)  # noqa: E731
+    assert serving.silence(bare, ago(1)) == ""  # it has not served for long enough to know
+    assert serving.silence(bare, ago(3)) == f"nothing has succeeded since {ago(3):%Y-%m-%d %H:%M}"
+    retraining.note(bare, ago(2.5), [], "held: no better")
+    retraining.note(bare, ago(0.5), [], "prepare: no frames")
+    assert serving.silence(bare, ago(9)) == f"nothing has succeeded since {ago(2.5):%Y-%m-%d %H:%M}"
+    retraining.note(bare, ago(0.5), [], "nothing new")
+    assert serving.silence(bare, ago(9)) == ""
