@@ -1,17 +1,20 @@
-"""How often the importance report is right: coverage of its intervals and error rates of its verdicts on data of known truth.
+"""How often the importance report is right on hard data: tails, weights, rare states, walkers that stay, curved sheets, and easy data beside.
 
-    python -m benchmarks.calibration run [--csv FILE] [--replicates 34]     (goes on where it stopped)
-    python -m benchmarks.calibration table [--csv FILE] [--docs docs/calibration.md]
+    python -m benchmarks.calibration --kind NAME [NAME ...] --draws N [--networks M] [--variant V] [--exact] [--folder DIR]
+    python -m benchmarks.calibration [--folder DIR] [--docs docs/calibration.md]
 
-Every replicate has training, test and population frames of its own; the networks of a unit are trained as one stack, and all their refits
-are another. The truth about a trained network is its figure on the population frames, which are many and independent.
+Every network is trained on the training blocks of a source of its own and judged as the pipeline does it: on the test blocks, with all rows
+of the source seen. Further draws put fresh frames in the place of all but the training blocks. The truth about a network and its refitted
+decoders is their figure on 60,000 fresh frames of the population. What was measured frame by frame is kept, a file a network: a run goes
+on where it stopped, and rules can be tried on old networks. Then all files of the folder are judged, and the tables printed.
+--exact: principal components and no refits, which is quick; FVE and gain alone are judged.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,248 +22,207 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from benchmarks.calibration_table import write_table
-from benchmarks.generated import CELLS, Cell, Walk
+from benchmarks.calibration_pages import write_page
+from benchmarks.generated import KINDS, Kind
+from hae import HierarchicalAutoencoder
+from hae.data.split import split_rows
+from hae.files import written_whole
 from hae.importance.assess import Measured, assess
-from hae.importance.contributions import contributions, feature_errors
 from hae.importance.evaluate import refit_members
-from hae.importance.intervals import Sampling
-from hae.importance.refits import EncodedRows, RefitSettings
+from hae.importance.intervals import Estimate, Sampling, status_of
+from hae.importance.refits import EncodedRows, Refits, RefitSettings
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
-from hae.network.scoring import FrameErrors, score_frames
+from hae.network.scoring import FrameErrors, encode, score_frames
 from hae.training.baselines import principal_components
+from hae.training.pairs import Pairs
 
-N_TRAIN, N_POPULATION = 4000, 8000
-N_TEST = {False: 2000, True: 4000}  # independent, correlated: both are worth 200 independent frames and more
-N_SHORT = {False: 150, True: 1500}  # their first frames alone: many are worth 100 to 200
-BATCH, RATE, HIDDEN = 128, 1e-2, (32, 32)
-FAULTS = ("swapped", "noise", "copy")
-STACK = 17  # networks trained, and refitted, at once
+POPULATION = 60_000
+SPLIT = {"block_frames": 100, "gap_frames": 10, "shares": (0.45, 0.15, 0.4)}
+TRAINING = {"hidden": (32, 32), "n_seeds": 1, "batch_size": 128, "max_epochs": 25, "patience": None, "learning_rate": 1e-2, "device": "cpu"}
 
 
-def units(replicates: int):
-    """(cell, correlated, variant, first replicate): one stack each, all kinds of data before more replicates."""
-    for first in range(0, replicates, STACK):
-        for name, cell in CELLS.items():
-            for correlated in (False, True):
-                for variant in VARIANTS:
-                    if variant == "collective" or cell.additive:
-                        yield name, correlated, variant, first
-
-
-def draw(cell: Cell, correlated: bool, seed: list[int]):
-    """Input and target of training, test and population frames, in units of the training target's variance."""
-    rng = np.random.default_rng(seed)
-    sides = [cell.make(Walk(n, how, rng)) for n, how in ((N_TRAIN, correlated), (N_TEST[correlated], correlated), (N_POPULATION, False))]
-    x, y = sides[0]
-    mean_x, mean_y, unit = x.mean(0), y.mean(0), np.sqrt(y.var(0).mean())
-    return [((a - mean_x) / unit, (b - mean_y) / unit) for a, b in sides]
-
-
-def train_stack(cell: Cell, variant: str, data, seed: int) -> list[HierarchicalNetwork]:
-    """A network for each replicate, each on data of its own: a fixed number of steps of Adam with a one-cycle rate."""
-    x = torch.tensor(np.stack([sides[0][0] for sides in data]), dtype=torch.float32)
-    y = torch.tensor(np.stack([sides[0][1] for sides in data]), dtype=torch.float32)
-    members = len(data)
-    network = HierarchicalNetwork.mlp(x.shape[-1], cell.cv, variant, HIDDEN, "tanh", y.shape[-1], members)
-    for m in range(members):
-        network.reset(seed * 1000 + m, m)
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=cell.steps + 1, cycle_momentum=False)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(cell.steps):
-        rows = torch.randint(x.shape[1], (BATCH,), generator=generator)
-        optimiser.zero_grad(set_to_none=True)
-        levels = network.standardised_levels(x[:, rows])
-        (levels - y[:, None, rows]).square().mean((-3, -2, -1)).sum().backward()
-        optimiser.step()
-        schedule.step()
-    return [network.member(m).double().requires_grad_(False) for m in range(members)]
-
-
-def plant(fault: str, cvs: EncodedRows, replacement, k: int) -> EncodedRows:
-    """The first two CVs with a fault: exchanged, or CV k (from 0) replaced by noise, or by a function of the CV before it."""
-    kinds, sides = list(cvs.kinds[:2]), [cvs.train[:, :2].copy(), cvs.test[:, :2].copy()]
-    for side, noise in zip(sides, replacement(kinds[k]), strict=True):
-        if fault == "swapped":
-            side[:, [0, 1]] = side[:, [1, 0]]
-        elif fault == "noise":
-            side[:, k] = noise
-        elif kinds[k] == "circular":
-            side[:, k] = np.angle(np.exp(1j * (1.0 - side[:, k - 1])))
-        else:
-            side[:, k] = np.sinh(side[:, k - 1] / cvs.train[:, k - 1].std())
-    return EncodedRows(*sides, tuple(reversed(kinds) if fault == "swapped" else kinds))
-
-
-def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, train_fve, at) -> list[dict]:
-    """Rows of one stack: refits of all its networks, their verdicts, and the truth of each."""
-    start = time.perf_counter()
-    n_test, short = N_TEST[correlated], slice(0, N_SHORT[correlated])
-    refits = refit_members(
-        cvs,
-        VARIANTS[variant],
-        [sides[0][1] for sides in data],
-        [np.concatenate([sides[1][1], sides[2][1]]) for sides in data],
-        None if fault else scores,  # planted CVs have no trained decoders
-        [None] * len(data),
-        np.repeat([1.0, 0.0], [n_test, N_POPULATION]),  # whether refits lag is seen on the test frames
-        RefitSettings(),
+def trained(kind: Kind, variant: str, source: Pairs, split: np.ndarray, seed: int, exact: bool) -> HierarchicalNetwork:
+    if exact or kind.linear:
+        return principal_components(source.inputs[split == "train"], len(kind.cv), "none")
+    model = HierarchicalAutoencoder(
+        len(kind.cv), variant=variant, cv=list(kind.cv), scale=kind.scale, smooth=kind.smooth, random_state=seed, **TRAINING
     )
-    seconds = (time.perf_counter() - start) / len(data)
-    rows = []
-    series = {part.stop: Sampling.of(part.stop, np.full(part.stop, "walk"), np.arange(part.stop)) for part in (slice(n_test), short)}
-    new, many = slice(0, n_test), slice(n_test, None)
-    for m, (its_cvs, score, r) in enumerate(zip(cvs, scores, refits, strict=True)):
-        cut = lambda part, r=r: type(r)(r.prefix[:, part], r.swapped[:, part], r.innovation[:, part])  # noqa: E731
+    model.fit(
+        source.inputs,
+        groups=source.trajectory if kind.correlated else None,
+        frame=source.frame if kind.correlated else None,
+        split=split,
+        target=None if source.targets is source.inputs else source.targets,
+        sample_weight=source.weights,
+    )
+    return model.network_
 
-        def said_of(part, its_cvs=its_cvs, score=score, cut=cut, m=m):
-            errors, own = FrameErrors(score.e[:, part], score.v[part]), EncodedRows(its_cvs.train, its_cvs.test[part], its_cvs.kinds)
-            return assess(Measured(own, errors, cut(part), train_fve[m]), series[part.stop], None, variant)
 
-        population, whole = cut(many), FrameErrors(score.e[:, many], score.v[many])
-        total = whole.v.mean()
-        truths = {
-            "fve": whole.fve,
-            "gain": whole.gains,
-            "info_gain": -np.diff(population.prefix.mean(1), prepend=total) / total,
-            "raw": (population.swapped.mean(1) - population.prefix[:-1].mean(1)) / total,
-            "innovation": (population.innovation.mean(1) - population.prefix[:-1].mean(1)) / total,
-        }
-        about = {
-            "cell": name,
-            "correlated": correlated,
-            "variant": variant,
-            "replicate": first + m,
-            "fault": fault,
-            "at": at[m] + 1 if fault else 0,
-            "seconds": round(seconds, 3),
-        }
-        rows += said_and_true(said_of(new), truths, {**about, "length": "whole"}, cell.n)
-        if not fault:
-            rows += [row for row in said_and_true(said_of(short), truths, {**about, "length": "short"}, cell.n) if row["status"] == "rough"]
+def sources(kind: Kind, first: Pairs, train: np.ndarray, draws: int, rng: np.random.Generator) -> Iterator[Pairs]:
+    """The source itself, then with fresh frames in the place of all but the training blocks (not of walkers, which stay the same ones)."""
+    yield first
+    for _ in range(0 if kind.apart else draws - 1):
+        fresh = kind.source(rng)
+        mixed = [None if a is None else np.where(train if a.ndim == 1 else train[:, None], a, b)
+                 for a, b in ((first.inputs, fresh.inputs), (first.targets, fresh.targets), (first.weights, fresh.weights))]  # fmt: skip
+        yield replace(first, inputs=mixed[0], targets=mixed[0] if first.targets is first.inputs else mixed[1], weights=mixed[2])
+
+
+def measure(name: str, variant: str, number: int, draws: int, exact: bool) -> dict[str, np.ndarray]:
+    """Train one network of a kind and measure it on all draws, frame by frame, and on the population."""
+    kind = KINDS[name]
+    rng = np.random.default_rng([*name.encode(), number])
+    first = kind.source(rng)
+    split = split_rows(first.trajectory, first.frame, values=first.inputs, **SPLIT)
+    network = trained(kind, variant, first, split, number, exact)
+    train, population = first.take(np.flatnonzero(split == "train")), kind.population(POPULATION, rng)
+    seen = list(sources(kind, first, split == "train", draws, rng))
+    tests = [rows.take(np.flatnonzero(split == "test")) for rows in seen]
+    of = lambda rows: score_frames(network, rows.inputs, rows.targets, None, rows.weights)  # noqa: E731
+    cvs, errors, whole = [encode(network, rows.inputs) for rows in (train, *tests, population)], [of(rows) for rows in seen], of(population)
+    if exact:
+        refits = [Refits(found.e, found.e[:-1], found.e[:-1]) for found in (*map(of, tests), whole)]
+    else:
+        refits = refits_at(network, cvs, train, [*tests, population], of(tests[0]))
+    single = {
+        "train_cvs": cvs[0],
+        "cvs": np.stack(cvs[1:-1]),
+        "e": np.stack([found.e for found in errors]),
+        "v": np.stack([found.v for found in errors]),
+        **{part: np.stack([getattr(found, part) for found in refits[:-1]]) for part in ("prefix", "swapped", "innovation")},
+    }
+    if first.weights is not None:
+        single["weights"] = np.stack([rows.weights for rows in seen])
+    return {
+        **{part: values.astype(np.float32) for part, values in single.items()},
+        **{f"true {what}": truth for what, truth in truths_of(whole, refits[-1]).items()},
+        "train_fve": of(train).fve,
+        "test": split == "test",
+        "trajectory": first.trajectory,
+        "frame": first.frame,
+    }
+
+
+def judge(name: str, variant: str, number: int, exact: bool, found: dict[str, np.ndarray]) -> list[dict]:
+    """Rows of the reports on all draws of one network, each with the truth."""
+    kind, rows, test = KINDS[name], [], found["test"]
+    truths = {what.removeprefix("true "): truth for what, truth in found.items() if what.startswith("true ")}
+    doubles = {part: found[part].astype(float) for part in ("train_cvs", "cvs", "e", "v", "prefix", "swapped", "innovation")}
+    for draw, (cvs, e, v, *refits) in enumerate(zip(*(doubles[part] for part in list(doubles)[1:]), strict=True)):
+        weights = found["weights"][draw].astype(float) if "weights" in found else np.ones(len(v))
+        of_test = [a[test] for a in (found["trajectory"], found["frame"], weights)]
+        sampling, around = Sampling.of(test.sum(), *of_test), Sampling.of(len(v), found["trajectory"], found["frame"], weights)
+        own, its_refits = FrameErrors(e[:, test], v[test], weights[test]), Refits(*refits)
+        measured = Measured(EncodedRows(doubles["train_cvs"], cvs, kind.cv), own, its_refits, found["train_fve"])
+        n_blocks = len(np.unique(np.stack([of_test[0], (of_test[1] // SPLIT["block_frames"]).astype(str)]), axis=1).T) if kind.correlated else None
+        report = assess(measured, sampling, n_blocks, variant, seen=(FrameErrors(e, v, weights), around))
+        about = {"kind": name, "variant": variant, "exact": exact, "network": number, "draw": draw, "few": report.few, "apart": report.apart}
+        rows += said_and_true(report, truths, plain(own, its_refits, sampling, n_blocks), about, kind.n)
     return rows
 
 
-def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], about: dict, n: int) -> list[dict]:
+def refits_at(network, cvs: list[np.ndarray], train: Pairs, sides: list[Pairs], trained_errors: FrameErrors) -> list[Refits]:
+    """The same refitted decoders at every side; whether they lag behind is seen on the first."""
+    mean, scale = (getattr(network, name).double().numpy() for name in ("output_mean", "output_scale"))
+    lengths = [len(rows) for rows in sides]
+    stop = np.cumsum([0, *lengths])
+    padded = lambda x: np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, stop[-1] - lengths[0])])  # noqa: E731
+    first = np.ones(lengths[0]) if sides[0].weights is None else sides[0].weights
+    (found,) = refit_members(
+        [EncodedRows(cvs[0], np.concatenate(cvs[1:]), tuple(network.bottleneck.kinds))],
+        type(network.decoder),
+        [(train.targets - mean) / scale],
+        [(np.concatenate([rows.targets for rows in sides]) - mean) / scale],
+        [FrameErrors(padded(trained_errors.e), padded(trained_errors.v))],
+        [train.weights],
+        padded(first),
+        RefitSettings(),
+    )
+    cuts = [slice(a, b) for a, b in zip(stop[:-1], stop[1:], strict=True)]
+    return [Refits(found.prefix[:, cut], found.swapped[:, cut], found.innovation[:, cut]) for cut in cuts]
+
+
+def truths_of(whole: FrameErrors, refits: Refits) -> dict[str, np.ndarray]:
+    total, prefix = whole.v.mean(), refits.prefix.mean(1)
+    return {
+        "fve": whole.fve,
+        "gain": whole.gains,
+        "info_gain": -np.diff(prefix, prepend=total) / total,
+        "raw": (refits.swapped.mean(1) - prefix[:-1]) / total,
+        "innovation": (refits.innovation.mean(1) - prefix[:-1]) / total,
+    }
+
+
+def plain(errors: FrameErrors, refits: Refits, sampling: Sampling, n_blocks: int | None) -> dict:
+    """What the test frames alone would say: widths of the intervals of each figure, and the status of each level."""
+    v, before = errors.v, np.concatenate([errors.v[None], errors.e[:-1]])
+    refitted = np.concatenate([v[None], refits.prefix])
+    width = lambda found: found.high - found.low  # noqa: E731
+    fve: Estimate = sampling.ratio(v - errors.e, v)
+    series = np.concatenate([v[None], errors.e, errors.e - (1 - fve.value)[:, None] * v])
+    n_eff, n = sampling.n_eff(series), len(errors.e)
+    least = [min(n_eff[[0, k, k + 1, n + k + 1]]) for k in range(n)]
+    return {
+        "fve": width(fve),
+        "gain": width(sampling.ratio(before - errors.e, v)),
+        "info_gain": width(sampling.ratio(-np.diff(refitted, axis=0), v)),
+        "status": [status_of(x, n_blocks) for x in least],
+    }
+
+
+def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], own: dict, about: dict, n: int | None) -> list[dict]:
     """Rows of what a report says, each with the truth: figures, verdicts, orders, the number of CVs."""
     rows = []
     for k, cv in enumerate(report.cvs):
-        own = {**about, "level": cv.cv, "status": cv.status}
-        for figure in ("info_gain",) if about["fault"] else ("fve", "gain", "info_gain"):
-            said = {bound.strip("_") or "said": getattr(cv, f"{figure}{bound}") for bound in ("", "_low", "_high")}
-            rows.append({**own, "what": figure, **said, "truth": truths[figure][k], "n_eff": cv.n_eff})
-        rows.append({**own, "what": "verdict", "word": cv.verdict, "truth": truths["info_gain"][k], "trained": truths["gain"][k]})
+        level = {**about, "level": cv.cv, "status": cv.status, "n_eff": cv.n_eff, "plain_status": own["status"][k]}
+        for what in ("fve", "gain", "info_gain"):
+            said = {bound.strip("_") or "said": getattr(cv, f"{what}{bound}") for bound in ("", "_low", "_high")}
+            rows.append({**level, "what": what, **said, "truth": truths[what][k], "plain_width": own[what][k]})
+        rows.append({**level, "what": "verdict", "word": cv.verdict, "truth": truths["info_gain"][k], "trained": truths["gain"][k]})
         if k < len(report.cvs) - 1:
-            rows.append({**own, "what": "order", "word": cv.order, "truth": truths["raw"][k], "trained": truths["innovation"][k]})
+            rows.append({**level, "what": "order", "word": cv.order, "truth": truths["raw"][k], "trained": truths["innovation"][k]})
+    rows = rows if not about["exact"] else [row for row in rows if row["what"] in ("fve", "gain")]
     return [*rows, {**about, "what": "n", "level": 0, "said": report.n, "truth": n, "status": report.status}]
 
 
-def by_feature(network, x, y, n_test: int, about: dict, statuses: list[str]) -> list[dict]:
-    """Rows of the gains by feature, with what they are on the population; x, y: of test frames, then of the population's."""
-    said, truth = (
-        contributions(feature_errors(network, x[part], Sampling.of(len(x[part])), y[part]), range(y.shape[1]), None, [True] * len(statuses))
-        for part in (slice(0, n_test), slice(n_test, None))
-    )
-    return [
-        {**about, "what": "by feature", "level": k + 1, "said": said.gain[k][j], "low": said.low[k][j], "high": said.high[k][j],
-         "truth": truth.gain[k][j], "status": status}
-        for k, status in enumerate(statuses)
-        for j in range(y.shape[1])
-    ]
+def run(names: list[str], variant: str, networks: int, draws: int, exact: bool, folder: Path) -> None:
+    """Add what the folder has not yet, a file a network: one of each kind before more of any."""
+    torch.set_num_threads(1)
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [(name, number) for number in range(networks) for name in names]
+    for name, number in tqdm(wanted, unit="network"):
+        path = folder / f"{name}-{'exact' if exact else variant}-{number:03d}.npz"
+        if not path.exists():
+            found = measure(name, variant, number, draws, exact)
+            with written_whole(path) as partial, partial.open("wb") as file:
+                np.savez_compressed(file, **found)
 
 
-def run_unit(name: str, correlated: bool, variant: str, first: int, count: int) -> pd.DataFrame:
-    cell, number = CELLS[name], list(CELLS).index(name)
-    seed = [number, int(correlated), first]
-    start = time.perf_counter()
-    data = [draw(cell, correlated, [*seed, m]) for m in range(count)]
-    if cell.linear:
-        networks = [principal_components(train[0], len(cell.cv), "none") for train, _, _ in data]
-    else:
-        networks = train_stack(cell, variant, data, 100 * number + 10 * correlated + first)
-    training = (time.perf_counter() - start) / count
-    cvs, scores, train_fve = [], [], []
-    for network, (train, test, many) in zip(networks, data, strict=True):
-        x, y = np.concatenate([test[0], many[0]]), np.concatenate([test[1], many[1]])
-        cvs.append(EncodedRows(network.encode(torch.tensor(train[0])).numpy(), network.encode(torch.tensor(x)).numpy(), cell.cv))
-        scores.append(score_frames(network, x, y))
-        train_fve.append(score_frames(network, *train).fve)
-    rows = judge(name, cell, correlated, variant, first, "", cvs, data, scores, train_fve, None)
-    for m, (network, (_, test, many)) in enumerate(zip(networks, data, strict=True)):
-        x, y = np.concatenate([test[0], many[0]]), np.concatenate([test[1], many[1]])
-        its = [row for row in rows if row["what"] == "verdict" and row["replicate"] == first + m and row["length"] == "whole"]
-        about = {name: its[0][name] for name in ("cell", "correlated", "variant", "replicate", "fault", "at", "length")}
-        rows += by_feature(network, x, y, N_TEST[correlated], about, [row["status"] for row in its])
-    if not cell.equal and cell.n > 1:
-        rng = np.random.default_rng([*seed, 99])
-
-        def walk_new(kind):
-            walks = Walk(N_TRAIN, correlated, rng), Walk(N_TEST[correlated], correlated, rng), Walk(N_POPULATION, False, rng)
-            train, test, many = [walk.angle() if kind == "circular" else walk.normal() for walk in walks]
-            return train, np.concatenate([test, many])
-
-        for fault in FAULTS:  # one a network, at the first two CVs: their gains are known, and large
-            chosen = [m for m in range(count) if FAULTS[(m + first) % 3] == fault]
-            k = 0 if fault == "swapped" else 1
-            faulty = [plant(fault, cvs[m], walk_new, k) for m in chosen]
-            first_two = [FrameErrors(scores[m].e[:2], scores[m].v) for m in chosen]
-            at, own = [k] * len(chosen), [data[m] for m in chosen]
-            rows += judge(name, cell, correlated, variant, first, fault, faulty, own, first_two, [train_fve[m] for m in chosen], at)
-    return pd.DataFrame(rows).assign(training_seconds=round(training, 3))
-
-
-def run(csv: Path, replicates: int) -> None:
-    """Add the rows of every unit that the file has not yet."""
-    torch.set_num_threads(int(os.environ.get("HAE_THREADS", "1")))
-    done = set()
-    if csv.exists():
-        have = pd.read_csv(csv)
-        done = set(zip(have["cell"], have["correlated"], have["variant"], have["first"], strict=True))
-    for unit in tqdm(list(units(replicates)), unit="stack"):
-        if unit in done:
-            continue
-        rows = run_unit(*unit, min(STACK, replicates - unit[3])).assign(first=unit[3])
-        rows = rows.reindex(columns=COLUMNS)
-        rows.to_csv(csv, mode="a", header=not csv.exists(), index=False, float_format="%.6g")
-
-
-COLUMNS = [
-    "cell",
-    "correlated",
-    "variant",
-    "first",
-    "replicate",
-    "fault",
-    "at",
-    "length",
-    "what",
-    "level",
-    "said",
-    "low",
-    "high",
-    "word",
-    "truth",
-    "trained",
-    "n_eff",
-    "status",
-    "seconds",
-    "training_seconds",
-]
+def judged(folder: Path) -> pd.DataFrame:
+    """What is said of all networks of a folder, by the rules as they are now."""
+    rows: list[dict] = []
+    for path in tqdm(sorted(folder.glob("[!.]*.npz")), unit="network"):
+        name, variant, number = path.stem.rsplit("-", 2)
+        with np.load(path) as found:
+            rows += judge(name, "boosted" if variant == "exact" else variant, int(number), variant == "exact", dict(found))
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("run", "table"))
-    parser.add_argument("--csv", type=Path, default=Path("calibration.csv"))
-    parser.add_argument("--replicates", type=int, default=34)
-    parser.add_argument("--docs", type=Path, default=Path("docs/calibration.md"))
+    parser.add_argument("--kind", nargs="+", choices=[*KINDS, "all"], default=[], metavar="NAME", help=f"all, or of: {'; '.join(KINDS)}")
+    parser.add_argument("--draws", type=int, default=4, help="test sides a network")
+    parser.add_argument("--networks", type=int, default=30, help="networks a kind")
+    parser.add_argument("--variant", choices=list(VARIANTS), default="collective")
+    parser.add_argument("--exact", action="store_true", help="principal components, no refits")
+    parser.add_argument("--folder", type=Path, default=Path("calibration"), help="where networks are kept")
+    parser.add_argument("--docs", type=Path, help="page to write the tables into, between its marks")
     given = parser.parse_args()
-    if given.action == "run":
-        run(given.csv, given.replicates)
-    else:
-        write_table(given.csv, given.docs)
+    run(list(KINDS) if "all" in given.kind else given.kind, given.variant, given.networks, given.draws, given.exact, given.folder)
+    rows = judged(given.folder)
+    rows.to_csv(given.folder / "rows.csv", index=False, float_format="%.6g")
+    write_page(rows, given.docs)
 
 
 if __name__ == "__main__":
