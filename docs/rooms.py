@@ -22,7 +22,7 @@ ROOMS = (
 )  # fmt: skip
 GROUND = {
     "hae": {"version", "errors", "files", "devices"},
-    "pipelines": {"paths", "settings", "sections", "params", "processes", "locks", "output"},
+    "pipelines": {"paths", "settings", "sections", "params", "processes", "locks", "output", "terminal"},
 }
 
 

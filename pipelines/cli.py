@@ -1,7 +1,6 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
 import json
-import logging
 import os
 import signal
 import sys
@@ -12,6 +11,8 @@ try:
     import click
 
     from pipelines import output, settings
+    from pipelines.loop import commands as loop
+    from pipelines.terminal import project_here, say
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
@@ -39,11 +40,6 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def _say(line: str) -> None:
-    click.echo(settings.masked(line))
-    logging.getLogger("hae").info("%s", line)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="hae")
 @click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
@@ -52,13 +48,6 @@ def _say(line: str) -> None:
 def hae(context: click.Context, project: Path | None) -> None:
     """Hierarchical autoencoders: train both variants, know what each CV is worth, keep a champion."""
     context.obj = project
-
-
-def _project() -> Path:
-    """The project of this call, with the environment of the tools set."""
-    project = settings.project(click.get_current_context().obj)
-    settings.prepare_environment(project)
-    return project
 
 
 @hae.command()
@@ -90,7 +79,7 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
     if series and group:
         raise click.UsageError("--series: not allowed beside --group")
     group = "<file>" if series else group
-    write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), _say)
+    write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -101,7 +90,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 @click.option("--promote/--no-promote", default=True, help="Whether the champion may change.  [default: promote]")
 def retrain(promote: bool) -> None:
     """Do the main job: run what is stale, record it, decide on a champion."""
-    project = _project()
+    project = project_here()
     from pipelines import processes
     from pipelines.flow import retraining
     from pipelines.gate import promotion
@@ -112,12 +101,12 @@ def retrain(promote: bool) -> None:
             held.enter_context(processes.only_one(project))
             look = retraining.look(project, promote)
         for line in look.upgrades:
-            _say(line)
+            say(line)
         if look.complete:
-            _say("Nothing is stale and the record is whole: nothing to do.")
+            say("Nothing is stale and the record is whole: nothing to do.")
             outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
         else:
-            _say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
+            say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)
     _tell(project, outcome)
     sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)
@@ -147,13 +136,13 @@ def _tell(project: Path, outcome) -> None:
     from pipelines.flow import retraining
 
     for variant, words in retraining.verdicts(project).items():
-        _say(f"\n{variant}: {words}")
+        say(f"\n{variant}: {words}")
     rows = retraining.table(project, outcome)
-    _say(f"\n{retraining.to_text(rows)}\n" if rows else "")
-    _say(f"{outcome.action}: {outcome.reason}")
-    _say(f"champion: version {outcome.champion}" if outcome.champion else "champion: none")
+    say(f"\n{retraining.to_text(rows)}\n" if rows else "")
+    say(f"{outcome.action}: {outcome.reason}")
+    say(f"champion: version {outcome.champion}" if outcome.champion else "champion: none")
     for line in retraining.pages(project):
-        _say(line)
+        say(line)
 
 
 @hae.command()
@@ -162,9 +151,9 @@ def status(as_json: bool) -> None:
     """Say which model is champion, which candidate and why, what is stale, and how the last retrainings ended."""
     from pipelines.flow.status import look, to_lines
 
-    state = look(_project())
+    state = look(project_here())
     for line in [json.dumps(state, indent=1)] if as_json else to_lines(state):
-        _say(line)
+        say(line)
 
 
 @hae.command()
@@ -174,10 +163,10 @@ def status(as_json: bool) -> None:
               help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
 def serve(cron: str, watch: int | None, port: int) -> None:
     """Retrain on a schedule, and when the data change, until ended."""
-    project = _project()
+    project = project_here()
     from pipelines.flow import serving
 
-    serving.serve(project, cron, watch, port, _say)
+    serving.serve(project, cron, watch, port, say)
 
 
 @hae.command()
@@ -186,12 +175,12 @@ def serve(cron: str, watch: int | None, port: int) -> None:
 @click.option("--because", default="", metavar="WHY", help="Why; asked for where promote.by_hand is true.")
 def promote(version: str, by: str, because: str) -> None:
     """Make VERSION the champion."""
-    project = _project()
+    project = project_here()
     from pipelines.gate import promotion
     from pipelines.watch.notify import tell
 
     outcome = promotion.promote_version(project, version, by, because)
-    _say(f"{outcome.action}: {outcome.reason}")
+    say(f"{outcome.action}: {outcome.reason}")
     if outcome.action == "promoted":
         tell(project, "promoted", outcome.reason)
 
@@ -199,12 +188,12 @@ def promote(version: str, by: str, because: str) -> None:
 @hae.command()
 def rollback() -> None:
     """Take the champion back for good: the one before it is champion again."""
-    project = _project()
+    project = project_here()
     from pipelines.gate import promotion
     from pipelines.watch.notify import tell
 
     outcome = promotion.rollback(project)
-    _say(f"{outcome.action}: {outcome.reason}")
+    say(f"{outcome.action}: {outcome.reason}")
     tell(project, "rolled back", outcome.reason)
 
 
@@ -213,27 +202,27 @@ def rollback() -> None:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 def clean(keep: int, dry_run: bool) -> None:
     """Remove old runs, versions, artifacts, checkpoints and caches; champion, candidate and the way back stay."""
-    project = _project()
+    project = project_here()
     from pipelines.flow.cleaning import clean as remove
 
     size = 0
     for cleaned in remove(project, keep, dry_run):
         size += cleaned.size
-        _say(str(cleaned))
-    _say(f"{'would free' if dry_run else 'freed'} {size / 1e6:.1f} MB of files ({size} bytes)")
+        say(str(cleaned))
+    say(f"{'would free' if dry_run else 'freed'} {size / 1e6:.1f} MB of files ({size} bytes)")
 
 
 @hae.command()
 @click.option("--mend", is_flag=True, help="Do the mends that lose nothing.")
 def doctor(mend: bool) -> None:
     """Say what is wrong here, each finding with its mend. Exit code 1 if anything is."""
-    project = _project()
+    project = project_here()
     from pipelines.upkeep.doctor import doctor as look
 
     wrong = False
     for finding in look(project, mend):
         wrong |= finding.wrong
-        _say(str(finding))
+        say(str(finding))
     sys.exit(FAILED if wrong else 0)
 
 
@@ -241,13 +230,13 @@ def doctor(mend: bool) -> None:
 @click.option("--test", is_flag=True, required=True, help="Send a word to every target that params.yaml names.")
 def notify(test: bool) -> None:
     """See whether whoever is to be told can be reached. Exit code 1 if somebody can't."""
-    project = _project()
+    project = project_here()
     from pipelines.watch.notify import test as send
 
     number, faults = send(project)
     for fault in faults:
-        _say(fault)
-    _say(f"{number - len(faults)} of {number} told")
+        say(fault)
+    say(f"{number - len(faults)} of {number} told")
     sys.exit(FAILED if faults else 0)
 
 
@@ -256,13 +245,13 @@ def notify(test: bool) -> None:
 @click.option("--rebuild", is_flag=True, help="Train it again in a clean clone, and compare the weights.")
 def verify(version: str, rebuild: bool) -> None:
     """Recompute the receipt of VERSION, a number or an alias: what is true, what differs, what can't be told. Exit code 1 if it differs."""
-    project = _project()
+    project = project_here()
     from pipelines.upkeep.verify import verify as look
 
     differs = False
     for checked in look(project, version, rebuild):
         differs |= checked.verdict == "differs"
-        _say(str(checked))
+        say(str(checked))
     sys.exit(FAILED if differs else 0)
 
 
@@ -274,7 +263,7 @@ def verify(version: str, rebuild: bool) -> None:
 @click.option("--keep", multiple=True, metavar="COLUMN", help="A column of the table that goes to OUT as it is; may be given again.")
 def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, version: str | None, keep: tuple[str, ...]) -> None:
     """Write the CVs of new data, from the champion and by its own recipe."""
-    project = _project()
+    project = project_here()
     from pipelines.transform import transform as write
 
     report = write(project, inputs, output, topology, version, keep)
@@ -282,7 +271,7 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
         click.echo(line, err=True)
     if len(report.far) > 5:
         click.echo(f"... and {len(report.far) - 5} further features", err=True)
-    _say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
+    say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 
 @hae.command()
@@ -294,58 +283,15 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
 @click.option("--plumed-ann", is_flag=True, help="By PLUMED's optional module annfunc.")
 def export(kind: str, output: Path, version: str | None, cvs: int | None, topology: Path | None, plumed_ann: bool) -> None:
     """Write CVs for other programs: plumed, openmm, onnx, torchscript, pt2 or numpy."""
-    project = _project()
+    project = project_here()
     from pipelines.export import export as write
 
     for path in write(project, kind, output, version, cvs, topology, plumed_ann):
         click.echo(path)
 
 
-@hae.command()
-@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker.")
-@click.option("--walkers", type=click.IntRange(1), metavar="N")
-@click.option("--method", type=click.Choice(["metadynamics", "none"]))
-@click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="The first K CVs.")
-@click.option("--seed", type=click.IntRange(0), metavar="N")
-@click.option("--version", help="Of the registered model; default: the champion.")
-def sample(ns: float | None, version: str | None, **options) -> None:
-    """Run a round of simulation, biased along the champion's CVs; what is not said stands in params.yaml, sample."""
-    project = _project()
-    from pipelines.loop import sampling
-    from pipelines.loop.progress import Progress
-
-    with Progress("sample") as progress:
-        folder, told = sampling.sample(project, options | {"nanoseconds": ns}, version, progress)
-    _say(f"{folder}: {told['nanoseconds']:.2f} ns, {len(told['faults'])} walkers torn apart")
-
-
-@hae.command()
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="At most so many rounds more.")
-@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker in a round.")
-@click.option("--walkers", type=click.IntRange(1), metavar="N")
-def explore(rounds: int, ns: float | None, walkers: int | None) -> None:
-    """Sample, retrain, sample again, until rounds bring nothing new. A loop that was ended goes on."""
-    project = _project()
-    from pipelines.loop import explore as loop
-    from pipelines.loop.progress import Progress
-
-    with Progress("sample") as progress:
-        for turn in loop.explore(project, rounds, {"nanoseconds": ns, "walkers": walkers}, _say, progress):
-            _say(f"after round {turn.round}: {turn.nanoseconds:.1f} ns in all, {turn.new} new cells of {turn.cells} in the plane of CV1 "
-                 f"and CV2, champion version {turn.champion}")
-
-
-@hae.command()
-@click.option("--between", nargs=2, required=True, metavar="A B", help="Regions, as conditions on labels and CVs: 'phi > 0' 'phi < 0'.")
-def energy(between: tuple[str, str]) -> None:
-    """Say the free energy of region A less that of region B, from all biased rounds, with its interval at 90 %."""
-    project = _project()
-    from pipelines.loop import energy as energies
-
-    found = energies.between(project, *between)
-    of = found.difference
-    _say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} rounds, "
-         f"{found.nanoseconds:.1f} ns, {found.frames[0]} and {found.frames[1]} frames; effective share of frames {of.share:.2f}")
+for command in loop.COMMANDS:
+    hae.add_command(command)
 
 
 if __name__ == "__main__":

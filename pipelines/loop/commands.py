@@ -1,0 +1,57 @@
+"""The commands of the loop: hae sample, hae explore, hae energy. What they need is imported when they are called."""
+
+import click
+
+from pipelines.terminal import project_here, say
+
+__all__ = ["COMMANDS"]
+
+
+@click.command()
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker.")
+@click.option("--walkers", type=click.IntRange(1), metavar="N")
+@click.option("--method", type=click.Choice(["metadynamics", "none"]))
+@click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="The first K CVs.")
+@click.option("--seed", type=click.IntRange(0), metavar="N")
+@click.option("--version", help="Of the registered model; default: the champion.")
+def sample(ns: float | None, version: str | None, **options) -> None:
+    """Run a round of simulation, biased along the champion's CVs; what is not said stands in params.yaml, sample."""
+    project = project_here()
+    from pipelines.loop import sampling
+    from pipelines.loop.progress import Progress
+
+    with Progress("sample") as progress:
+        folder, told = sampling.sample(project, options | {"nanoseconds": ns}, version, progress)
+    say(f"{folder}: {told['nanoseconds']:.2f} ns, {len(told['faults'])} walkers torn apart")
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="At most so many rounds more.")
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker in a round.")
+@click.option("--walkers", type=click.IntRange(1), metavar="N")
+def explore(rounds: int, ns: float | None, walkers: int | None) -> None:
+    """Sample, retrain, sample again, until rounds bring nothing new. A loop that was ended goes on."""
+    project = project_here()
+    from pipelines.loop import explore as loop
+    from pipelines.loop.progress import Progress
+
+    with Progress("sample") as progress:
+        for turn in loop.explore(project, rounds, {"nanoseconds": ns, "walkers": walkers}, say, progress):
+            say(f"after round {turn.round}: {turn.nanoseconds:.1f} ns in all, {turn.new} new cells of {turn.cells} in the plane of CV1 "
+                 f"and CV2, champion version {turn.champion}")
+
+
+@click.command()
+@click.option("--between", nargs=2, required=True, metavar="A B", help="Regions, as conditions on labels and CVs: 'phi > 0' 'phi < 0'.")
+def energy(between: tuple[str, str]) -> None:
+    """Say the free energy of region A less that of region B, from all biased rounds, with its interval at 90 %."""
+    project = project_here()
+    from pipelines.loop import energy as energies
+
+    found = energies.between(project, *between)
+    of = found.difference
+    say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} rounds, "
+         f"{found.nanoseconds:.1f} ns, {found.frames[0]} and {found.frames[1]} frames; effective share of frames {of.share:.2f}")
+
+
+COMMANDS = (sample, explore, energy)
