@@ -28,7 +28,7 @@ from pipelines import params
 from pipelines.stages.simulate import STARTS, TOPOLOGY, alanine_dipeptide, starts
 
 REFERENCE, NONE = 9.63, 20.0  # kJ/mol; what counts where a walker has seen one side alone
-SETTLE = 0.1  # of the rows, left out: the bias grows fast there
+SETTLE = 0.3  # of the rows, left out: the bias grows fast there
 TEMPERATURE = 300.0
 TRANS = (0.0, 2.3)  # phi of the third basin, radians
 

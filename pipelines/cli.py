@@ -53,7 +53,7 @@ def hae(context: click.Context, project: Path | None) -> None:
 @hae.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("more", nargs=-1, metavar="", type=click.Path(path_type=Path))
-@click.option("--data", multiple=True, required=True, type=click.Path(path_type=Path), metavar="FILE...",
+@click.option("--data", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
               help="Trajectories, or tables: .csv, .xlsx, .parquet, .npy, COLVAR and others.")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="FILE", help="Atoms of the trajectories, such as PDB, GRO or PSF.")
 @click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
@@ -69,16 +69,23 @@ def hae(context: click.Context, project: Path | None) -> None:
 @click.option("--sheet", metavar="NAME", help="Of a workbook, or the key of an HDF5 file.  [default: the first]")
 @click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
 @click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data.")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data, or of the system.")
+@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, names of "
+              "force fields, or alanine-dipeptide; --topology says where walkers start.")
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker of a system's first round.")
 def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
-         group: str | None, **choices) -> None:
-    """Make a project in DIR for data of one's own: look at them, say what was found, write params.yaml and dvc.yaml."""
+         group: str | None, system: str | None, ns: float | None, **choices) -> None:
+    """Make a project in DIR for data of one's own, or for a system: look, say what was found, write params.yaml and dvc.yaml."""
     from pipelines.project.init import Choices
     from pipelines.project.init import init as write
 
     if series and group:
         raise click.UsageError("--series: not allowed beside --group")
+    if bool(data) == bool(system):
+        raise click.UsageError("--data FILE..., or --system SYSTEM: one of the two is needed")
     group = "<file>" if series else group
+    if system:
+        return loop.begin(folder, system, ns, Choices((), columns=_names(columns), labels=_names(labels), group=group, **choices))
     write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
 
 

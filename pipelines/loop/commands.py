@@ -1,10 +1,19 @@
 """The commands of the loop: hae sample, hae explore, hae energy. What they need is imported when they are called."""
 
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from pipelines.terminal import project_here, say
 
-__all__ = ["COMMANDS"]
+if TYPE_CHECKING:
+    from pipelines.project.looks import Choices
+
+__all__ = ["COMMANDS", "begin"]
 
 
 @click.command()
@@ -52,6 +61,18 @@ def energy(between: tuple[str, str]) -> None:
     of = found.difference
     say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} rounds, "
          f"{found.nanoseconds:.1f} ns, {found.frames[0]} and {found.frames[1]} frames; effective share of frames {of.share:.2f}")
+
+
+def begin(folder: Path, system: str, ns: float | None, choices: Choices) -> None:
+    """hae init --system."""
+    from pipelines import params
+    from pipelines.loop import starting
+    from pipelines.loop.progress import Progress
+
+    said = {"nanoseconds": ns, "temperature": choices.temperature}
+    section = params.Sample().model_copy(update={name: value for name, value in said.items() if value is not None})
+    with Progress("sample") as progress:
+        starting.start(folder, system, choices.topology, replace(choices, topology=None), section, say, progress)
 
 
 COMMANDS = (sample, explore, energy)

@@ -18,6 +18,8 @@ from pipelines.loop.sampling import rounds
 
 __all__ = ["Between", "between", "rows"]
 
+SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what was visited first weighs too much (docs/biasing.md)
+
 
 @dataclass(frozen=True)
 class Between:
@@ -68,7 +70,7 @@ def rows(project: Path) -> pd.DataFrame:
             part = part.assign(**{name: values[:n] for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"][:n],
                                weight=weights_of(colvar["metad.rbias"][:n], section.temperature), round=folder.name,
                                block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
-            parts.append(part[part["time"] > part["time"].max() / 10])  # the bias grows fast at first, and weights are wrong there
+            parts.append(part[part["time"] > SETTLE * part["time"].max()])
             nanoseconds += float(colvar["time"][-1]) / 1000
     table = pd.concat(parts, ignore_index=True)
     table["weight"] /= table.groupby("round")["weight"].transform("mean")

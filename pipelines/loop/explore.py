@@ -92,11 +92,12 @@ def _planned(project: Path, most: int) -> int:
 
 
 def _retrain(project: Path, say: Callable[[str], None]) -> None:
+    say(f"retraining on {len(rounds(project))} rounds")
     lines: list[str] = []
 
     def hear(line: str) -> None:
         lines.append(line)
-        if line.startswith(("champion:", "promoted", "held", "first", "kept")):
+        if line.startswith(("To do:", "champion:", "promoted", "held", "first", "kept")):
             say(f"  {line}")
 
     with processes.children():

@@ -22,8 +22,10 @@ __all__ = ["Choices", "init"]
 SMOOTH, STEEPEST = 40, 250  # of molecules: their CVs are to be pushed on (docs/smooth.md, docs/biasing.md)
 
 
-def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda line: None) -> list[str]:
+def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda line: None, sample: dict | None = None) -> list[str]:
     """Write a project into `folder` and give what was found, in lines, each said as soon as it is known. Nothing is run or recorded yet.
+
+    sample: keys of the section sample, of a project whose data are rounds of simulation.
 
     Data from elsewhere are copied to folder/data/raw. Raises BadInput for what can't be used; the folder is then as it was.
     """
@@ -76,6 +78,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
         scale="feature" if all(tables) else "global",
         smooth=0 if all(tables) else SMOOTH,
         gradient=None if all(tables) else STEEPEST,
+        sample=sample,
         model_name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
     )
     _write(folder, homes, texts)
@@ -111,6 +114,8 @@ def _named(homes: Sequence[Path], paths: dict[Path, Path]) -> dict[str, Path]:
 
 def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:
     """A pattern for files of one ending in data/raw, so that later ones are read too; else every file."""
+    if folder / paths.ROUNDS in homes[0].parents:
+        return [f"{paths.ROUNDS}/*/walker-*.dcd"]
     raw = folder / paths.RAW
     ending = homes[0].suffix
     alike = ending and ending not in others and all(home.parent == raw and home.suffix == ending for home in homes)
@@ -120,8 +125,11 @@ def _patterns(folder: Path, homes: list[Path], others: list[str]) -> list[str]:
 
 
 def _dependencies(folder: Path, homes: list[Path]) -> list[str]:
+    """What stage prepare reads: folders that grow, where data lie in such, and files."""
     if all(home.parent == folder / paths.RAW for home in homes):
         return ["data/raw"]
+    if any(folder / paths.ROUNDS in home.parents for home in homes):
+        return [str(paths.ROUNDS), *(str(home.relative_to(folder)) for home in homes if folder / paths.ROUNDS not in home.parents)]
     return sorted(str(home.relative_to(folder)) for home in homes)
 
 
