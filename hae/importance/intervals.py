@@ -22,7 +22,7 @@ OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
 
 def status_of(n_eff: float, n_blocks: int | None = None) -> str:
-    """A word for the data behind an interval: measured coverage is nominal from 200 independent frames, a little low from 100."""
+    """Whether the data are enough for an interval: its measured coverage is nominal from 200 independent frames, a little low from 100."""
     if n_eff < ROUGH_N_EFF or (n_blocks is not None and n_blocks < ENOUGH_BLOCKS):
         return "not enough data"
     return "ok" if n_eff >= OK_N_EFF else "rough"
@@ -92,7 +92,7 @@ class Sampling:
         return int(self.walker[-1]) + 1 if len(self) else 0
 
     def apart(self, x: np.ndarray) -> np.ndarray:
-        """Whether (...) the trajectories surely have other means of x (..., N): walkers that stay in basins of their own.
+        """Whether (...) the trajectories surely differ in their means of x (..., N): walkers that stay in different basins.
 
         The scatter of their means against what the independent frames inside each allow, by a chi-squared test at one in a thousand.
         """

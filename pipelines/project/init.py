@@ -76,9 +76,9 @@ def init(folder: Path, choices: Choices) -> list[str]:
     split, told = suggest.split_for(frames, known)
     if (frames.trajectory == "").all() and known.time > 3:
         told.append(
-            f"rows that follow each other look alike, over about {known.time:.0f} rows: if they are a series in time, say --series (a file "
-            "is one trajectory) or --group COLUMN, or every figure will be too good; if they are sorted, shuffle them, or every interval "
-            "will be too wide"
+            f"neighbouring rows are correlated, over about {known.time:.0f} rows. If they are a series in time, say --series (each file is "
+            "one trajectory) or --group COLUMN; otherwise every figure will be too good. If they are sorted, shuffle them; otherwise every "
+            "interval will be too wide"
         )
     texts = written.texts(
         {
@@ -114,7 +114,7 @@ def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
         own = path.name if count[path.name] == 1 else f"{path.parent.name}-{path.name}"  # a/md.xtc and b/md.xtc
         home = path if folder in path.parents else folder / paths.RAW / own
         if home in homes or (home != path and home.exists()):
-            raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: names of their own")
+            raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: different names")
         homes[home] = path
     return homes
 
@@ -125,7 +125,7 @@ def _named(homes: Sequence[Path], paths: dict[Path, Path]) -> dict[str, Path]:
     for home in homes:
         name = without_ending(Path(home.name))
         if name in files:
-            raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: names of their own")
+            raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: different names")
         files[name] = paths[home]
     return files
 
@@ -173,7 +173,7 @@ def _look_at_tables(choices: Choices, files: dict[str, Path]) -> tuple[dict, Fra
         said.append(f"the data look biased: --bias {chosen} --temperature KELVIN would weight the rows by exp(bias / kT)")
     if frames.weights is not None:
         share = frames.weights.sum() ** 2 / (frames.weights**2).sum() / len(frames)
-        said.append(f"weights: worth {share:.0%} of the rows at equal weights")
+        said.append(f"weights: the rows say as much as {share:.0%} of them would with equal weights")
     return section, frames, recipe, said
 
 

@@ -85,7 +85,7 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
             raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
         for trajectory in set(part.trajectory) - {""}:
             if home.setdefault(trajectory, path) != path:
-                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: a name each")
+                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: different names")
         parts.append(part)
         if settings.id is not None:
             ids.append(table[settings.id].astype(str).to_numpy())
@@ -130,7 +130,7 @@ def summary(frames: Frames, recipe: Recipe) -> list[str]:
     ]
     constant = frames.constant()
     if constant:
-        lines.append(f"constant, kept but without information: {', '.join(constant)}")
+        lines.append(f"constant features, which are kept and carry no information: {', '.join(constant)}")
     return lines
 
 
