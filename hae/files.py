@@ -56,7 +56,7 @@ def check_writable(folder: str | os.PathLike) -> None:
 
 
 def write_json(path: str | os.PathLike, content) -> None:
-    """Write a JSON file whole or not at all, a line an entry, so that a difference can be read."""
+    """Write a JSON file whole or not at all, one line for each entry, so that a difference can be read."""
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
 

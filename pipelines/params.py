@@ -1,4 +1,4 @@
-"""params.yaml, typed and checked: a section a stage; a wrong key or value names its place and what is allowed."""
+"""params.yaml, typed and checked: one section for each stage; a wrong key or value names its place and what is allowed."""
 
 import os
 from pathlib import Path
@@ -83,7 +83,7 @@ class Learning(Section):
     activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(
         description="tanh, silu, gelu, relu or identity"
     )
-    cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one a CV")
+    cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one for each CV")
     scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
     n_seeds: Count
     batch_size: Count
@@ -107,7 +107,7 @@ class Variant(Learning):
     max_cvs: Count = 6
     smooth: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False, description="a number of 0 or more")] = 0.0
     linear_path: Flag = False
-    level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one a level, or null")
+    level_weights: tuple[Positive, ...] | None = Field(default=None, description="a list of numbers above 0, one for each level, or null")
 
     @property
     def most_cvs(self) -> int:
@@ -177,7 +177,7 @@ class Sample(Section):
 class Params(Section):
     simulate: Simulate | None = None  # a project on one's own data has none
     prepare: Prepare
-    train: dict[Name, Variant] = Field(min_length=1, description="a section a variant")
+    train: dict[Name, Variant] = Field(min_length=1, description="one section for each variant")
     baseline: Baseline
     evaluate: Evaluate
     stability: StabilitySection
@@ -252,9 +252,9 @@ def _check(params: Params) -> None:
     for name, section in {**{f"train.{v}": s for v, s in params.train.items()}, "baseline": params.baseline}.items():
         n = section.most_cvs if isinstance(section, Variant) else section.n_cvs
         if not isinstance(section.cv, str) and len(section.cv) != n:
-            raise BadInput(f"{name}.cv: a list of {len(section.cv)} for {n} CVs; allowed: one kind a CV")
+            raise BadInput(f"{name}.cv: a list of {len(section.cv)} for {n} CVs; allowed: one kind for each CV")
         if isinstance(section, Variant) and section.level_weights is not None and len(section.level_weights) != n:
-            raise BadInput(f"{name}.level_weights: {len(section.level_weights)} numbers for {n} CVs; allowed: one a level")
+            raise BadInput(f"{name}.level_weights: {len(section.level_weights)} numbers for {n} CVs; allowed: one for each level")
     largest = max(variant.most_cvs for variant in params.train.values())
     if params.baseline.n_cvs < largest:
         raise BadInput(f"baseline.n_cvs: {params.baseline.n_cvs} is not allowed; "

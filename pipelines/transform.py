@@ -24,7 +24,7 @@ ROWS = 16384  # that the network takes at a time
 
 @dataclass(frozen=True)
 class TransformReport:
-    """What was written: rows and CVs, by which version, where; far: what lies far outside the training data, in a line a feature."""
+    """What was written: rows and CVs, by which version, where; far: features far outside the training data, a line for each."""
 
     rows: int
     n_cvs: int

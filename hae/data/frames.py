@@ -32,6 +32,14 @@ class Frames:
     label_units, label_periods: of the L labels; 2 pi for angles in radians, None where not periodic.
     weights: (N,) positive statistical weights, or None.
     split: (N,) "train", "validation", "test" or "gap", or None before the split.
+
+    Example: Four frames of two trajectories.
+        >>> frames = Frames(np.arange(8.0).reshape(4, 2), ("x", "y"), ("nm", "nm"), np.array(["a", "a", "b", "b"]), np.array([0, 1, 0, 1]),
+        ...                 labels=pd.DataFrame(index=range(4)), split=np.array(["train", "gap", "train", "test"]))
+        >>> len(frames), frames.n_features, frames.counts()["train"]
+        (4, 2, 2)
+        >>> frames.select("test").values
+        array([[6., 7.]])
     """
 
     values: np.ndarray

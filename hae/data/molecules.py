@@ -43,6 +43,16 @@ class Recipe:
     names, units: of the D features. Atoms go by name ("CA", or "ALA2-CA" where CA alone is not clear).
     fill: feature of a table -> the number that it has where the table has none; empty: such a table is refused.
     reference: (A, 3) positions in nm with mean zero, from the topology and fitted on nothing.
+
+    Example: An angle in a table becomes its sine and cosine, there and in later tables.
+        >>> table = pd.DataFrame({"phi": [0.0, 1.5707963], "d": [1.0, 2.0]})
+        >>> frames = table_frames(table, "table.csv", periods={"phi": 6.2831853})
+        >>> recipe = Recipe.for_table(frames, {"phi": 6.2831853})
+        >>> recipe.names
+        ('sin(phi)', 'cos(phi)', 'd')
+        >>> Recipe.from_json(recipe.to_json()).features(table).values.round(2)
+        array([[0., 1., 1.],
+               [1., 0., 2.]])
     """
 
     kind: str

@@ -211,7 +211,7 @@ def _of_array(path: Path, array: np.ndarray, names: np.ndarray | None = None) ->
         raise BadInput(f"{path}: an array of shape {array.shape} and type {array.dtype}; allowed: numbers (rows, columns)")
     columns = [f"x{j}" for j in range(array.shape[1])] if names is None else [str(name).strip() for name in names.ravel()]
     if len(columns) != array.shape[1]:
-        raise BadInput(f"{path}: {len(columns)} names for {array.shape[1]} columns; allowed: one name a column")
+        raise BadInput(f"{path}: {len(columns)} names for {array.shape[1]} columns; allowed: one name for each column")
     check_names(path, columns)
     return pd.DataFrame(array, columns=columns)
 

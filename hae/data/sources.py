@@ -31,7 +31,7 @@ def find_files(patterns: Sequence[str], root: str | os.PathLike = ".") -> dict[s
             if files.setdefault(name, path) != path:
                 raise BadInput(
                     f"prepare.trajectories: {files[name]} and {path} would both be named '{name}'; "
-                    "allowed: a name each, or a pattern such as runs/*/md.xtc, whose folders become part of the name"
+                    "allowed: different names, or a pattern such as runs/*/md.xtc, whose folders become part of the name"
                 )
     return files
 

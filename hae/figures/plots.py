@@ -81,7 +81,7 @@ def level_colours(n: int) -> list[tuple]:
 
 
 def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
-    """Held-out FVE against the number of CVs with its 90 % interval: a line a variant, beside PCA and the plain autoencoder."""
+    """Held-out FVE against the number of CVs with its 90 % interval: one line for each variant, beside PCA and the plain autoencoder."""
     others = {name: max((report.compared(key) for report in reports.values()), key=len)
               for name, key in (("plain autoencoder", "plain"), ("PCA", "pca"))}
     drawn = [(name, "-o", [(cv.cv, cv.fve, cv.fve_low, cv.fve_high) for cv in report.cvs]) for name, report in reports.items()]

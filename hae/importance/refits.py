@@ -46,7 +46,13 @@ class RefitSettings:
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """CVs of one member at rows of training and of evaluation: (N, n), (N', n), a circular one in radians, and the kind of each."""
+    """CVs of one member at rows of training and of evaluation: (N, n), (N', n), a circular one in radians, and the kind of each.
+
+    Example:
+        >>> rows = EncodedRows(np.zeros((3, 2)), np.zeros((2, 2)), ("linear", "circular"))
+        >>> [part.shape for part in rows.embedded(1)]  # an angle is a point on a circle
+        [(3, 2), (2, 2)]
+    """
 
     train: np.ndarray
     test: np.ndarray

@@ -21,7 +21,12 @@ NEIGHBOURS, REFERENCE_ROWS, SHIFTS = 40, 4096, 20
 @dataclass(frozen=True)
 class Relation:
     """R^2 of a nearest-neighbour regressor on held-out frames, its 90 % interval (NaN: too few independent frames), and the largest
-    R^2 of the same series shifted against each other in time, which is what slow motion alone can do."""
+    R^2 of the same series shifted against each other in time, which is what slow motion alone can do.
+
+    Example: Known to 0.8, and slow motion alone could make 0.1 of it.
+        >>> Relation(r2=0.8, low=0.75, high=0.85, null=0.1).real
+        True
+    """
 
     r2: float
     low: float

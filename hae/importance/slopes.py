@@ -28,7 +28,12 @@ class Slope:
 
 @dataclass(frozen=True)
 class Smoothness:
-    """Of every CV. unit: of |ds/dx|, "1/nm" or "1/standard deviation"; high: the 99.9 % quantile."""
+    """Of every CV. unit: of |ds/dx|, "1/nm" or "1/standard deviation"; high: the 99.9 % quantile.
+
+    Example:
+        >>> Smoothness("1/nm", (Slope("CV1", 20.0, 40.0, 60.0, row=7, verdict="smooth"),)).sentence
+        'A bias can act along every CV: steepest CV1, 60 per nm at row 7 (median 20).'
+    """
 
     unit: str
     slopes: tuple[Slope, ...]

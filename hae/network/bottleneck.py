@@ -22,6 +22,14 @@ class Bottleneck(nn.Module):
       canonical form (see `hae.network.canonical`): they rename the CVs, and the decoders, which read c, cannot notice.
 
     T is lower block-triangular, so no CV is given a part of a later one.
+
+    Example: A linear CV takes one number of the encoder, a circular one two.
+        >>> bottleneck = Bottleneck(["linear", "circular"])
+        >>> coordinates = bottleneck(torch.tensor([[0.5, 0.0, 2.0]]))
+        >>> coordinates
+        tensor([[0.5000, 0.0000, 1.0000]])
+        >>> bottleneck.publish(coordinates)  # the angle in radians
+        tensor([[0.5000, 1.5708]])
     """
 
     T: Tensor

@@ -44,7 +44,14 @@ class Decoder(nn.Module):
 
 
 class CollectiveDecoder(Decoder):
-    """q_k = f_k(CV_1, ..., CV_k): every level decodes all CVs so far afresh."""
+    """q_k = f_k(CV_1, ..., CV_k): every level decodes all CVs so far afresh.
+
+    Example: What each of three levels reads.
+        >>> CollectiveDecoder.reads(3).int()
+        tensor([[1, 0, 0],
+                [1, 1, 0],
+                [1, 1, 1]], dtype=torch.int32)
+    """
 
     @staticmethod
     def reads(n: int) -> Tensor:
@@ -56,7 +63,16 @@ class CollectiveDecoder(Decoder):
 
 
 class BoostedDecoder(Decoder):
-    """q_k = q_{k-1} + d_k(CV_k): every level adds what one CV says of the residual."""
+    """q_k = q_{k-1} + d_k(CV_k): every level adds what one CV says of the residual.
+
+    Example: What each of three levels reads, and how they add up.
+        >>> BoostedDecoder.reads(3).int()
+        tensor([[1, 0, 0],
+                [0, 1, 0],
+                [0, 0, 1]], dtype=torch.int32)
+        >>> BoostedDecoder.combine(torch.tensor([1.0, 10.0, 100.0])[:, None, None]).flatten()
+        tensor([  1.,  11., 111.])
+    """
 
     @staticmethod
     def reads(n: int) -> Tensor:
@@ -68,7 +84,12 @@ class BoostedDecoder(Decoder):
 
 
 class PlainDecoder(Decoder):
-    """One level that decodes all CVs at once: the plain autoencoder, which no hierarchy of as many CVs can beat at its last level."""
+    """One level that decodes all CVs at once: the plain autoencoder, which no hierarchy of as many CVs can beat at its last level.
+
+    Example:
+        >>> PlainDecoder.reads(3).int()
+        tensor([[1, 1, 1]], dtype=torch.int32)
+    """
 
     @staticmethod
     def reads(n: int) -> Tensor:
@@ -94,6 +115,12 @@ class HierarchicalNetwork(nn.Module):
 
     ``cvs, levels = network(s)``: s (N, D) in raw units, cvs (N, n), levels (n, N, D) in the units of s. A network of several
     members has their axis in front of each shape. Inputs are standardised and levels restored by buffers that `scale_by` sets.
+
+    Example: Two CVs of four features, with modules of one's own.
+        >>> network = HierarchicalNetwork(nn.Linear(4, 2), lambda n: nn.Linear(n, 4), "boosted", ("linear", "linear"))
+        >>> cvs, levels = network(torch.zeros(10, 4))
+        >>> cvs.shape, levels.shape
+        (torch.Size([10, 2]), torch.Size([2, 10, 4]))
     """
 
     spec: dict[str, Any] | None

@@ -63,6 +63,11 @@ class MaskedMLP(nn.Module):
     x: (*members, N, n_inputs) -> (*members, L, N, n_outputs) for an adjacency (L, n_inputs). With ``adjacency`` None: one
     perceptron that sees all, and no axis L. Linear output. ``linear_path``: x A is added to the output of such a one, with A
     (*members, n_inputs, n_outputs). Training takes a faster way to the same numbers, see `hae.training.gradients`.
+
+    Example: Two perceptrons; the second alone sees the second input.
+        >>> mlp = MaskedMLP(2, 3, (8,), "tanh", adjacency=torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        >>> mlp(torch.zeros(5, 2)).shape
+        torch.Size([2, 5, 3])
     """
 
     layers: Sequence[StackedLinear]
@@ -102,7 +107,12 @@ class MaskedMLP(nn.Module):
 
 @dataclass(frozen=True)
 class MLPFactory:
-    """Makes the decoders of the default network: perceptrons of the same widths, all levels and members in one stack."""
+    """Makes the decoders of the default network: perceptrons of the same widths, all levels and members in one stack.
+
+    Example:
+        >>> MLPFactory(3, (8,), "tanh")(2)(torch.zeros(5, 2)).shape
+        torch.Size([5, 3])
+    """
 
     n_outputs: int
     hidden: tuple[int, ...]
@@ -117,7 +127,13 @@ class MLPFactory:
 
 
 class SeparateDecoders(nn.Module):
-    """One module for every row of the adjacency, each given only the inputs it may see: the plain form of `MaskedMLP`."""
+    """One module for every row of the adjacency, each given only the inputs it may see: the plain form of `MaskedMLP`.
+
+    Example:
+        >>> decoders = SeparateDecoders(lambda n: nn.Linear(n, 3), torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+        >>> decoders(torch.zeros(5, 2)).shape
+        torch.Size([2, 5, 3])
+    """
 
     def __init__(self, factory: Callable[[int], nn.Module], adjacency: Tensor):
         super().__init__()

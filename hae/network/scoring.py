@@ -16,7 +16,13 @@ CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
 
 @dataclass(frozen=True)
 class FrameErrors:
-    """e (n, N): squared error of every level at every frame in the metric W; v (N,): squared distance from the training mean."""
+    """e (n, N): squared error of every level at every frame in the metric W; v (N,): squared distance from the training mean.
+
+    Example:
+        >>> errors = FrameErrors(e=np.array([[0.5, 0.5], [0.1, 0.1]]), v=np.array([1.0, 1.0]))
+        >>> errors.fve, errors.gains
+        (array([0.5, 0.9]), array([0.5, 0.4]))
+    """
 
     e: np.ndarray
     v: np.ndarray

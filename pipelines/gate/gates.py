@@ -23,7 +23,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is known of the candidate alone, on held-out blocks. fve, gain, pca_fve: one number a level.
+    """What is known of the candidate alone, on held-out blocks. fve, gain, pca_fve: one number for each level.
 
     above_pca_high: upper bounds of the paired intervals of fve - pca_fve, NaN where there are none.
     order: verdict on every CV and the next, such as "ordered"; "" where there is none.

@@ -58,9 +58,9 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     split, told = suggest.split_for(frames, known)
     if (frames.trajectory == "").all() and known.time > 3:
         told.append(
-            f"rows that follow each other look alike, over about {known.time:.0f} rows: if they are a series in time, say --series (a file "
-            "is one trajectory) or --group COLUMN, or every figure will be too good; if they are sorted, as by a class, say --shuffle, or "
-            "every interval will be too wide"
+            f"neighbouring rows are correlated, over about {known.time:.0f} rows. If they are a series in time, say --series (each file is "
+            "one trajectory) or --group COLUMN; otherwise every figure will be too good. If they are sorted, as by a class, say --shuffle; "
+            "otherwise every interval will be too wide"
         )
     for line in told:
         tell(line)
@@ -96,7 +96,7 @@ def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:
         own = path.name if count[path.name] == 1 else f"{path.parent.name}-{path.name}"  # a/md.xtc and b/md.xtc
         home = path if folder in path.parents else folder / paths.RAW / own
         if home in homes or (home != path and home.exists()):
-            raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: names of their own")
+            raise BadInput(f"{path}: there would be two files {home.relative_to(folder)} in the project; allowed: different names")
         homes[home] = path
     return homes
 
@@ -107,7 +107,7 @@ def _named(homes: Sequence[Path], paths: dict[Path, Path]) -> dict[str, Path]:
     for home in homes:
         name = without_ending(Path(home.name))
         if name in files:
-            raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: names of their own")
+            raise BadInput(f"{paths[home]}: would be named '{name}', as {files[name]} is; allowed: different names")
         files[name] = paths[home]
     return files
 

@@ -99,7 +99,7 @@ def look_at_tables(choices: Choices, files: dict[str, Path], say: Callable[[str]
         said.append(f"the data look biased: --bias {chosen} --temperature KELVIN would weight the rows by exp(bias / kT)")
     if frames.weights is not None:
         share = frames.weights.sum() ** 2 / (frames.weights**2).sum() / len(frames)
-        said.append(f"weights: worth {share:.0%} of the rows at equal weights")
+        said.append(f"weights: the rows say as much as {share:.0%} of them would with equal weights")
     return Look(section, frames, recipe, said)
 
 

@@ -75,7 +75,8 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
             gap = min(gap, block // 4)
         shares = (0.45, 0.15, 0.4) if known.independent < 4000 else (0.7, 0.15, 0.15)
         split = SuggestedSplit(block, gap, shares)
-        said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} forgets in about {known.time:.0f} frames)")
+        said.append(f"split: blocks of {block} frames, {gap} frames cut at both ends ({known.of} is correlated over about "
+                    f"{known.time:.0f} frames)")
     for salt in ("", *"abcdefghij"):
         tried = replace(split, salt=salt)
         sides = split_rows(frames.trajectory, frames.frame, block_frames=tried.block_frames, gap_frames=tried.gap_frames,
@@ -92,8 +93,8 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     lost = float(np.mean(sides == "gap"))
     if lost > 0.05:
         said[-1] += f"; the cuts take {lost:.0%} of the frames"
-    said.append(f"test side: {number} frames, by these motions worth about {worth:.0f} independent ones: {words} "
-                f"({ROUGH_N_EFF} are needed, {OK_N_EFF} asked for; the report counts again, by the errors of the model)")
+    said.append(f"test side: {number} frames; these motions are so slow that about {worth:.0f} of them count as independent: {words} "
+                f"({ROUGH_N_EFF} are needed for intervals, {OK_N_EFF} for sure ones; the report counts again, by the model's errors)")
     return tried, said
 
 

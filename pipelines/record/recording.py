@@ -56,7 +56,7 @@ def live(project: Path, stage: str, facts: StageFacts, retraining: str, every: f
 
 
 def record(project: Path, facts: Mapping[str, StageFacts], retraining: str) -> Records:
-    """Write what is missing: a run a variant and one for the baselines, and a version a variant.
+    """Write what is missing: a run for each variant and one for the baselines, and a version for each variant.
 
     facts: stage ("train@collective", ..., "baseline") -> what DVC knows of it. A run is found by the key of its stage, so
     repeating changes nothing. A version is made last, of files that are in the store already.

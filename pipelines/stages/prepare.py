@@ -102,7 +102,7 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
             raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
         for trajectory in set(part.trajectory) - {""}:
             if home.setdefault(trajectory, path) != path:
-                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: a name each")
+                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: different names")
         parts.append(part)
         if settings.id is not None:
             ids.append(table[settings.id].astype(str).to_numpy()[kept])
@@ -169,7 +169,7 @@ def summary(frames: Frames, recipe: Recipe, left_out: int = 0) -> list[str]:
         lines.append(f"left out: {left_out} rows that lack a feature or a label")
     constant = frames.constant()
     if constant:
-        lines.append(f"constant, kept but without information: {', '.join(constant)}")
+        lines.append(f"constant features, which are kept and carry no information: {', '.join(constant)}")
     return lines
 
 

@@ -48,7 +48,7 @@ def report() -> None:
 
 
 def table_text(table: pd.DataFrame) -> str:
-    """The table as people read it, verdicts first: a row a variant and CV."""
+    """The table as people read it, verdicts first: one row for each CV of each variant."""
     names = {"cv": "CV", "verdict": "verdict", "order": "and the next", "fve": "FVE", "gain": "gain", "info_gain": "info gain",
              "pca_fve": "PCA FVE", "plain_fve": "plain AE FVE"}
     shown = table[["variant", *names]].rename(columns=names)

@@ -27,7 +27,7 @@ def train(variant: str) -> None:
     keep = {"checkpoints": settings.home() / "checkpoints", "on_epoch": write_history(paths.results(variant) / "history.csv")}
     size, limit = rows_bytes(path), memory_limit()
     if size > limit:
-        print(f"train: rows of {size / 1e6:,.1f} MB stay in a file, {limit / 1e6:,.1f} MB of memory for them (HAE_MEMORY_LIMIT)")
+        print(f"train: the rows ({size / 1e6:,.1f} MB) stay in a file: they may take {limit / 1e6:,.1f} MB of memory (HAE_MEMORY_LIMIT)")
         model.fit(StoredFrames(path, settings.home() / "rows" / variant, limit), **keep)
     else:
         _fit(model, path, section, variant, keep)

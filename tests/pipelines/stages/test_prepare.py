@@ -107,7 +107,7 @@ def test_tables(project, capsys):
     frames, recipe = read()
     assert len(frames) == 600 and frames.values.dtype == np.float64 and frames.features == ("a", "b", "same")
     assert frames.label_periods == (6.25,) and set(frames.trajectory) == {""} and frames.counts()["gap"] == 0
-    assert recipe.kind == "columns" and "constant, kept but without information: same" in capsys.readouterr().out
+    assert recipe.kind == "columns" and "constant features, which are kept and carry no information: same" in capsys.readouterr().out
     project(**tables, group="<file>")
     prepare()
     frames, _ = read()

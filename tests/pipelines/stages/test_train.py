@@ -16,7 +16,7 @@ def test_a_small_limit_leaves_rows_in_a_file_and_the_figures_as_they_are(trained
     before = metrics(trained.folder)
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "10K")
     train("collective")
-    assert "train: rows of 0.0 MB stay in a file, 0.0 MB of memory for them (HAE_MEMORY_LIMIT)" in capsys.readouterr().out
+    assert "train: the rows (0.0 MB) stay in a file: they may take 0.0 MB of memory (HAE_MEMORY_LIMIT)" in capsys.readouterr().out
     after = metrics(trained.folder)
     assert after.keys() == before.keys()
     assert after["validation_fve_2"] == pytest.approx(before["validation_fve_2"], abs=0.02)  # another order of batches
