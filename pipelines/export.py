@@ -1,23 +1,46 @@
-"""hae export: a registered version's CVs as files for other programs."""
+"""hae export: a registered version's CVs as files for other programs, read back by those programs before they are handed over."""
 
 from __future__ import annotations
 
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from hae.data.frames import Frames
+from hae.data.jacobian import featurise
+from hae.data.positions import whole
+from hae.data.sources import find_files
+from hae.data.trajectories import load_frame, load_structure
 from hae.errors import BadInput
+from hae.export import clients
 from hae.export.card import Card, card_of
+from hae.export.checks import compared
+from hae.export.colvars import write_colvars
 from hae.export.cv import PositionsToCVs, cv
 from hae.export.encoder import Encoder, encoder_of
 from hae.export.formats import write_numpy, write_onnx, write_torchscript
+from hae.export.plumed import write_plumed
 from hae.export.program import write_program
-from pipelines import params
+from hae.files import written_whole
+from pipelines import params, paths
 from pipelines.record import packaging, registry
 from pipelines.record.store import Store, opened, plainly
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["FORMATS", "Exported", "export"]
 
 OF_FEATURES = {"numpy": write_numpy, "onnx": write_onnx, "torchscript": write_torchscript}
-FORMATS = ("plumed", "openmm", *OF_FEATURES, "pt2")
+FORMATS = ("plumed", "colvars", "openmm", *OF_FEATURES, "pt2")
+FRAMES = 12  # of the training data, that a client is asked about
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files, and the line that says how well the client of the format agrees with the network."""
+
+    files: tuple[Path, ...]
+    checked: str
 
 
 def export(
@@ -28,13 +51,15 @@ def export(
     cvs: int | None = None,
     topology: Path | None = None,
     ann: bool = False,
-) -> list[Path]:
-    """Write the first `cvs` CVs (None: all) of a registered version (None: the champion) in a format: the files.
+) -> Exported:
+    """Write the first `cvs` CVs (None: all) of a registered version (None: the champion) in a format.
 
-    topology: of the molecule that is to be simulated, for the numbers of its atoms; None: that of the project. ann: for plumed.
+    topology: of the molecule that is to be simulated, for the numbers of its atoms; None: that of the project. ann: for plumed. Where
+    the format's own client is here, it has to give the network's CVs and forces on training frames; otherwise no file is kept.
 
     Raises:
-        BadInput: no such version or format, too many CVs, no topology or another molecule, what a format can't hold.
+        BadInput: no such version or format, too many CVs, no topology or another molecule, what a format can't hold, a client that
+            gives something else or can't read the files.
     """
     if kind not in FORMATS:
         raise BadInput(f"export: {kind!r} is not a format; allowed: {', '.join(FORMATS)}")
@@ -44,35 +69,83 @@ def export(
         if row is None:
             raise BadInput(f"{store.name}: no {'champion' if version is None else f'version {version}'}; allowed: hae retrain first")
         model = packaging.load(store, row.version)
-        ranges, lineage = _training(store, model)
-    encoder = encoder_of(model, cvs)
-    function = cv(model, cvs=cvs) if kind in ("plumed", "openmm") else None
-    card = card_of(encoder, model.about["features"], model.about["units"], function, ranges, store.name, model.version, lineage)
-    molecule_file = _topology(project, topology) if function is not None else None
-    folder.mkdir(parents=True, exist_ok=True)
-    if function is not None and molecule_file is not None:
-        return _for_atoms(kind, function, card, molecule_file, folder, model, ann)
-    if kind == "pt2":
-        return _program(model, encoder, folder)
-    return OF_FEATURES[kind](encoder, card, folder)
+        lineage = _lineage(store, model)
+    about, encoder = model.about, encoder_of(model, cvs)
+    function = cv(model, cvs=cvs) if kind in clients.OF_POSITIONS else None
+    ranges = list(zip(about["cv_low"], about["cv_high"], strict=True))
+    card = card_of(encoder, about["features"], about["units"], function, ranges, store.name, model.version, lineage,
+                   list(zip(about["low"], about["high"], strict=True)))  # fmt: skip
+    with tempfile.TemporaryDirectory() as temporary:
+        draft = Path(temporary)
+        if function is None:
+            made = _for_features(kind, model, encoder, card, draft)
+            checked = _check_features(kind, model, card, draft)
+        else:
+            structure = load_structure(_topology(project, topology))
+            made = _for_atoms(kind, function, model, card, getattr(structure, "topology", structure), draft, ann)
+            checked = _check_positions(kind, function, model, card, project, structure, draft)
+        return Exported(tuple(_handed_over(path, folder) for path in made), checked)
 
 
-def _program(model: packaging.Loaded, encoder: Encoder, folder: Path) -> list[Path]:
+def _handed_over(path: Path, folder: Path) -> Path:
+    with written_whole(folder / path.name) as partial:
+        partial.write_bytes(path.read_bytes())
+    return folder / path.name
+
+
+def _for_features(kind: str, model: packaging.Loaded, encoder: Encoder, card: Card, folder: Path) -> list[Path]:
+    if kind != "pt2":
+        return OF_FEATURES[kind](encoder, card, folder)
     write_program(model.network.first(len(encoder.kinds)), encoder.n_features, folder / "program.pt2")
     return [folder / "program.pt2"]
 
 
-def _for_atoms(kind: str, function: PositionsToCVs, card: Card, path: Path, folder: Path, model, ann: bool) -> list[Path]:
-    import mdtraj
-
-    topology = mdtraj.load(str(path)).topology
+def _for_atoms(kind: str, function: PositionsToCVs, model, card: Card, topology, folder: Path, ann: bool) -> list[Path]:
     if kind == "plumed":
-        from hae.export.plumed import write_plumed
-
         return write_plumed(function, card, function.indices(topology), folder, ann)
+    if kind == "colvars":
+        return write_colvars(function, card, function.indices(topology), folder)
     from hae.export.openmm import write_openmm
 
     return write_openmm(function, model, card, topology.to_openmm(), folder)
+
+
+def _check_features(kind: str, model: packaging.Loaded, card: Card, folder: Path) -> str:
+    n = len(card.cvs)
+    want, answer = model.encode(model.rows)[:, :n], clients.ask(kind, folder, card, model.rows)
+    return compared(kind, answer, card, want, model.about["cv_std"][:n]) + f" ({len(want)} training rows)"
+
+
+def _check_positions(kind: str, function: PositionsToCVs, model, card: Card, project: Path, structure, folder: Path) -> str:
+    numbers, n = function.indices(getattr(structure, "topology", structure)), len(card.cvs)
+    x = _training_frames(project, function)
+    words = f"{FRAMES} training frames"
+    if x is None and not hasattr(structure, "xyz"):
+        return "not checked: no training frames are here, and the topology has no positions (allowed: a PDB or GRO file)"
+    if x is None:
+        x, words = whole(structure, numbers, _reference(function)).astype(float), "the topology's positions; no training frames are here"
+    want = model.encode(featurise(function.recipe, x)[0])[:, :n]
+    answer = clients.ask(kind, folder, card, x, numbers)
+    return compared(kind, answer, card, want, model.about["cv_std"][:n], function(x)[1]) + f" ({words})"
+
+
+def _training_frames(project: Path, function: PositionsToCVs) -> np.ndarray | None:
+    """Positions (N, A, 3) of the atoms read in some training frames, or None where the project's data are not here any more."""
+    try:
+        settings = params.load(project / "params.yaml").prepare
+        structure = load_structure(project / str(settings.topology))
+        topology = getattr(structure, "topology", structure)
+        files, rows = find_files(settings.trajectories, project), Frames.read(project / paths.FRAMES).select("train")
+        some = [(files[rows.trajectory[i]], int(rows.frame[i])) for i in np.linspace(0, len(rows) - 1, FRAMES).astype(int)]
+        found = [load_frame(path, frame, topology) for path, frame in some]
+        at = function.indices(topology)
+        return np.concatenate([whole(frame, at, _reference(function)) for frame in found]).astype(float)
+    except (BadInput, KeyError, OSError):
+        return None
+
+
+def _reference(function: PositionsToCVs) -> np.ndarray | None:
+    return np.array(function.recipe.reference) if function.recipe.kind == "coordinates" else None
 
 
 def _topology(project: Path, given: Path | None) -> Path:
@@ -85,8 +158,7 @@ def _topology(project: Path, given: Path | None) -> Path:
     return path
 
 
-def _training(store: Store, model: packaging.Loaded) -> tuple[list[tuple[float, float]], dict[str, str]]:
-    """Range of each CV over the training rows of a version, and where it comes from."""
+def _lineage(store: Store, model: packaging.Loaded) -> dict[str, str]:
+    """Where a version comes from."""
     tags = store.client.get_model_version(store.name, model.version).tags
-    lineage = {str(name): tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
-    return list(zip(model.about["cv_low"], model.about["cv_high"], strict=True)), lineage
+    return {str(name): tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}

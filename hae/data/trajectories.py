@@ -23,7 +23,7 @@ from hae.data.molecules import Recipe
 from hae.data.universes import FORMATS, pieces_of, structure_of
 from hae.errors import BadInput
 
-__all__ = ["check_atoms", "frames_of", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
+__all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions or features held at once
@@ -103,6 +103,12 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
             first += len(part)
         if first == 0:
             raise BadInput(f"{path}: no frames; allowed: one frame or more")
+
+
+def load_frame(path: str | os.PathLike, frame: int, topology):
+    """One frame of a trajectory, as an mdtraj Trajectory."""
+    with _quiet():
+        return _mdtraj().load_frame(str(path), frame, top=topology)
 
 
 def molecule_of(recipe: Recipe, values: np.ndarray):

@@ -18,7 +18,8 @@ __all__ = ["Card", "card_of", "write_card"]
 
 @dataclass(frozen=True)
 class Card:
-    """ranges: lowest and highest value of each CV in the training data, None where not known; periods: None of a CV without one."""
+    """ranges: lowest and highest value of each CV in the training data, None where not known; feature_ranges: of each feature, or ();
+    periods: None of a CV without one; activation: of the encoder's hidden layers."""
 
     model: str
     version: str
@@ -30,6 +31,8 @@ class Card:
     kinds: tuple[str, ...]
     periods: tuple[float | None, ...]
     ranges: tuple[tuple[float, float] | None, ...]
+    activation: str = "tanh"
+    feature_ranges: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     def to_dict(self) -> dict:
@@ -56,6 +59,7 @@ def card_of(
     model: str = "model",
     version: str = "none",
     lineage: Mapping[str, str] | None = None,
+    feature_ranges: Sequence[tuple[float, float]] = (),
 ) -> Card:
     """The card of an encoder. ranges: of its CVs, at least as many. Raises BadInput for names that are not those of its features."""
     if len(features) != encoder.n_features:
@@ -66,6 +70,7 @@ def card_of(
         model, version, dict(lineage or {}), tuple(features), tuple(units), function.atoms if function else (),
         tuple(f"cv{k + 1}" for k in range(n)), encoder.kinds,
         tuple(2 * np.pi if kind == "circular" else None for kind in encoder.kinds), tuple(known),
+        encoder.activation, tuple((float(low), float(high)) for low, high in feature_ranges),
     )  # fmt: skip
 
 

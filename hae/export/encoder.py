@@ -52,6 +52,16 @@ class Encoder:
         ends = np.cumsum([2 if kind == "circular" else 1 for kind in self.kinds])
         return tuple(slice(int(end) - (2 if kind == "circular" else 1), int(end)) for kind, end in zip(self.kinds, ends))
 
+    def folded(self, shift: float | np.ndarray = 0.0, unit: float = 1.0) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray | None]:
+        """Layers and path that read scalars q themselves, s = q * unit - shift: standardisation is in the first weights, and in biases."""
+        layers, start = list(self.layers), (self.mean + shift) / self.scale
+        first = layers[0][0]
+        layers[0] = (first * unit / self.scale[:, None], layers[0][1] - start @ first)
+        if self.path is None:
+            return layers, None
+        layers[-1] = (layers[-1][0], layers[-1][1] - start @ self.path)
+        return layers, self.path * unit / self.scale[:, None]
+
     def __call__(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """CVs (N, n) of features s (N, D) in raw units, and their gradients (N, n, D) by the features."""
         x = (np.asarray(s, dtype=np.float64) - self.mean) / self.scale

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -13,42 +14,13 @@ import torch
 from torch import nn
 
 from hae.errors import BadInput
+from hae.export import reader
 from hae.export.card import Card, write_card
 from hae.export.encoder import Encoder
 from hae.files import written_whole
 from hae.network.layers import ACTIVATIONS
 
 __all__ = ["Published", "write_numpy", "write_onnx", "write_torchscript"]
-
-# Needs NumPy alone; lies beside the numbers that it reads.
-READER = '''"""CVs of features by NumPy alone: from cvs import cvs; cvs(s), s (N, D) in the order and units of card.json."""
-import json
-from pathlib import Path
-import numpy as np
-
-HERE = Path(__file__).parent
-CARD, NUMBERS = json.loads((HERE / "card.json").read_text()), np.load(HERE / "weights.npz")
-
-def cvs(s):
-    x = (np.asarray(s, float) - NUMBERS["mean"]) / NUMBERS["scale"]
-    y, depth = x, int(NUMBERS["depth"])
-    for i in range(depth):
-        y = y @ NUMBERS[f"w{i}"] + NUMBERS[f"b{i}"]
-        y = activation(y) if i < depth - 1 else y
-    y, i, found = y + x @ NUMBERS["path"], 0, []
-    for kind in CARD["kinds"]:
-        at = slice(i, i := i + (2 if kind == "circular" else 1))
-        y[:, at] = y[:, at] / np.maximum(np.linalg.norm(y[:, at], axis=1), 1e-12)[:, None] if kind == "circular" else (np.tanh(y[:, at]) if kind == "tanh" else y[:, at])
-        c = y[:, :i] @ NUMBERS["T"][at, :i].T + NUMBERS["t"][at]
-        found.append(np.arctan2(c[:, 1], c[:, 0]) if kind == "circular" else c[:, 0])
-    return np.stack(found, 1)
-
-def activation(x):
-    return {activation}
-'''  # noqa: E501
-IN_NUMPY = {"tanh": "np.tanh(x)", "silu": "x / (1 + np.exp(-x))", "relu": "np.maximum(x, 0)", "identity": "x",
-            "gelu": "x * (1 + np.vectorize(__import__('math').erf)(x / np.sqrt(2))) / 2"}  # fmt: skip
-
 
 class Published(nn.Module):
     """An encoder as a module: features (N, D) in raw units -> (N, n) CVs, or (N, C) with the cosine and sine of each circular CV."""
@@ -86,14 +58,14 @@ class Published(nn.Module):
 
 
 def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
-    """Write weights.npz, card.json and cvs.py, whose function ``cvs(s)`` gives the CVs (N, n) of features (N, D) by NumPy alone."""
+    """Write weights.npz, card.json and cvs.py (`hae.export.reader`), whose function ``cvs(table)`` gives CVs (N, n) by NumPy alone."""
     folder = Path(folder)
     arrays: dict[str, Any] = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
     path = np.zeros((encoder.n_features, len(encoder.t))) if encoder.path is None else encoder.path
     with written_whole(folder / "weights.npz") as partial, open(partial, "wb") as file:
         np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)
     with written_whole(folder / "cvs.py") as partial:
-        partial.write_text(READER.replace("{activation}", IN_NUMPY[encoder.activation]))
+        partial.write_bytes(Path(reader.__file__).read_bytes())
     return [folder / "weights.npz", folder / "cvs.py", write_card(card, folder)]
 
 
@@ -110,6 +82,7 @@ def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[
     path = Path(folder) / "cvs.onnx"
     module = Published(encoder, True, torch.float32).eval()
     rows = torch.zeros(2, encoder.n_features) + module.get_buffer("mean")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that nothing here needs
     with warnings.catch_warnings(), written_whole(path) as partial:
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, (rows,), input_names=["features"], output_names=["cvs"], dynamo=True, verbose=False,

@@ -86,21 +86,8 @@ def _reference(function: PositionsToCVs, serials: list[int]) -> str:
     return "\n".join([*rows, "END", ""])
 
 
-def _folded(function: PositionsToCVs, shift) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray | None]:
-    """Layers and path that read the scalars themselves: shift and standardisation are in the first weights, and in biases."""
-    encoder = function.encoder
-    layers, start = [(w, b) for w, b in encoder.layers], encoder.mean + shift
-    first = layers[0][0] / encoder.scale[:, None]
-    layers[0] = (first, layers[0][1] - start @ first)
-    if encoder.path is None:
-        return layers, None
-    path = encoder.path / encoder.scale[:, None]
-    layers[-1] = (layers[-1][0], layers[-1][1] - start @ path)
-    return layers, path
-
-
 def _by_products(function: PositionsToCVs, names: list[str], shift) -> list[str]:
-    layers, path = _folded(function, shift)
+    layers, path = function.encoder.folded(shift)
     lines, y = [f"s: CONCATENATE ARG={','.join(names)}"], "s"
     for i, (weight, bias) in enumerate(layers):
         last = i == len(layers) - 1
@@ -119,7 +106,7 @@ def _by_products(function: PositionsToCVs, names: list[str], shift) -> list[str]
 
 
 def _by_ann(function: PositionsToCVs, names: list[str], shift) -> list[str]:
-    layers, _ = _folded(function, shift)
+    layers, _ = function.encoder.folded(shift)
     nodes = [len(names), *(len(bias) for _, bias in layers)]
     words = [f"ann: ANN ARG={','.join(names)} NUM_LAYERS={len(nodes)} NUM_NODES={','.join(map(str, nodes))}",
              f"ACTIVATIONS={','.join(['Tanh'] * (len(layers) - 1) + ['Linear'])}"]  # fmt: skip

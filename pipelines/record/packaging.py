@@ -51,12 +51,14 @@ print(json.dumps({"columns": list(got.columns), "difference": float(np.abs(apart
 
 @dataclass(frozen=True)
 class Loaded:
-    """A registered model in this process. network: the module, in float64 on the CPU; about, recipe: their JSON."""
+    """A registered model in this process. network: the module, in float64 on the CPU; about, recipe: their JSON; rows: (N, D) of some
+    training rows."""
 
     version: str
     network: Any
     about: dict
     recipe: dict
+    rows: np.ndarray
 
     def program(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """CVs (N, n) and levels (n, N, D) of rows s (N, D) in raw units."""
@@ -213,7 +215,8 @@ def load(store: Store, version: str) -> Loaded:
         about, recipe = (json.loads((folder / "artifacts" / name).read_text()) for name in ("about.json", "recipe.json"))
         reader = _module(folder / "code", about["code"])
         network = reader.read_network(about["spec"], folder / "artifacts" / "weights.safetensors")
-    return Loaded(version, network, about, recipe)
+        rows = pd.read_parquet(folder / "artifacts" / "check.parquet", columns=about["features"]).to_numpy(dtype=float)
+    return Loaded(version, network, about, recipe, rows)
 
 
 def write_code(folder: Path) -> str:

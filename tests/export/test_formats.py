@@ -1,8 +1,6 @@
 """The encoder in other programs gives the CVs of the network."""
 
 import json
-import subprocess
-import sys
 
 import mdtraj
 import numpy as np
@@ -11,6 +9,7 @@ import torch
 from export.dipeptide import TOPOLOGY, trained
 
 from hae.data.molecules import Recipe
+from hae.export import clients
 from hae.export.card import card_of
 from hae.export.encoder import encoder_of
 from hae.export.formats import write_numpy, write_onnx, write_torchscript
@@ -31,24 +30,20 @@ def made(**more):
 def test_numpy_alone(more, tmp_path):
     encoder, card, s, want = made(**more)
     write_numpy(encoder, card, tmp_path)
-    np.save(tmp_path / "s.npy", s)
-    code = "import sys; sys.modules['torch'] = sys.modules['hae'] = None; import numpy as np; from cvs import cvs; " \
-           "np.save('got.npy', cvs(np.load('s.npy')))"
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    np.testing.assert_allclose(np.load(tmp_path / "got.npy"), want, atol=1e-12)
+    np.testing.assert_allclose(clients.ask("numpy", tmp_path, card, s).cvs, want, atol=1e-12)  # in a process without torch and hae
     about = json.loads((tmp_path / "card.json").read_text())
     assert about["version"] == "7" and about["lineage"] == {"data": "abc"} and about["periods"] == [None, 2 * np.pi, None]
-    assert len((tmp_path / "cvs.py").read_text().splitlines()) < 30
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("more", VARIANTS)
 def test_onnx(more, tmp_path):
-    pytest.importorskip("onnx", reason="onnx is not installed here")
-    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed here")
+    import onnxruntime
+
     encoder, card, s, want = made(**more)
     write_onnx(encoder, card, tmp_path)
-    session = runtime.InferenceSession(str(tmp_path / "cvs.onnx"))
-    np.testing.assert_allclose(session.run(None, {"features": s.astype(np.float32)})[0], want, atol=1e-5 * want.std(0).max())
+    np.testing.assert_allclose(clients.ask("onnx", tmp_path, card, s).cvs, want, atol=1e-5 * want.std(0).max())
+    session = onnxruntime.InferenceSession(str(tmp_path / "cvs.onnx"))
     assert json.loads(session.get_modelmeta().custom_metadata_map["hae"])["version"] == "7"
 
 
@@ -61,4 +56,5 @@ def test_torchscript_as_plumed_reads_it(more, tmp_path):
     got = np.concatenate([loaded(torch.from_numpy(row[None]).float()).numpy() for row in s])
     expected = np.stack([want[:, 0], np.cos(want[:, 1]), np.sin(want[:, 1]), want[:, 2]], 1)
     np.testing.assert_allclose(got, expected, atol=1e-5 * want.std(0).max())
+    np.testing.assert_allclose(clients.ask("torchscript", tmp_path, card, s).cvs, want, atol=1e-5 * want.std(0).max())
     assert json.loads(extra["card.json"])["version"] == "7"

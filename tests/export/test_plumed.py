@@ -8,6 +8,7 @@ from export.dipeptide import KINDS, TOPOLOGY, frames, trained
 import hae.export
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
+from hae.export import clients
 from hae.export.card import card_of
 from hae.export.plumed import write_plumed
 
@@ -18,35 +19,10 @@ def written(folder, kind, cv=("linear", "tanh", "circular"), ann=False, **more):
     card = card_of(function.encoder, recipe.names, recipe.units, function, [(-3, 3), (-1, 1), (-np.pi, np.pi)], version="7")
     topology, x = frames()
     write_plumed(function, card, function.indices(topology), folder, ann)
-    return function, x, function.indices(topology)
+    return function, x, function.indices(topology), card
 
 
-def in_plumed(folder, positions, name):
-    """CVs by name and forces -d/dx of it, of each frame, by PLUMED's kernel: a bias of slope 1 along it, and no walls."""
-    plumed = pytest.importorskip("plumed", reason="PLUMED's wheel is not installed here", exc_type=ImportError)
-    text = (folder / "plumed.dat").read_text().splitlines()
-    lines = [line for line in text if "_WALLS" not in line and not line.startswith(("PRINT", "#"))]
-    lines = [line.replace("reference.pdb", str(folder / "reference.pdb")) for line in lines]
-    found, n = [], positions.shape[1]
-    kernel = plumed.Plumed()
-    for key, of in (("setNatoms", n), ("setMDEngine", "test"), ("setTimestep", 1.0), ("setLogFile", str(folder / "log"))):
-        kernel.cmd(key, of)
-    kernel.cmd("init")
-    for line in "\n".join(lines).splitlines():
-        kernel.cmd("readInputLine", line)
-    kernel.cmd("readInputLine", f"PRINT ARG={name} FILE={folder}/COLVAR.{name} FMT=%.15f")
-    kernel.cmd("readInputLine", f"RESTRAINT ARG={name} AT=0 SLOPE=1 KAPPA=0")
-    for step, x in enumerate(positions):
-        forces, x = np.zeros((n, 3)), np.ascontiguousarray(x)
-        for key, of in (("setStep", step), ("setPositions", x), ("setMasses", np.ones(n)), ("setCharges", np.zeros(n)),
-                        ("setForces", forces), ("setBox", np.zeros((3, 3))), ("setVirial", np.zeros((3, 3)))):  # fmt: skip
-            kernel.cmd(key, of)
-        kernel.cmd("calc")
-        found.append(forces.copy())
-    del kernel  # which writes what is left
-    return np.loadtxt(folder / f"COLVAR.{name}")[:, 1], np.array(found)
-
-
+@pytest.mark.acceptance
 @pytest.mark.parametrize(("kind", "more"), [
     *((kind, {}) for kind in KINDS),
     ("torsions", {"ann": True}),
@@ -54,29 +30,29 @@ def in_plumed(folder, positions, name):
     *(("distances", {"activation": name}) for name in ("silu", "gelu", "relu", "identity")),
 ])
 def test_plumed_gives_the_same_cvs_and_forces(kind, more, tmp_path):
-    function, x, at = written(tmp_path, kind, **more)
+    function, x, at, card = written(tmp_path, kind, **more)
     cvs, jacobian = function(x[:, at])
-    for k in range(3):
-        got, forces = in_plumed(tmp_path, x, f"cv{k + 1}")
-        want = np.zeros_like(x)
-        want[:, at] = -jacobian[:, k]
-        np.testing.assert_allclose(got, cvs[:, k], atol=1e-10)
-        np.testing.assert_allclose(forces, want, atol=1e-8 * np.abs(want).max())
+    answer = clients.ask("plumed", tmp_path, card, x[:, at], at)
+    assert answer.client.startswith("PLUMED 2")
+    apart = answer.cvs - cvs
+    apart[:, 2] = np.angle(np.exp(1j * apart[:, 2]))
+    np.testing.assert_allclose(apart, 0, atol=1e-10)
+    want = -np.einsum("nk,nkax->nax", cvs, jacobian)
+    np.testing.assert_allclose(answer.forces, want, atol=1e-8 * np.abs(want).max())
 
 
-def test_one_cv_alone_and_the_bias_that_is_ready(tmp_path):
-    function, x, at = written(tmp_path, "torsions", ("linear",))
-    np.testing.assert_allclose(in_plumed(tmp_path, x, "cv1")[0], function(x[:, at])[0][:, 0], atol=1e-10)
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", ["metad", "opes"])
+def test_one_cv_alone_and_the_bias_that_is_ready(name, tmp_path):
+    function, x, at, card = written(tmp_path, "torsions", ("linear",))
     text = (tmp_path / "plumed.dat").read_text()
     assert "model version 7" in text and "AT=-3 " in text and "AT=3 " in text and "PRINT ARG=cv1 FILE=COLVAR STRIDE=1" in text
-    for name in ("metad", "opes"):
-        line = next(line for line in text.splitlines() if line.startswith(f"#{name}:"))
-        folder = tmp_path / name
-        folder.mkdir()
-        ready = text.replace(line, line.removeprefix("#").replace("FILE=", f"FILE={folder}/"))
-        (folder / "plumed.dat").write_text(ready)
-        in_plumed(folder, x, "cv1")
-        assert list(folder.glob("HILLS")) or list(folder.glob("KERNELS"))
+    line = next(line for line in text.splitlines() if line.startswith(f"#{name}:"))
+    made = tmp_path / "made"
+    (tmp_path / "plumed.dat").write_text(text.replace(line, line.removeprefix("#").replace("FILE=", f"FILE={made}")))
+    answer = clients.ask("plumed", tmp_path, card, x[:, at], at)
+    np.testing.assert_allclose(answer.cvs[:, 0], function(x[:, at])[0][:, 0], atol=1e-10)
+    assert list(tmp_path.glob("made*"))
 
 
 def test_a_network_that_ann_can_not_do_is_refused(tmp_path):
