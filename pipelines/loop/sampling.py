@@ -9,12 +9,11 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-import mdtraj
 import numpy as np
 
 from hae.data.frames import Frames
 from hae.data.sources import find_files
-from hae.data.trajectories import load_structure
+from hae.data.trajectories import load_frame, load_structure
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv
 from hae.sampling.round import CVRange, Sampling, run
@@ -126,7 +125,7 @@ def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walke
         away = np.minimum(away, ((place - place[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(away.argmax()))
     files = find_files(prepare.trajectories, project)
-    positions = [mdtraj.load_frame(str(files[frames.trajectory[i]]), int(frames.frame[i]), top=structure.topology).xyz[0] for i in chosen]
+    positions = [load_frame(files[frames.trajectory[i]], int(frames.frame[i]), structure.topology).xyz[0] for i in chosen]
     return replace(molecule, starts=np.array(positions, dtype=np.float64))
 
 
