@@ -24,7 +24,7 @@ MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out; what two layers gi
 class Value:
     """The energy (kJ/mol) of one CV times 1 kJ/mol, and its forces (kJ/mol/nm): what a PythonForce over the CV's atoms calls."""
 
-    function: PositionsToCVs
+    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     k: int
 
     def __call__(self, state):
@@ -37,7 +37,7 @@ class Biased:
     """A bias of all CVs in one pass. bias: (cvs (n,), parameters) -> energy in kJ/mol and its derivatives (n,) by the CVs, a function of a
     module's top level, since OpenMM pickles it."""
 
-    function: PositionsToCVs
+    function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     bias: Callable[[np.ndarray, Mapping[str, float]], tuple[float, np.ndarray]]
 
     def __call__(self, state):
@@ -62,9 +62,9 @@ def openmm_force(model, recipe=None, topology=None, cvs: int | None = None, bias
         raise BadInput("topology: missing; allowed: the OpenMM topology of the system, for the numbers of atoms")
     indices = function.indices(topology)
     if bias is not None:
-        return _python(Biased(function, bias), indices, dict(parameters or {}))
+        return _python(Biased(_fast(function), bias), indices, dict(parameters or {}))
     if function.recipe.kind == "coordinates" or len(function.encoder.layers) > MOST_LAYERS:
-        return [_python(Value(function, k), indices, {}) for k in range(len(function.encoder.kinds))]
+        return [_python(Value(_fast(function), k), indices, {}) for k in range(len(function.encoder.kinds))]
     return [_expression(function, indices, k) for k in range(len(function.encoder.kinds))]
 
 
@@ -87,6 +87,15 @@ def bias_variables(model, recipe=None, topology=None, cvs: int | None = None, ra
         width = widths[k] if k < len(widths) else 0.35 if period else 0.2
         made.append(app.BiasVariable(force, low, high, width, period is not None, grid))
     return made
+
+
+def _fast(function: PositionsToCVs) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """The same function compiled, where numba is installed."""
+    try:
+        from hae.export.compiled import Compiled
+    except ImportError:
+        return function
+    return Compiled(function)
 
 
 def _python(computation, indices: Sequence[int], parameters: dict[str, float]):
