@@ -1,0 +1,120 @@
+"""The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds; kill -9 in the middle."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import mdtraj
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from hae.errors import BadInput
+from hae.sampling import plumed_files
+from pipelines import params
+from pipelines.loop import energy, explore, sampling, starting
+from pipelines.loop.explore import Turn
+from pipelines.project.looks import Choices
+from pipelines.record import registry
+from pipelines.record.store import opened
+from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
+
+QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1")
+
+
+def project(folder):
+    """A project of two biased rounds made by hand: half of the frames of each in another basin, where the weights are 4 times as large."""
+    shutil.copytree(TOPOLOGY.parent, folder / "stages")
+    content = YAML(typ="safe").load((TOPOLOGY.parents[2] / "params.yaml").read_text())
+    YAML().dump(content, folder / "params.yaml")
+    frames = starts()[[phi < 0 for phi, _ in STARTS]][:1].repeat(40, 0), starts()[[phi > 0 for phi, _ in STARTS]][:1].repeat(40, 0)
+    kt = 0.00831446 * 300
+    for number in range(2):
+        home = folder / "data" / "rounds" / f"{number:03d}"
+        home.mkdir(parents=True)
+        order = np.random.default_rng(number).permutation(80)
+        xyz = np.concatenate(frames)[order]
+        trajectory = mdtraj.Trajectory(xyz, mdtraj.load_topology(str(TOPOLOGY)))
+        trajectory.save_dcd(str(home / "walker-0.dcd"))
+        table = plumed_files.colvar(home / "COLVAR.0", ["cv1", "cv2"], [False, False])
+        for i in range(80):
+            table.add([0.8 * (i + 1), float(order[i] >= 40), 0.0, 1.0, kt * np.log(4) * (order[i] >= 40)])
+        table.kept()
+        plumed_files.hills(home / "HILLS", ["cv1", "cv2"], [False, False]).kept()
+        shutil.copy(TOPOLOGY, home / "topology.pdb")
+        (home / "round.json").write_text(json.dumps({"nanoseconds": 0.064}))
+    return folder
+
+
+def test_free_energies_are_those_of_the_weights(tmp_path):
+    folder = project(tmp_path)
+    found = energy.between(folder, "phi > 0", "phi <= 0")
+    table = energy.rows(folder)
+    seen = [(table["phi"] > 0).sum(), (table["phi"] <= 0).sum()]
+    kt = 0.00831446 * 300
+    assert found.difference.value == pytest.approx(-kt * np.log(4 * seen[0] / seen[1]), abs=1e-6)
+    assert found.difference.low < found.difference.value < found.difference.high
+    assert found.rounds == 2 and found.frames == tuple(seen) and sum(seen) == len(table) == 2 * 56  # the first 30 % are left out
+    same = energy.between(folder, "cv1 > 0.5", "cv1 < 0.5")
+    assert same.difference.value == pytest.approx(found.difference.value)
+
+
+@pytest.mark.parametrize(("regions", "says"), [
+    (("phi > 5", "phi < 0"), "no frame of 112 lies there"), (("phi < 0", "phi < 1"), "56 frames lie in both|lie in both"),
+    (("phi", "phi < 0"), "not a condition"), (("chi > 0", "phi < 0"), "allowed: .*of phi, psi .torsions in radians., cv1, cv2"),
+    (("phi >", "phi < 0"), "allowed: conditions such as"), (("@np.pi > 0", "phi < 0"), "allowed: conditions such as"),
+])
+def test_regions_that_can_not_be_are_refused(tmp_path, regions, says):
+    with pytest.raises(BadInput, match=says):
+        energy.between(project(tmp_path), *regions)
+
+
+def test_turns_are_read_back_and_a_torn_line_is_not_one(tmp_path):
+    (tmp_path / ".hae").mkdir()
+    lines = [json.dumps(vars(QUIET) | {"round": name}) for name in ("000", "001", "001")]
+    (tmp_path / ".hae" / "loop.jsonl").write_text("\n".join(lines) + '\n{"round": "002", "ver')
+    assert [turn.round for turn in explore.turns(tmp_path)] == ["000", "001"]
+    assert QUIET.quiet and not Turn("001", "1", 1.0, 100, 2, 0, "1").quiet
+
+
+def test_a_loop_of_quiet_rounds_ends_by_itself(tmp_path, monkeypatch):
+    folder = project(tmp_path)
+    (folder / ".hae").mkdir(mode=0o700)
+    (folder / ".hae" / "loop.jsonl").write_text("".join(json.dumps(vars(QUIET) | {"round": name}) + "\n" for name in ("000", "001")))
+    said = []
+    monkeypatch.setattr(explore, "sample", lambda *_, **__: pytest.fail("it sampled on"))
+    assert list(explore.explore(folder, 5, None, said.append)) == []
+    assert "nothing new in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(3600)
+def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
+    folder = tmp_path / "peptide"
+    starting.start(folder, "alanine-dipeptide", None, Choices(()), params.Sample(walkers=4, nanoseconds=0.1), lambda line: None)
+    yaml = YAML()
+    content = yaml.load((folder / "params.yaml").read_text())
+    for section in (*content["train"].values(), content["baseline"]):
+        section.update(max_epochs=5, n_seeds=1, hidden=[8])
+    content["stability"]["replicas"] = 0
+    yaml.dump(content, folder / "params.yaml")
+    chance, command = random.Random(0), [sys.executable, "-m", "pipelines.cli", "explore", "--rounds", "2"]
+    for _ in range(20):
+        child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(chance.uniform(1, 40))
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    last = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1500)
+    assert last.returncode == 0, last.stderr
+    done = sampling.rounds(folder)
+    assert len({turn.round for turn in explore.turns(folder)}) == len(done) >= 3
+    assert registry.champion(opened(folder)) is not None
+    for home in done:
+        assert len(plumed_files.read(home / "COLVAR.0")["time"]) == len(mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY)))
+    assert not list((folder / ".hae" / "rounds").iterdir())
