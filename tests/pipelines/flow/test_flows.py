@@ -20,7 +20,7 @@ from pipelines.flow import retraining, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [pytest.mark.usefixtures("prefect_server"), pytest.mark.timeout(900)]  # a busy machine takes its time
 PYTHON = f'"{sys.executable}" -c'
 # A stage that people add to dvc.yaml: after evaluation, beside the report.
 ADDED = {"cmd": f"{PYTHON} \"print('counted 2 CVs'); open('results/count.txt', 'w').write('2')\"",
