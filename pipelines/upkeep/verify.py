@@ -13,8 +13,8 @@ from hae.errors import BadInput
 from pipelines.flow import versioning
 from pipelines.record import lineage, packaging
 from pipelines.record.store import Store, opened, plainly
-from pipelines.upkeep.receipt import Receipt, read
 from pipelines.upkeep.rebuild import rebuild as train_again
+from pipelines.upkeep.receipt import Receipt, read
 
 __all__ = ["Checked", "verify"]
 
