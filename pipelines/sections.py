@@ -18,7 +18,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description
 Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Event = Literal["promoted", "held", "failed", "drift", "silence", "disk", "rolled back"]
-Kind = Literal["missing", "distribution", "beyond", "error"]
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 
@@ -43,7 +42,6 @@ class Drift(Section):
 
     alarms: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of false alarms; 0: never one")
     beyond: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of rows beyond the training range")
-    hold: tuple[Kind, ...] = Field(default=(), description=f"a list of {', '.join(get_args(Kind))}, or []")
 
 
 class Notify(Section):

@@ -139,6 +139,7 @@ def _more_missing(reference: Profile, missing: np.ndarray, values: np.ndarray, t
         return []
     gaps = np.isnan(values).T.astype(np.float64)
     independent = np.minimum(Sampling.of(len(values), trajectory, frame).n_eff(gaps), len(values))
+    independent = np.maximum(independent, 1)
     pooled = (reference.missing * reference.n_eff + missing * independent) / (reference.n_eff + independent)
     spread = np.sqrt(np.maximum(pooled * (1 - pooled), 0) * (1 / reference.n_eff + 1 / independent))
     allowed = norm.isf(share / len(missing) / 2) * spread
