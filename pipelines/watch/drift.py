@@ -129,7 +129,7 @@ def _distances(reference: Profile, values: np.ndarray, independent: np.ndarray, 
             found[name] = (0.0, 1.0)  # nothing is there: the missing values say so
             continue
         allowed = kstwobign.isf(share / len(reference.features)) / np.sqrt(a * b / (a + b))
-        found[name] = (float(ks_2samp(reference.quantiles[:, k], column).statistic), float(allowed))
+        found[name] = (float(ks_2samp(reference.quantiles[:, k], column, method="asymp").statistic), float(allowed))
     return found
 
 
