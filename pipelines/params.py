@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
 from hae.errors import BadInput, did_you_mean
-from pipelines.sections import Clean, Count, Flag, Limits, Margin, Name, Names, Natural, Notify, Positive, Section, Text
+from pipelines.sections import Clean, Count, Drift, Flag, Limits, Margin, Name, Names, Natural, Notify, Positive, Section, Text
 
 __all__ = [
     "Baseline", "Evaluate", "Learning", "Params", "Prepare", "Promote",
@@ -186,6 +186,7 @@ class Params(Section):
     promote: Promote
     limits: Limits = Limits()
     clean: Clean = Clean()
+    drift: Drift = Drift()
     notify: Notify = Notify()
     sample: Sample | None = None
 

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EVENTS", "Clean", "Count", "Event", "Flag", "Limits", "Margin", "Name", "Names", "Natural", "Notify", "Positive", "Section",
-           "Text"]
+__all__ = ["EVENTS", "Clean", "Count", "Drift", "Event", "Flag", "Limits", "Margin", "Name", "Names", "Natural", "Notify", "Positive",
+           "Section", "Text"]
 
 # The description of a type or of a field is what an error message says is allowed.
 Count = Annotated[int, Field(strict=True, ge=1, description="an integer of 1 or more")]
@@ -35,6 +35,13 @@ class Clean(Section):
     """What hae serve does after each retraining."""
 
     keep: Count | None = Field(default=None, description="an integer of 1 or more (trainings of a variant), or null: nothing is removed")
+
+
+class Drift(Section):
+    """Whether new rows are like those that the champion was trained on."""
+
+    alarms: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of false alarms; 0: never one")
+    beyond: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of rows beyond the training range")
 
 
 class Notify(Section):

@@ -31,7 +31,7 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
-from pipelines.flow import cleaning, reading, retraining, server, versioning
+from pipelines.flow import cleaning, drifting, reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -150,6 +150,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 for wave in _waves(folder, look.graph):
                     ran += wave
                 _completed(record(folder, flow_run.name, return_state=True))
+                drifting.look(folder, get_run_logger().info)
                 outcome = _completed(promote(folder, promotes, return_state=True)).result()
                 if served:
                     cleaning.by_rule(folder, get_run_logger().info)

@@ -29,6 +29,7 @@ def made(new_project):
     (folder / "dvc.yaml").write_text((folder / "dvc.yaml").read_text() + "# a line more\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setenv("PATH", f"{sys.prefix}/bin", prepend=":")
         patch.setattr(packaging, "check", lambda store, version: "")
         versioning.read_graph(folder)
         done = subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "train@collective"], cwd=folder, capture_output=True, text=True)
