@@ -155,7 +155,8 @@ def application(champion: Champion) -> FastAPI:
 
     @app.get("/health")
     def health():
-        said: dict = {"status": "stale" if champion.wrong else "ok", "champion": champion.scorer.model.version, "model": champion.store.name}
+        said: dict = {"status": "stale" if champion.wrong else "ok", "model": champion.store.name}
+        said["champion"] = champion.scorer.model.version
         said["looked_seconds_ago"] = round(time.time() - champion.looked, 1)
         return said | ({"error": champion.wrong} if champion.wrong else {})
 
