@@ -164,13 +164,21 @@ def status(as_json: bool) -> None:
 
 
 @hae.command()
-@click.option("--cron", required=True, metavar="'0 3 * * *'", help="When to retrain: minute, hour, day, month, weekday.")
+@click.option("--cron", metavar="'0 3 * * *'", help="When to retrain: minute, hour, day, month, weekday.")
 @click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
               help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
-def serve(cron: str, watch: int | None, port: int) -> None:
-    """Retrain on a schedule, and when the data change, until ended."""
+@click.option("--http", type=click.IntRange(1, 65535), metavar="PORT", help="Instead: the champion's CVs over HTTP, on 127.0.0.1.")
+def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> None:
+    """Retrain on a schedule, and when the data change, until ended; or score over HTTP."""
+    if (cron is None) == (http is None) or (http and watch):
+        raise click.UsageError("allowed: --cron (with --watch), or --http alone")
     project = project_here()
+    if http:
+        from pipelines import scoring
+
+        return scoring.serve(project, http, say)
+    assert cron is not None
     from pipelines.flow import serving
 
     serving.serve(project, cron, watch, port, say)
