@@ -1,4 +1,4 @@
-"""How often the importance report is right on hard data: tails, weights, rare states, walkers that stay, curved sheets, and easy data beside.
+"""How often the importance report is right on hard data, such as tails, weights, rare states, walkers that stay, and on easy data beside.
 
     python -m benchmarks.calibration --kind NAME [NAME ...] --draws N [--networks M] [--variant V] [--exact] [--folder DIR]
     python -m benchmarks.calibration [--folder DIR] [--docs docs/calibration.md]
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,10 @@ from hae.training.pairs import Pairs
 POPULATION = 60_000
 SPLIT = {"block_frames": 100, "gap_frames": 10, "shares": (0.45, 0.15, 0.4)}
 TRAINING = {"hidden": (32, 32), "n_seeds": 1, "batch_size": 128, "max_epochs": 25, "patience": None, "learning_rate": 1e-2, "device": "cpu"}
+COLUMNS = [
+    *("kind", "variant", "exact", "network", "draw", "few", "apart", "level", "status", "n_eff", "plain_status"),
+    *("what", "said", "low", "high", "truth", "plain_width", "word", "trained"),
+]
 
 
 def trained(kind: Kind, variant: str, source: Pairs, split: np.ndarray, seed: int, exact: bool) -> HierarchicalNetwork:
@@ -115,9 +120,11 @@ def judge(name: str, variant: str, number: int, exact: bool, found: dict[str, np
         sampling, around = Sampling.of(test.sum(), *of_test), Sampling.of(len(v), found["trajectory"], found["frame"], weights)
         own, its_refits = FrameErrors(e[:, test], v[test], weights[test]), Refits(*refits)
         measured = Measured(EncodedRows(doubles["train_cvs"], cvs, kind.cv), own, its_refits, found["train_fve"])
-        n_blocks = len(np.unique(np.stack([of_test[0], (of_test[1] // SPLIT["block_frames"]).astype(str)]), axis=1).T) if kind.correlated else None
+        blocks = set(zip(of_test[0].tolist(), (of_test[1] // SPLIT["block_frames"]).tolist(), strict=True))
+        n_blocks = len(blocks) if kind.correlated else None
         report = assess(measured, sampling, n_blocks, variant, seen=(FrameErrors(e, v, weights), around))
-        about = {"kind": name, "variant": variant, "exact": exact, "network": number, "draw": draw, "few": report.few, "apart": report.apart}
+        about = {"kind": name, "variant": variant, "exact": exact, "network": number, "draw": draw}
+        about |= {"few": report.few, "apart": report.apart}
         rows += said_and_true(report, truths, plain(own, its_refits, sampling, n_blocks), about, kind.n)
     return rows
 
@@ -139,7 +146,7 @@ def refits_at(network, cvs: list[np.ndarray], train: Pairs, sides: list[Pairs], 
         padded(first),
         RefitSettings(),
     )
-    cuts = [slice(a, b) for a, b in zip(stop[:-1], stop[1:], strict=True)]
+    cuts = [slice(a, b) for a, b in pairwise(stop)]
     return [Refits(found.prefix[:, cut], found.swapped[:, cut], found.innovation[:, cut]) for cut in cuts]
 
 
@@ -206,7 +213,7 @@ def judged(folder: Path) -> pd.DataFrame:
         name, variant, number = path.stem.rsplit("-", 2)
         with np.load(path) as found:
             rows += judge(name, "boosted" if variant == "exact" else variant, int(number), variant == "exact", dict(found))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
 
 
 def main() -> None:

@@ -17,7 +17,10 @@ __all__ = ["Measured", "assess", "compare", "fields"]
 
 GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
 PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
-FEW = 14  # pieces of 300 that an influence is spread over: 5 to 14 in heavy tails, 15 to 55 for a molecule, 70 and more for light tails
+FEW = 15  # pieces of 300 that the variance is spread over: 1 to 15 in heavy tails and under uneven weights, else 20 to 150
+FEWEST = 3  # pieces that the influence on a figure is spread over, where the variance is spread over fewer than twice FEW
+FEW_WIDER = 2.0  # times wider where a few frames decide
+SHARPEST = 0.001  # half width below which no gain is known: of decoders that all but agree the segments do not show the whole error
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Measured:
 @dataclass(frozen=True)
 class _Trust:
     """How far the frames can be trusted, level by level. statuses: their words; apart: whether trajectories surely have other means;
-    few: whether a few pieces of the series decide; wider: (n,) factors, 1 or more, that the other rows of the source ask of half widths."""
+    few: whether a few pieces of the series decide; wider: (n,) factors of half widths, 1 or more, that the other rows of the source, and
+    trajectories that differ, ask for."""
 
     n_eff: np.ndarray
     statuses: list[str]
@@ -59,9 +63,11 @@ def assess(
     trust = _trust(measured.errors, sampling, n_blocks, fve, seen)
     enough = np.array([status != "not enough data" for status in trust.statuses])
     both = enough[:-1] & enough[1:]
-    fve, gain = (_only(_wider(estimate, trust.wider), enough) for estimate in (fve, gain))
+    # Where a few frames decide, the error of a last level is mostly that of frames farther out than any that were seen: no bounds hold.
+    fve = _only(_wider(fve, trust.wider), enough & (not trust.few))
     info = sampling.ratio(v - refitted, v)
-    info_gain = _only(_wider(sampling.ratio(refitted_before - refitted, v), trust.wider), enough)
+    info_gain = sampling.ratio(refitted_before - refitted, v)
+    gain, info_gain = (_only(_blunt(_wider(estimate, trust.wider)), enough) for estimate in (gain, info_gain))
     wider = np.maximum(trust.wider[:-1], trust.wider[1:])
     raw = _only(_wider(sampling.ratio(measured.refits.swapped - refitted[:-1], v), wider), both)
     innovation = _only(_wider(sampling.ratio(measured.refits.innovation - refitted[:-1], v), wider), both)
@@ -106,7 +112,9 @@ def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Samp
     difference = other - errors
     n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))
     enough = np.array([status_of(x, n_blocks) != "not enough data" for x in n_eff])
-    return _only(sampling.ratio(difference, v), enough)
+    found = sampling.ratio(difference, v)
+    few = _few(v, difference - found.value[:, None] * v, sampling)
+    return _only(_wider(found, FEW_WIDER if few else 1.0), enough)
 
 
 def fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
@@ -125,26 +133,34 @@ def _levels(figures: np.ndarray) -> np.ndarray:
     return np.stack([np.broadcast_to(figures[:1], n), figures[:n], figures[1 : n + 1], figures[n + 1 :]])
 
 
+def _few(v: np.ndarray, influence: np.ndarray, sampling: Sampling) -> bool:
+    """Whether a few pieces of the series hold most of the variance (N,), or not many do, and of an influence (n, N) next to none."""
+    pieces = sampling.participation(v - sampling.mean(v))
+    return bool(pieces < FEW or (pieces < 2 * FEW and sampling.participation(influence).min() < FEWEST))
+
+
 def _trust(
     errors: FrameErrors, sampling: Sampling, n_blocks: int | None, fve: Estimate, seen: tuple[FrameErrors, Sampling] | None
 ) -> _Trust:
-    series = _series(errors, fve.value)
-    n_eff, wider = _levels(sampling.n_eff(series)).min(0), np.ones(len(fve.value))
-    if seen is None:
-        apart = _levels(sampling.apart(series)).any(0)
-    else:
-        others, around = seen
-        share = len(sampling) / len(around)
-        all_series = _series(others, others.fve)
+    others, around = seen or (errors, sampling)
+    share, n = len(sampling) / len(around), len(fve.value)
+    series, all_series = _series(errors, fve.value), _series(others, others.fve)
+    n_eff = _levels(sampling.n_eff(series)).min(0)
+    half = fve.high - fve.value
+    own = np.where(half > 0, half, np.inf)
+    if seen is not None:
         n_eff = np.minimum(n_eff, _levels(around.n_eff(all_series)).min(0) * share)
-        apart = _levels(around.apart(all_series)).any(0)
         all_fve = around.ratio(others.v - others.e, others.v)
-        own, elsewhere = fve.high - fve.value, (all_fve.high - all_fve.value) / np.sqrt(share)
-        wider = np.nan_to_num(np.maximum(elsewhere / np.where(own > 0, own, np.inf), 1.0), nan=1.0)
-    n_eff = np.where(apart, np.minimum(n_eff, sampling.trajectories), n_eff)  # each trajectory is one answer
-    few = bool((sampling.participation(series[len(errors.e) + 1 :]) < FEW).any())
+        half = np.fmax(half, (all_fve.high - all_fve.value) / np.sqrt(share))
+    between = around.between(all_series[n + 1 :]) / (around.mean(others.v) or 1.0)
+    wider = np.fmax(np.hypot(half, between) / own, 1.0)
+    apart = _levels(around.apart(all_series)).any(0)
+    n_eff = np.where(apart, np.minimum(n_eff, around.trajectories), n_eff)  # each trajectory is one answer
+    few = _few(errors.v, series[n + 1 :], sampling) or _few(others.v, all_series[n + 1 :], around)
     statuses = [status_of(x, n_blocks) for x in n_eff]
-    return _Trust(n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider)
+    return _Trust(
+        n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider * (FEW_WIDER if few else 1.0)
+    )
 
 
 def _verdict(cvs: EncodedRows, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
@@ -172,7 +188,12 @@ def _copied(cvs: EncodedRows, k: int, sampling: Sampling) -> int | None:
     return None
 
 
-def _wider(estimate: Estimate, factor: np.ndarray) -> Estimate:
+def _blunt(estimate: Estimate) -> Estimate:
+    half = np.hypot(estimate.high - estimate.value, SHARPEST)
+    return Estimate(estimate.value, estimate.value - half, estimate.value + half)
+
+
+def _wider(estimate: Estimate, factor: np.ndarray | float) -> Estimate:
     low, high = (estimate.value + (bound - estimate.value) * factor for bound in (estimate.low, estimate.high))
     return Estimate(estimate.value, low, high)
 

@@ -96,21 +96,39 @@ class Sampling:
 
         The scatter of their means against what the independent frames inside each allow, by a chi-squared test at one in a thousand.
         """
-        x = np.asarray(x, dtype=np.float64)
-        return np.array([self._apart(row) for row in x.reshape(-1, x.shape[-1])], dtype=bool).reshape(x.shape[:-1])
+        most = chi2.ppf(SURELY, max(self.trajectories - 1, 1))
+        return self._of_each(x, lambda row: self._scatter(row)[0] > most, bool)
 
-    def _apart(self, x: np.ndarray) -> bool:
+    def between(self, x: np.ndarray) -> np.ndarray:
+        """Half width (...) of the 90 % interval of the mean of x (..., N) that comes from trajectories differing by more than chance.
+
+        Their variance is that of DerSimonian and Laird (1986): the scatter of the means beyond what the independent frames inside each
+        allow, 0 where there is none beyond. Every frame of the same trajectories has it: more frames make it no smaller.
+        """
+        K = self.trajectories
+
+        def half(row: np.ndarray) -> float:
+            scatter, inside = self._scatter(row)
+            beyond = max(scatter / (K - 1) - 1, 0) * inside
+            return float(student.ppf(0.5 + CONFIDENCE / 2, K - 1) * np.sqrt(beyond / K))
+
+        return self._of_each(x, half if K > 1 else lambda row: 0.0, float)
+
+    def _of_each(self, x: np.ndarray, function, dtype: type) -> np.ndarray:
+        x = np.asarray(x, dtype=np.float64)
+        return np.array([function(row) for row in x.reshape(-1, x.shape[-1])], dtype=dtype).reshape(x.shape[:-1])
+
+    def _scatter(self, x: np.ndarray) -> tuple[float, float]:
+        """Chi-squared of the trajectories' means of x (N,), and the variance that one such mean has from the frames inside."""
         total = np.bincount(self.walker, self.weights)
-        if len(total) < 2:
-            return False
         mean = np.bincount(self.walker, x[self.order] * self.weights) / total
         inside = np.empty(len(x))
         inside[self.order] = x[self.order] - mean[self.walker]
         variance = self.mean(inside**2)
-        if not variance > 0:
-            return False
+        if len(total) < 2 or not variance > 0:
+            return 0.0, 0.0
         independent = self._n_eff(inside) * total / total.sum()
-        return bool(independent @ (mean - self.mean(x)) ** 2 / variance > chi2.ppf(SURELY, len(total) - 1))
+        return float(independent @ (mean - self.mean(x)) ** 2 / variance), float(variance / independent.mean())
 
     def participation(self, x: np.ndarray) -> np.ndarray:
         """Over how many of up to 300 pieces of the series the square of x (..., N) is spread: (sum b^2)^2 / sum b^4 of the sums b of
@@ -182,8 +200,7 @@ class Sampling:
         The time is summed up to the first lag of 5 times itself (Sokal 1997), or the first without correlation (Geyer 1992), from
         pairs of frames of one trajectory, also across frames that were left out.
         """
-        x = np.asarray(x, dtype=np.float64)
-        return np.array([self._n_eff(row) for row in x.reshape(-1, x.shape[-1])]).reshape(x.shape[:-1])
+        return self._of_each(x, self._n_eff, float)
 
     def _n_eff(self, x: np.ndarray) -> float:
         deviation = (x - self.mean(x))[self.order]

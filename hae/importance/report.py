@@ -124,7 +124,7 @@ class ImportanceReport:
     n: leading CVs that are surely alive (by vote where there are several members), None without enough data; n_by_eps: the same for other
     thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of them where there are any,
     contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'; apart: whether the
-    trajectories surely differ, so that each is one answer; few: whether a few frames decide the figures.
+    trajectories surely differ, so that each is one answer; few: whether a few frames decide the figures: then levels have no bounds.
     """
 
     variant: str
@@ -171,7 +171,7 @@ class ImportanceReport:
             return f"Not enough independent data for intervals and verdicts ({self._too_few()}; 100 in 20 blocks are needed); {first}"
         pushed = [self.smoothness.words] if self.smoothness and self.smoothness.words else []
         words = "; ".join([*self._of_cvs(), *self._of_decoders(), *pushed, first])
-        why = ", a few of them decide these figures" if self.few else ""
+        why = ", a few of them decide these figures, so no level has an interval" if self.few else ""
         return words + (f" (rough: {self.n_eff:.0f} independent frames{why})" if self.status == "rough" else "")
 
     def _too_few(self) -> str:

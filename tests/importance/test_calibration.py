@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import calibration
+from benchmarks import calibration_faults as calibration
+from benchmarks.calibration import judged, run
+from benchmarks.calibration_pages import limits, write_page
 from benchmarks.calibration_table import lower, tables, upper, write_table
-from benchmarks.generated import CELLS
+from benchmarks.generated import CELLS, KINDS
 from hae.importance.refits import RefitSettings
 
 PAGE = "before\n<!-- calibration: begin -->\nold\n<!-- calibration: end -->\nafter\n"
@@ -65,7 +68,46 @@ def test_known_answers_are_found(cell):
     n = plain[plain["what"] == "n"]
     assert (n["said"] == n["truth"]).all()
     figures = plain[plain["what"].isin(["fve", "gain", "info_gain"])]
-    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() > 0.5, "six draws that all networks share"
+    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() > 0.8
     assert "planted faults of 0.1 or more found" in tables(rows.assign(first=0)) or cell == "noisy curve"
     order = plain[plain["what"] == "order"]
     assert not ((order["word"] == "out of order") & (order["truth"] >= -0.01)).any()
+
+
+def test_limits_count_networks_and_not_what_is_asked_of_each():
+    network, alike = pd.Series(np.repeat(np.arange(10), 20)), pd.Series(np.repeat([True] * 9 + [False], 20))
+    low, high = limits(alike, network)
+    assert low < 0.6 and high > 0.99, "nine of ten, not 180 of 200"
+    assert limits(pd.Series([True] * 200), network)[0] == pytest.approx(0.692, abs=0.001), "ten of ten"
+
+
+def test_hard_data_are_judged_and_kept(tmp_path, capsys):
+    """Exact projections of weighted frames: never ok, a file a network, nothing measured twice; the tables are printed."""
+    names = ["weights, share 0.3", "four walkers, 0.8 apart"]
+    run(names, "boosted", 2, 2, True, tmp_path)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    assert len(kept) == 4
+    run(names, "boosted", 2, 2, True, tmp_path)
+    assert kept == {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npz")}
+    rows = judged(tmp_path)
+    figures = rows[rows["what"].isin(["fve", "gain"])]
+    assert not (figures["status"] == "ok").any() and (figures["plain_status"] == "ok").any()
+    weighted = figures[figures["kind"] == names[0]]
+    assert weighted["few"].all() and weighted.loc[weighted["what"] == "fve", "low"].isna().all()
+    assert figures.loc[figures["kind"] == names[1], "apart"].all()
+    write_page(rows, None)
+    printed = capsys.readouterr().out
+    assert all(f"| {name} | 2 | " in printed for name in names[:1])
+
+
+@pytest.mark.parametrize("name", list(KINDS))
+def test_sources_come_from_their_populations(name):
+    """The weighted mean square of a source is that of its population, but for chance; tails of infinite variance are left out."""
+    kind, rng = KINDS[name], np.random.default_rng(0)
+    if name.startswith(("t, ", "log-normal", "six")) or kind.apart:
+        many = kind.population(1000, rng)
+        assert np.isfinite(many.inputs).all() and len(kind.source(rng)) == kind.frames
+        return
+    parts = [kind.source(rng) for _ in range(5)]
+    seen = np.mean([np.average(part.inputs**2, axis=0, weights=part.weights).sum() for part in parts])
+    assert seen == pytest.approx((kind.population(50_000, rng).inputs ** 2).mean(0).sum(), rel=0.12)
