@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from hae.arguments import checked_kinds, checked_pairs, is_whole, plan_of, rows_in_file, rows_in_memory
@@ -27,7 +27,7 @@ __all__ = ["HierarchicalAutoencoder"]
 NO_MATTER = {"device", "verbose", "feature_weights", "random_state"}  # to a checkpoint: W goes by its root, a random state by its seeds
 
 
-class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
     """Hierarchical autoencoder: collective variables (CVs) sorted by how much of the data they explain.
 
     Chen, Tan, Ferguson, J. Chem. Phys. 149, 072312 (2018), https://doi.org/10.1063/1.5023804. For n CVs the network makes n outputs
@@ -309,9 +309,10 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         """
         return load_estimator(cls, directory, network)
 
-    @property
-    def _n_features_out(self) -> int:
-        return self.network_.n_cvs
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Names of what `transform` gives: cv1, cv2, ... An argument is not looked at, as in scikit-learn's PCA."""
+        check_is_fitted(self)
+        return np.array([f"cv{k + 1}" for k in range(self.network_.n_cvs)], dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -322,14 +323,19 @@ class HierarchicalAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin,
     def _validated(self, X, reset: bool = False) -> np.ndarray:
         if not reset:
             check_is_fitted(self)
-        return validate_data(
+        X = validate_data(
             self,
             X,
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_min_samples=2 if reset else 1,
-            ensure_all_finite=True if self.missing == "error" else "allow-nan",
+            ensure_all_finite="allow-nan",
         )
+        if self.missing == "error" and np.isnan(X).any():
+            rows = np.isnan(X).any(axis=1)
+            raise BadInput(f"X: NaN in {rows.sum()} of {len(X)} rows, the first of them row {int(rows.argmax())}; allowed: finite numbers, "
+                           'or missing="mask", which reads what is missing as the training mean')
+        return X if X.flags.writeable else X.copy()  # a DataFrame lends what torch must not write to
 
     def _pairs(self, X, groups, frame, target, sample_weight) -> Pairs:
         """Other rows than those of `fit`, with the target that the fit had."""

@@ -49,7 +49,7 @@ class Table(Section):
 
 class Prepare(Section):
     trajectories: tuple[str, ...] = Field(min_length=1, description="a list of files or patterns")
-    topology: str | None = Field(description="a PDB file, or null for tables")
+    topology: str | None = Field(description="a file with the atoms, such as PDB, GRO or PSF, or null for tables")
     features: Literal["coordinates", "distances", "torsions", "columns"] = Field(
         description="coordinates, distances, torsions or columns"
     )

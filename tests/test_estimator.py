@@ -79,7 +79,7 @@ def test_a_data_frame_goes_in_and_its_names_are_kept_without_a_warning(X):
         model = quick().fit(frame)
         cvs = model.set_output(transform="pandas").transform(frame)
     assert list(model.feature_names_in_) == list("abcd")
-    assert list(cvs.columns) == list(model.get_feature_names_out()) == ["hierarchicalautoencoder0", "hierarchicalautoencoder1"]
+    assert list(cvs.columns) == list(model.get_feature_names_out()) == ["cv1", "cv2"]
     assert quick().set_output(transform="pandas").fit_transform(frame).index.equals(frame.index)
     with pytest.raises(ValueError, match="feature names should match"):
         model.transform(frame[list("dcba")])
@@ -346,3 +346,18 @@ def test_importance_of_training_rows_says_nothing_sure():
         model = HierarchicalAutoencoder(n_cvs=1, n_seeds=1, max_epochs=2, block_frames=100, device="cpu").fit(X, groups=np.repeat("a", 60))
     assert set(model.split_) == {"train"}
     assert model.importance_.status == "not enough data" and "Not enough independent data" in model.importance_.sentence()
+
+
+def test_a_missing_value_names_the_choice_for_it():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X[7, 1] = np.nan
+    with pytest.raises(BadInput, match=r'X: NaN in 1 of 50 rows, the first of them row 7; .*missing="mask"'):
+        HierarchicalAutoencoder(n_cvs=1).fit(X)
+
+
+def test_transform_of_a_dataframe_warns_of_nothing():
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(600, 3)), columns=list("abc"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = quick(n_cvs=1, shares=(0.7, 0.15, 0.15)).fit(X)
+        assert model.transform(X).shape == (600, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -109,7 +109,7 @@ class Recipe:
             if pairs is None:
                 found = [(i, j) for i, j in combinations(_chosen(topology, full, atoms), 2)]
             else:
-                found = [(_index(full, a), _index(full, b)) for a, b in pairs]
+                found = list(map(tuple, _indices(full, pairs).tolist()))
             if not found or any(len(set(pair)) != 2 for pair in found):
                 raise BadInput("pairs: allowed are pairs of two different atoms, at least one")
             used = sorted({i for pair in found for i in pair})
@@ -220,18 +220,29 @@ class Recipe:
     def _values(self, raw, names: Sequence[str]) -> np.ndarray:
         if self.kind == "coordinates":
             reference = np.array(self.reference)
-            return align(whole(raw, [_index(names, atom) for atom in self.atoms], reference), reference).reshape(len(raw), -1)
+            return align(whole(raw, _indices(names, [self.atoms])[0].tolist(), reference), reference).reshape(len(raw), -1)
         if self.kind == "distances":
-            return distances(raw, [(_index(names, a), _index(names, b)) for a, b in self.pairs])
+            return distances(raw, _indices(names, self.pairs))
         angles = _torsion_angles(raw, names, self.torsions)
         return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(raw), -1)
 
 
 def atom_names(topology) -> list[str]:
-    """A name for every atom, as "ALA2-CA", or "1:ALA2-CA", with the chain's number, where that is in two chains."""
+    """A name for every atom, as "ALA2-CA", or "1:ALA2-CA", with the chain's number, where that is in two chains.
+
+    Where a chain has several of them, as some PSF files do, they are numbered on: "0:PA1-C#2".
+    """
     names = [str(atom) for atom in topology.atoms]
     count = Counter(names)
-    return [name if count[name] == 1 else f"{atom.residue.chain.index}:{name}" for name, atom in zip(names, topology.atoms, strict=True)]
+    if len(count) == len(names):
+        return names
+    names = [name if count[name] == 1 else f"{atom.residue.chain.index}:{name}" for name, atom in zip(names, topology.atoms, strict=True)]
+    count, seen = Counter(names), Counter[str]()
+    for i, name in enumerate(names):
+        if count[name] > 1:
+            seen[name] += 1
+            names[i] = f"{name}#{seen[name]}"
+    return names
 
 
 def _short(names: Sequence[str]) -> list[str]:
@@ -239,6 +250,15 @@ def _short(names: Sequence[str]) -> list[str]:
     own = [name.rpartition("-")[2] for name in names]
     count = Counter(own)
     return [short if count[short] == 1 else name for short, name in zip(own, names, strict=True)]
+
+
+def _indices(names: Sequence[str], wanted: Sequence[Sequence[str]]) -> np.ndarray:
+    """Numbers (P, k) of the atoms of P pairs or torsions, by one look at the names however many they are."""
+    own: dict[str, list[int]] = defaultdict(list)
+    for i, name in enumerate(names):
+        own[name.rpartition("-")[2]].append(i)
+    known = {name: found[0] for name, found in own.items() if len(found) == 1} | {name: i for i, name in enumerate(names)}
+    return np.array([[known[name] if name in known else _index(names, name) for name in some] for some in wanted])
 
 
 def _index(names: Sequence[str], wanted: str) -> int:
@@ -298,7 +318,7 @@ def _torsions(topology, names: Sequence[str], wanted) -> dict[str, tuple[str, st
 
 def _torsion_angles(raw, names: Sequence[str], fours: Sequence[Sequence[str]]) -> np.ndarray:
     """Angles (N, T) in radians of T torsions of four atoms each."""
-    return torsions(raw, [[_index(names, atom) for atom in four] for four in fours])
+    return torsions(raw, _indices(names, fours))
 
 
 def _tuples(value):

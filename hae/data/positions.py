@@ -64,7 +64,7 @@ def whole(raw, atoms: Sequence[int], reference: np.ndarray | None = None) -> np.
     return _beside(positions, own, raw.unitcell_vectors, reference)
 
 
-def distances(raw, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+def distances(raw, pairs: Sequence[tuple[int, int]] | np.ndarray) -> np.ndarray:
     """Distances (N, P) in nm. Within a molecule as it is when whole, however long; between two molecules to the nearest image."""
     import mdtraj
 
@@ -81,7 +81,7 @@ def distances(raw, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     return found
 
 
-def torsions(raw, fours: Sequence[Sequence[int]]) -> np.ndarray:
+def torsions(raw, fours: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:
     """Angles (N, T) in radians of T torsions of four atoms each, of whole molecules."""
     import mdtraj
 

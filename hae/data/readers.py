@@ -44,7 +44,7 @@ def load_table(path: str | os.PathLike, form: Form | None = None) -> pd.DataFram
     """The table of a file, columns as they stand. Raises BadInput for what is not a table.
 
     form: how it is written, as far as that is known; the rest is guessed. `attrs` of the table: "form", what was taken, as a dict;
-    "source", the file; "left_out", columns without a name, in words; of a COLVAR "periods" and "units" of the columns that the file
+    "source", the file; "left_out", columns without a name, in words; of a COLVAR "periods" and "units" of the columns that it
     declares periodic.
     """
     path = Path(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+from tqdm import tqdm
 
 from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
@@ -27,7 +28,8 @@ __all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions or features held at once
-DOUBTFUL = (".crd", ".mol2", ".cif", ".mmcif", ".pdbx", ".rst7", ".restrt", ".inpcrd")  # that mdtraj knows one kind or use of
+AT_ONCE = (".cif", ".mmcif", ".pdbx")  # that mdtraj reads, but not in pieces
+DOUBTFUL = (".crd", ".mol2", ".rst7", ".restrt", ".inpcrd", ".xyz", *AT_ONCE)  # that mdtraj knows one kind or use of
 
 
 def load_structure(path: str | os.PathLike):
@@ -95,14 +97,17 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
     if not files:
         raise BadInput("trajectories: no file; allowed: one or more")
     check_atoms(files, structure)
+    shown = tqdm(desc="reading", unit=" frames", delay=3, leave=False)  # what takes long is seen to go on
     for name, path in files.items():
         first = 0
         for piece in _pieces(Path(path), topology, len(recipe.names)):
             part = recipe.features(piece, name=name, first_frame=first, labels=labels)
             yield part
             first += len(part)
+            shown.update(len(part))
         if first == 0:
             raise BadInput(f"{path}: no frames; allowed: one frame or more")
+    shown.close()
 
 
 def load_frame(path: str | os.PathLike, frame: int, topology):
@@ -177,11 +182,14 @@ def _by_a_reader(path: Path, topology, frames: int) -> Iterator:
 
     kind = path.suffix.lower()
     if kind in FormatRegistry.loaders:
+        given = False
         try:
-            yield from _by_mdtraj(path, topology, frames)
+            for piece in _by_mdtraj(path, topology, frames):
+                given = True
+                yield piece
             return
         except BadInput:
-            if kind not in DOUBTFUL or importlib.util.find_spec("MDAnalysis") is None:
+            if given or kind not in DOUBTFUL or importlib.util.find_spec("MDAnalysis") is None:
                 raise
     first, pieces = 0, pieces_of(path, topology, frames)
     while True:
@@ -199,10 +207,13 @@ def _by_a_reader(path: Path, topology, frames: int) -> Iterator:
 
 
 def _by_mdtraj(path: Path, topology, frames: int) -> Iterator:
-    pieces, first = _mdtraj().iterload(str(path), top=topology, chunk=frames), 0
+    whole = path.suffix.lower() in AT_ONCE
+    pieces, first = None, 0
     while True:
         try:
             with _quiet():
+                if pieces is None:
+                    pieces = iter([_mdtraj().load(str(path))]) if whole else _mdtraj().iterload(str(path), top=topology, chunk=frames)
                 piece = next(pieces, None)
         except ImportError as error:  # of a format that mdtraj leaves to another package
             package = getattr(error.__context__, "name", None) or "another package"

@@ -17,9 +17,9 @@ __all__ = ["FORMATS", "OWN_ATOMS", "pieces_of", "structure_of"]
 OWN_ATOMS = (".pdb", ".ent", ".gro", ".mol2", ".pqr", ".pdbqt", ".xyz", ".txyz", ".arc", ".cif", ".mmcif", ".pdbx", ".dms", ".data")
 FORMATS = ("topologies PDB, GRO, PSF, PRMTOP, PARM7 and TOP of AMBER, TPR, MOL2, PQR, PDBQT, mmCIF, CRD, DMS, GSD, XYZ, TXYZ, LAMMPS data, "
            "DL_POLY; trajectories DCD, XTC, TRR, TNG, NetCDF, TRJ/MDCRD, CRD, XYZ, LAMMPS dump, H5, H5MD, GSD, TRZ, HISTORY, and those "
-           "topologies "
-           "that hold positions")
-PACKAGES = {".h5md": "h5py", ".tng": "pytng", ".gsd": "gsd", ".mmtf": "mmtf-python"}  # that MDAnalysis leaves some formats to
+           "topologies that hold positions")
+# Packages that MDAnalysis leaves some formats to.
+PACKAGES = {".h5md": "h5py", ".tng": "pytng", ".gsd": "gsd", ".mmtf": "mmtf-python", ".cif": "gemmi", ".mmcif": "gemmi"}
 NAMES = {".dump": "LAMMPSDUMP", ".lammpstrj": "LAMMPSDUMP", ".trj": "TRJ", ".rst7": "RESTRT"}
 ANGSTROM = 0.1  # nm
 
@@ -115,7 +115,8 @@ def _topology(universe):
             residues[owners[i]] = topology.add_residue(kinds[i] or "UNK", chains[chain], resSeq=int(atoms[i].resid))
         own = (owners[i], names[i])
         seen[own] += 1
-        topology.add_atom(names[i] if count[own] == 1 else f"{names[i]}{seen[own]}", elements[i], residues[owners[i]])
+        numbered = f"{names[i]}{'_' if names[i][-1].isdigit() else ''}{seen[own]}"
+        topology.add_atom(names[i] if count[own] == 1 else numbered, elements[i], residues[owners[i]])
     placed = list(topology.atoms)
     for first, second in (getattr(universe, "bonds", None) and universe.bonds.indices.tolist()) or ():
         topology.add_bond(placed[first], placed[second])

@@ -75,7 +75,7 @@ def decide(candidate: Candidate, champion: Champion | None, margins: Margins) ->
     """
     objections = list(_alone(candidate, margins))
     if champion is None:
-        praise = "the first champion"
+        praise = "the first champion" + _behind_pca(candidate)
     else:
         objections += _beside(champion, margins, candidate.variant)
         praise = _praise(champion) if not objections else ""
@@ -99,6 +99,15 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
         if order == OUT_OF_ORDER:
             yield f"CV{k} and CV{k + 1} are out of order: CV{k + 1} explains more"
     yield from _too_steep(candidate, margins)
+
+
+def _behind_pca(candidate: Candidate) -> str:
+    """What is to be said of a first champion that PCA is ahead of, though not surely by more than the margin; else ""."""
+    behind = [k for k, (fve, pca) in enumerate(zip(candidate.fve, candidate.pca_fve, strict=False)) if pca > fve]
+    if not behind:
+        return ""
+    k = behind[-1]
+    return f", though PCA explains more at level {k + 1} ({candidate.pca_fve[k]:.3f} against {candidate.fve[k]:.3f}): PCA would do"
 
 
 def _too_steep(candidate: Candidate, margins: Margins) -> Iterator[str]:

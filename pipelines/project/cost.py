@@ -8,7 +8,7 @@ from hae.errors import BadInput
 __all__ = ["words"]
 
 MANY = 2000  # features from which PCA takes more than a second
-SECOND = 2500  # features whose PCA takes one on one core; the time goes with their cube
+SECOND = 1500  # features whose PCA takes about one on one core; the time goes with their cube
 
 
 def words(recipe: Recipe, structure) -> list[str]:

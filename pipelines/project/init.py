@@ -6,11 +6,12 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from hae.data.readers import is_table
 from hae.data.sources import without_ending
+from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import paths
@@ -30,18 +31,8 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     Data from elsewhere are copied to folder/data/raw. Raises BadInput for what can't be used; the folder is then as it was.
     """
     folder = Path(folder).resolve()
-    for name in ("params.yaml", "dvc.yaml"):
-        if (folder / name).exists():
-            raise BadInput(f"{folder / name}: there is a project already; allowed: a folder without one")
-    data = [Path(path).resolve() for path in choices.data]
-    topology = [Path(choices.topology).resolve()] if choices.topology else []
-    for path in (*data, *topology):
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file; allowed: files that are there")
-    tables = [is_table(path) for path in data]
-    if any(tables) and not all(tables):
-        raise BadInput(f"{data[tables.index(False)]}: not a table, as {data[tables.index(True)].name} is; "
-                       "allowed: tables alone, or trajectories with --topology")
+    data, topology, tables = _given(folder, choices)
+    choices = replace(choices, topology=topology[0] if topology else None)
     homes = _homes(folder, list(dict.fromkeys(data + topology)))
     files = _named(list(homes)[: len(data)], homes)
     lines: list[str] = []
@@ -50,7 +41,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
         lines.append(line)
         say(line)
 
-    found = (look_at_tables if all(tables) else look_at_molecules)(choices, files, tell)
+    found = (look_at_tables if tables else look_at_molecules)(choices, files, tell)
     frames = found.frames
     for line in found.said:
         tell(line)
@@ -75,9 +66,9 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
         **suggest.training_for(int(len(frames) * split.shares[0])),
         data=_dependencies(folder, list(homes)),
         n_cvs=min(3, len(found.recipe.columns)),
-        scale="feature" if all(tables) else "global",
-        smooth=0 if all(tables) else SMOOTH,
-        gradient=None if all(tables) else STEEPEST,
+        scale="feature" if tables else "global",
+        smooth=0 if tables else SMOOTH,
+        gradient=None if tables else STEEPEST,
         sample=sample,
         model_name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
     )
@@ -86,6 +77,25 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     tell(f"wrote {folder}: params.yaml, dvc.yaml{f', and a copy of the data in data/raw ({copied} files)' if copied else ''}")
     tell(f"next: cd {folder} && hae retrain")
     return lines
+
+
+def _given(folder: Path, choices: Choices) -> tuple[list[Path], list[Path], bool]:
+    """The data, the topology, which some data hold themselves, and whether they are tables. Raises BadInput for what can't be used."""
+    for name in ("params.yaml", "dvc.yaml"):
+        if (folder / name).exists():
+            raise BadInput(f"{folder / name}: there is a project already; allowed: a folder without one")
+    data = [Path(path).resolve() for path in choices.data]
+    topology = [Path(choices.topology).resolve()] if choices.topology else []
+    for path in (*data, *topology):
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; allowed: files that are there")
+    tables = [is_table(path) for path in data]
+    if any(tables) and not all(tables):
+        raise BadInput(f"{data[tables.index(False)]}: not a table, as {data[tables.index(True)].name} is; "
+                       "allowed: tables alone, or trajectories with --topology")
+    if not any(tables) and not topology and data[0].suffix.lower() in OWN_ATOMS:  # a PDB of many models and the like
+        topology = [data[0]]
+    return data, topology, all(tables)
 
 
 def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:

@@ -54,7 +54,7 @@ def prepare() -> None:
 def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
     """Frames and recipe of molecules. settings: the section prepare."""
     if settings.topology is None:
-        raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a PDB file")
+        raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a file with the atoms")
     structure = load_structure(settings.topology)
     check_atoms(files, structure)
     recipe = Recipe.for_molecule(

@@ -201,7 +201,11 @@ def test_files_that_cannot_be_used_are_named_with_the_reason(structure, shaken, 
         assert str(path) in str(error.value) and "\n" not in str(error.value)
 
     path.write_bytes(whole[: len(whole) // 2 + 37])
-    refused("cut short|can't be read")
+    if kind == "dcd":  # the one kind that knows how many frames were to come, and is read as far as it goes
+        with pytest.warns(UserWarning, match="ended early"):
+            assert len(read_trajectories(recipe, {"walker": path}, structure)) == len(shaken) // 2 - 1
+    else:
+        refused("can't be read")
     path.write_bytes(whole[:60])
     refused("can't be read")
     path.write_bytes(b"")

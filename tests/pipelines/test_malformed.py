@@ -119,7 +119,6 @@ MALFORMED = {
     "COLVAR whose fields change": (
         text("COLVAR", [COLVAR, *(f"{i} {i} {i * i}" for i in range(ROWS)), COLVAR + " c", "70 1 1 1"]), ["line 62", "other fields"]),
     "kind that is not known": (text("t.xls", rows()), ["t.xls"]),
-    "cut DCD": (molecule(share=0.77), ["cut short", "of the 80"]),
     "DCD that is none": (molecule(content=b"hello, world" * 40), ["walker.dcd"]),
     "empty DCD": (molecule(content=b""), ["walker.dcd"]),
     "cut XTC": (molecule("xtc", share=0.77), ["walker.xtc"]),
@@ -183,6 +182,17 @@ def test_what_looks_odd_but_is_right_gives_the_right_numbers(tmp_path, monkeypat
     assert frames.features == ("φ", "ψ, in rad", "n")
     i = np.arange(1, ROWS + 1)
     assert np.allclose(frames.values, np.stack([i / 7, 10 * i, i], axis=1), rtol=1e-12)
+
+
+def test_a_dcd_that_ended_early_is_read_as_far_as_it_goes(tmp_path, monkeypatch):
+    files, topology = molecule(share=0.77)(tmp_path)
+    with pytest.warns(UserWarning, match="walker.dcd: ended early: 61 whole frames are there and are taken, its header says 80"):
+        frames = prepared(tmp_path, monkeypatch, files, topology)
+    (tmp_path / "reference").mkdir()
+    files, topology = molecule()(tmp_path / "reference")
+    monkeypatch.undo()
+    whole = prepared(tmp_path / "reference", monkeypatch, files, topology)
+    assert len(frames) == 61 and np.array_equal(frames.values, whole.values[:61])
 
 
 @pytest.mark.parametrize("ending", ["dcd", "xtc", "trr", "nc", "pdb"])

@@ -18,7 +18,14 @@ def beside(*differences: float, variant: str = "collective") -> Champion:
 
 
 def test_the_first_sound_candidate_becomes_the_champion():
-    assert decide(GOOD, None, MARGINS).promote
+    decision = decide(GOOD, None, MARGINS)
+    assert decision.promote and decision.reason == "the first champion"
+
+
+def test_a_first_champion_that_pca_is_ahead_of_is_said_to_be_that():
+    decision = decide(replace(GOOD, fve=(0.60, 0.80, 0.848)), None, MARGINS)
+    assert decision.promote
+    assert decision.reason == "the first champion, though PCA explains more at level 3 (0.850 against 0.848): PCA would do"
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,7 @@ def test_data_in_the_project_stay_where_they_are(tmp_path):
 def test_refusals(tmp_path):
     path = series(tmp_path, 500)
     init(tmp_path / "project", Choices((path,), group="<file>"))
+    (tmp_path / "walker.dcd").write_bytes(b"any")
     before = (tmp_path / "project" / "params.yaml").read_text()
     with pytest.raises(BadInput, match="a project already"):
         init(tmp_path / "project", Choices((path,)))
@@ -212,7 +213,8 @@ def test_refusals(tmp_path):
         (Choices((tmp_path / "no.csv",)), "no such file"),
         (Choices((path,), topology=PDB), "not allowed with tables"),
         (Choices((path,), labels=("q",)), "no column 'q'"),
-        (Choices((PDB,)), "--topology"),
+        (Choices((PDB,)), "too few"),
+        (Choices((tmp_path / "walker.dcd",)), "--topology FILE"),
         (Choices((path, PDB)), "not a table"),
         (Choices((PDB,), PDB, weights="w"), "not allowed with trajectories"),
         (Choices((series(tmp_path, 2, name="two.csv"),)), "too few"),
@@ -284,7 +286,7 @@ def test_pixels_are_not_doubted_and_all_are_named(tmp_path):
     doubted = [line for line in said if line.startswith("doubt")]
     assert len(doubted) == 1 and "target" in doubted[0]
     named = " ".join(" ".join(said).split())
-    assert "pixel_0_1 to pixel_0_7, pixel_1_0 to pixel_1_7" in named and "pixel_7_1 to pixel_7_7, target)" in named and "more)" not in named
+    assert "pixel_0_1 to pixel_0_7, pixel_1_0 to pixel_1_7" in named and "pixel_7_0 to pixel_7_7, target" in named and "more)" not in named
 
 
 @pytest.mark.parametrize(("missing", "rows"), [("drop", 598), ("mean", 600)])

@@ -133,7 +133,7 @@ def test_a_file_is_named_by_its_path_behind_the_fixed_part(tmp_path):
         ({"trajectories": ["data/raw/*.xtc"]}, ["prepare.trajectories", "data/raw/*.xtc"]),
         ({"trajectories": ["data/raw/no.dcd"]}, ["data/raw/no.dcd", "no such file"]),
         ({"topology": "data/raw/no.pdb"}, ["data/raw/no.pdb", "no such file"]),
-        ({"topology": None}, ["prepare.topology", "allowed: a PDB file"]),
+        ({"topology": None}, ["prepare.topology", "allowed: a file with the atoms"]),
         ({"labels": ["chi1"]}, ["chi1"]),
         ({"split": {"block_frames": 600}}, ["no frames for", "validation"]),
         ({"split": {"shares": [0.5, 0.5, 0.0]}}, ["no frames for test"]),
