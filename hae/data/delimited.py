@@ -58,15 +58,15 @@ def named(path: Path, table: pd.DataFrame, names: Sequence[object], form: Form) 
 
 def check_names(path: Path, names: Sequence[object], places: Sequence[int] | None = None, numbered: bool = False) -> None:
     """Raises BadInput for columns without a name, two of one name, and, unless they may be numbered, numbers for names."""
-    names = [str(name).strip() for name in names]
-    if not names:
+    texts = [str(name).strip() for name in names]
+    if not texts:
         raise BadInput(f"{path}: empty; allowed: a line of column names and rows of numbers")
-    if not numbered and all(is_number(name) for name in names):
+    if not numbered and all(is_number(name) for name in texts):
         raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
-    for place, name in zip(places or range(1, len(names) + 1), names, strict=True):
+    for place, name in zip(places or range(1, len(texts) + 1), texts, strict=True):
         if places is not None and not name:
             raise BadInput(f"{path}: column {place} has no name; allowed: a name for every column but for names of rows at the left")
-        if name and names.count(name) > 1:
+        if name and texts.count(name) > 1:
             raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
 
 
@@ -90,7 +90,7 @@ def _names(file: IO[bytes], form: Form) -> tuple[list[str], int, int]:
 def _names_of_rows(path: Path, form: Form, names: Sequence[str], lines: int) -> int:
     """1 where the first lines have a cell more than there are names, the first of them a word or a count: R's names of rows."""
     with opened(path) as file:
-        text = codecs.getreader(form.encoding or "utf-8")(file, errors="replace")
+        text = codecs.getreader(form.encoding or "utf-8")(file, "replace")
         found = list(islice((line for line in islice(text, lines, None) if line.strip()), 20))
     rows = list(rows_of(found, form.separator or ","))
     if not rows or any(len(row) != len(names) + 1 for row in rows) or not rows[0][-1]:

@@ -10,16 +10,16 @@ import lzma
 import os
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from hae.errors import BadInput
 
 __all__ = ["DAMAGED", "MISSING", "Form", "form_of", "line_of", "names_in", "opened", "rows_of"]
 
-PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+PACKED: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 DAMAGED = (OSError, EOFError, zlib.error, lzma.LZMAError)  # what unpacking raises
 LOOKED_AT = 1_000_000  # bytes of the beginning
 SEPARATORS = ("\t", ";", "|", ",")

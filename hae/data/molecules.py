@@ -192,7 +192,7 @@ class Recipe:
                 labels=[label.name for label in marks],
                 units={**dict(zip(self.names, self.units, strict=True)), **{label.name: label.unit for label in marks}},
                 periods={**dict.fromkeys(self.columns), **{label.name: label.period for label in marks}, **dict(self.periods)},
-                **({"missing": "mask"} if self.fill else {}),
+                missing="mask" if self.fill else "error",
                 **table,
             )
             return self.filled(found) if self.fill else found

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _topology(universe):
     chains: dict[str, object] = {}
     residues: dict[int, object] = {}
     owners = atoms.resindices.tolist()
-    count, seen = Counter(zip(owners, names, strict=True)), Counter()
+    count, seen = Counter(zip(owners, names, strict=True)), Counter[Any]()
     for i in range(n):
         chain = str(atoms[i].segid)
         if chain not in chains:

@@ -20,8 +20,8 @@ COMMENTED = re.compile(rf"^( *(?:{QUOTED}|[^\s\"#])(?:{QUOTED}|[^\"#\n])*?) +(# 
 COLUMN = 29  # where comments begin
 
 
-def texts(prepare: dict, **suggested) -> dict[str, str]:
-    """dvc.yaml and params.yaml, in this order. prepare: keys of its section; suggested: what else the two templates ask for.
+def texts(prepare: dict, sample: dict | None = None, **suggested) -> dict[str, str]:
+    """dvc.yaml and params.yaml, in this order. prepare, sample: keys of these sections; suggested: what else the two templates ask for.
 
     Raises BadInput for what params.yaml can't hold, before any file is there.
     """
@@ -31,7 +31,7 @@ def texts(prepare: dict, **suggested) -> dict[str, str]:
     made = {}
     for name in ("dvc.yaml", "params.yaml"):
         template = environment.from_string((HERE / f"{name}.j2").read_text(encoding="utf-8"))
-        made[name] = COMMENTED.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", template.render(**section.model_dump(), **suggested))
+        made[name] = COMMENTED.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", template.render(**section.model_dump(), sample=sample, **suggested))
     if params.parsed(made["params.yaml"]).prepare != section:
         raise BadInput("params.yaml: a name of the data is not read as it was written; allowed: names of letters and digits")
     return made

@@ -91,7 +91,7 @@ def test_its_parameters_are_the_repositorys_without_simulation(tmp_path):
     """Every key is there to be changed, under the same names."""
     init(tmp_path / "project", Choices((series(tmp_path, 500),), group="<file>"))
     ours, theirs = (YAML(typ="safe").load((folder / "params.yaml").read_text()) for folder in (ROOT, tmp_path / "project"))
-    del ours["simulate"]
+    del ours["simulate"], ours["sample"]
     assert {name: list(part) for name, part in theirs.items()} == {name: list(part) for name, part in ours.items()}
     assert list(theirs["train"]["boosted"]) == list(ours["train"]["boosted"])
 
