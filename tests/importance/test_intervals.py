@@ -134,3 +134,16 @@ def test_participation_tells_tails_from_what_many_frames_share(draw, low, high):
     sampling, rng = Sampling.of(6000), np.random.default_rng(0)
     found = np.median([sampling.participation((x := draw(rng)) - x.mean()) for _ in range(20)])
     assert low < found < high
+
+
+def test_trajectories_that_differ_by_more_than_chance_widen_and_others_hardly():
+    names, frame = np.repeat(list("abcd"), 1000), np.tile(np.arange(1000), 4)
+    sampling, rng = Sampling.of(4000, names, frame), np.random.default_rng(0)
+    same = rng.normal(size=(200, 4000))
+    places = 0.2 * rng.normal(size=(200, 4))
+    widened = sampling.between(same + np.repeat(places, 1000, axis=1))
+    alike = 1.645 / np.sqrt(4000)
+    assert np.median(sampling.between(same)) < 0.5 * alike and np.median(widened) > 3 * alike
+    missed = np.abs(same.mean(1) + places.mean(1)) > np.hypot(widened, alike)
+    assert missed.mean() < 0.16, "of the population that the places come from, not of these four"
+    assert Sampling.of(4000).between(same[0]) == 0
