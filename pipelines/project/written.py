@@ -31,7 +31,8 @@ def texts(prepare: dict, sample: dict | None = None, **suggested) -> dict[str, s
     made = {}
     for name in ("dvc.yaml", "params.yaml"):
         template = environment.from_string((HERE / f"{name}.j2").read_text(encoding="utf-8"))
-        made[name] = COMMENTED.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", template.render(**section.model_dump(), sample=sample, **suggested))
+        text = template.render(**section.model_dump(), sample=sample, **suggested)
+        made[name] = COMMENTED.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", text)
     if params.parsed(made["params.yaml"]).prepare != section:
         raise BadInput("params.yaml: a name of the data is not read as it was written; allowed: names of letters and digits")
     return made
