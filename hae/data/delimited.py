@@ -43,7 +43,7 @@ def text_pieces(path: Path, rows: int | None, given: Form | None = None) -> Iter
 
 def named(path: Path, table: pd.DataFrame, names: Sequence[object], form: Form) -> pd.DataFrame:
     """The table with its names, without columns that have none: names of rows at the left, and what is empty. BadInput for others."""
-    words = ["" if name is None or name != name else " ".join(str(name).split()) for name in names]
+    words = ["" if name is None or name != name else re.sub(r"\s*[\r\n\t]\s*", " ", str(name)).strip() for name in names]
     names = ["" if WITHOUT.fullmatch(word) else word for word in words]
     first = next((place for place, name in enumerate(names) if name), len(names))
     left = [place for place, name in enumerate(names) if not name and (place < first or table.iloc[:, place].isna().all())]
