@@ -43,7 +43,7 @@ class Biased:
     def __call__(self, state):
         cvs, jacobian = self.function(state.getPositions(asNumpy=True)._value)
         energy, slopes = self.bias(cvs, state.getParameters())
-        return float(energy), -np.tensordot(np.asarray(slopes), jacobian, 1)
+        return float(energy), -(np.asarray(slopes) @ jacobian.reshape(len(jacobian), -1)).reshape(jacobian.shape[1:])
 
 
 def openmm_force(model, recipe=None, topology=None, cvs: int | None = None, bias=None, parameters: Mapping[str, float] | None = None):

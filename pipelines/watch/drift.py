@@ -135,7 +135,7 @@ def _distances(reference: Profile, values: np.ndarray, independent: np.ndarray, 
 
 def _more_missing(reference: Profile, missing: np.ndarray, values: np.ndarray, trajectory, frame, share: float) -> list[int]:
     """Columns whose share of missing values is surely another one, also where the reference has none."""
-    if not len(values):
+    if not len(values) or share == 0:
         return []
     gaps = np.isnan(values).T.astype(np.float64)
     independent = np.minimum(Sampling.of(len(values), trajectory, frame).n_eff(gaps), len(values))
