@@ -12,7 +12,7 @@ import numpy as np
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from pipelines import paths, processes, settings
+from pipelines import params, paths, processes, settings
 from pipelines.loop.sampling import Options, rounds, sample
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
@@ -51,6 +51,11 @@ def explore(project: Path, most: int, options: Options | None, say: Callable[[st
     Raises:
         BadInput: as `sample`; a retraining that failed, with its own line; no champion after a first round.
     """
+    patterns = params.load(project / "params.yaml").prepare.trajectories
+    if not any(pattern.startswith(f"{paths.ROUNDS}/") for pattern in patterns):
+        raise BadInput(f"params.yaml: prepare.trajectories: {', '.join(patterns)}: no round would be learned from; "
+                       f"allowed with hae explore: {paths.ROUNDS}/*/walker-*.dcd among them, and {paths.ROUNDS} among the deps of prepare in dvc.yaml "
+                       "(hae init --system writes both)")
     last = _planned(project, most)
     while True:
         told = turns(project)

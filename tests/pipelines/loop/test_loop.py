@@ -31,6 +31,7 @@ def project(folder):
     """A project of two biased rounds made by hand: half of the frames of each in another basin, where the weights are 4 times as large."""
     shutil.copytree(TOPOLOGY.parent, folder / "stages")
     content = YAML(typ="safe").load((TOPOLOGY.parents[2] / "params.yaml").read_text())
+    content["prepare"]["trajectories"] = ["data/rounds/*/walker-*.dcd"]
     YAML().dump(content, folder / "params.yaml")
     frames = starts()[[phi < 0 for phi, _ in STARTS]][:1].repeat(40, 0), starts()[[phi > 0 for phi, _ in STARTS]][:1].repeat(40, 0)
     kt = 0.00831446 * 300
@@ -90,6 +91,14 @@ def test_a_loop_of_quiet_rounds_ends_by_itself(tmp_path, monkeypatch):
     monkeypatch.setattr(explore, "sample", lambda *_, **__: pytest.fail("it sampled on"))
     assert list(explore.explore(folder, 5, None, said.append)) == []
     assert "nothing new in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+
+
+def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
+    folder = project(tmp_path)
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
+    with pytest.raises(BadInput, match=r"data/raw/\*.dcd: no round would be learned from; .*data/rounds/\*/walker-\*.dcd among them"):
+        next(explore.explore(folder, 1, None, lambda line: None))
 
 
 @pytest.mark.acceptance
