@@ -54,8 +54,8 @@ def explore(project: Path, most: int, options: Options | None, say: Callable[[st
     patterns = params.load(project / "params.yaml").prepare.trajectories
     if not any(pattern.startswith(f"{paths.ROUNDS}/") for pattern in patterns):
         raise BadInput(f"params.yaml: prepare.trajectories: {', '.join(patterns)}: no round would be learned from; "
-                       f"allowed with hae explore: {paths.ROUNDS}/*/walker-*.dcd among them, and {paths.ROUNDS} among the deps of prepare in dvc.yaml "
-                       "(hae init --system writes both)")
+                       f"allowed with hae explore: {paths.ROUNDS}/*/walker-*.dcd among them, and {paths.ROUNDS} among the deps "
+                       "of prepare in dvc.yaml (hae init --system writes both)")
     last = _planned(project, most)
     while True:
         told = turns(project)
