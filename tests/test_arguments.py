@@ -36,3 +36,10 @@ def test_the_root_of_a_metric_gives_the_metric_back():
 def test_what_is_no_metric_is_refused(W):
     with pytest.raises(BadInput, match=r"^feature_weights: "):
         metric_root(W, 3)
+
+
+def test_a_missing_value_names_the_choice_for_it():
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X[7, 1] = np.nan
+    with pytest.raises(BadInput, match=r'X: NaN in 1 of 50 rows, the first of them row 7; .*missing="mask"'):
+        HierarchicalAutoencoder(n_cvs=1).fit(X)

@@ -346,18 +346,3 @@ def test_importance_of_training_rows_says_nothing_sure():
         model = HierarchicalAutoencoder(n_cvs=1, n_seeds=1, max_epochs=2, block_frames=100, device="cpu").fit(X, groups=np.repeat("a", 60))
     assert set(model.split_) == {"train"}
     assert model.importance_.status == "not enough data" and "Not enough independent data" in model.importance_.sentence()
-
-
-def test_a_missing_value_names_the_choice_for_it():
-    X = np.random.default_rng(0).normal(size=(50, 3))
-    X[7, 1] = np.nan
-    with pytest.raises(BadInput, match=r'X: NaN in 1 of 50 rows, the first of them row 7; .*missing="mask"'):
-        HierarchicalAutoencoder(n_cvs=1).fit(X)
-
-
-def test_transform_of_a_dataframe_warns_of_nothing():
-    X = pd.DataFrame(np.random.default_rng(0).normal(size=(600, 3)), columns=list("abc"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model = quick(n_cvs=1, shares=(0.7, 0.15, 0.15)).fit(X)
-        assert model.transform(X).shape == (600, 1)

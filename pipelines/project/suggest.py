@@ -93,7 +93,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     lost = float(np.mean(sides == "gap"))
     if lost > 0.05:
         said[-1] += f"; the cuts take {lost:.0%} of the frames"
-    said.append(f"test side: {number} frames; these motions are so slow that about {worth:.0f} of them count as independent: {words} "
+    said.append(f"test side: {number} frames, of which about {worth:.0f} count as independent: {words} "
                 f"({ROUGH_N_EFF} are needed for intervals, {OK_N_EFF} for sure ones; the report counts again, by the model's errors)")
     return tried, said
 
