@@ -20,7 +20,7 @@ __all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent",
 OVER = "it took longer than it may and was ended, after"
 
 _running: set[subprocess.Popen] = set()
-_stopping = threading.Event()
+_open = threading.Event()  # set inside `children`
 
 
 def identity(pid: int | None = None) -> str:
@@ -127,8 +127,8 @@ def _holds(pid: int, command: str) -> bool:
 
 @contextmanager
 def children() -> Iterator[None]:
-    """Children that `run` starts inside the block end with it, however the block is left."""
-    _stopping.clear()
+    """Children that `run` starts inside the block end with it, however the block is left; outside of it nothing starts."""
+    _open.set()
     try:
         yield
     finally:
@@ -137,7 +137,7 @@ def children() -> Iterator[None]:
 
 def end_children() -> None:
     """End what `run` started, and start nothing more."""
-    _stopping.set()
+    _open.clear()
     for child in list(_running):
         _stop(child)
 
@@ -145,10 +145,11 @@ def end_children() -> None:
 def run(command: Sequence[str], folder: Path, say: Callable[[str], None], seconds: float | None = None) -> int:
     """Run a command in a process group of its own, hand its output to `say` line by line, and give its exit code.
 
+    Outside of `children`, or once that has ended, nothing starts: -SIGTERM, as of one that was ended at once.
     seconds: after which it is ended with its group, whether it works, hangs or is stopped; a last line that begins with `OVER` says so.
     Of a progress bar, which overwrites its line, one state every few seconds and the last are handed on.
     """
-    if _stopping.is_set():
+    if not _open.is_set():
         return -signal.SIGTERM
     child = subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -63,7 +63,8 @@ def test_what_stops_itself_is_ended_with_its_group_after_its_time(tmp_path):
               "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
               "print(child.pid, flush=True); os.kill(child.pid, signal.SIGSTOP); os.kill(os.getpid(), signal.SIGSTOP)")
     said: list[str] = []
-    code = processes.run([sys.executable, "-c", script], tmp_path, said.append, seconds=3.0)
+    with processes.children():
+        code = processes.run([sys.executable, "-c", script], tmp_path, said.append, seconds=3.0)
     assert code == -signal.SIGKILL
     assert said[-1].startswith(processes.OVER) and "limits.stage_hours" in said[-1]
     deadline = time.monotonic() + 20
@@ -74,4 +75,7 @@ def test_what_stops_itself_is_ended_with_its_group_after_its_time(tmp_path):
 
 def test_what_ends_in_time_is_not_ended(tmp_path):
     said: list[str] = []
-    assert processes.run([sys.executable, "-c", "print('done')"], tmp_path, said.append, seconds=600.0) == 0 and said == ["done"]
+    done = [sys.executable, "-c", "print('done')"]
+    with processes.children():
+        assert processes.run(done, tmp_path, said.append, seconds=600.0) == 0 and said == ["done"]
+    assert processes.run(done, tmp_path, said.append) == -signal.SIGTERM and said == ["done"], "nothing starts once the block is left"
