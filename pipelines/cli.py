@@ -175,13 +175,13 @@ def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> N
         raise click.UsageError("allowed: --cron (with --watch), or --http alone")
     project = project_here()
     if http:
-        from pipelines import scoring
+        from pipelines import http as over_http
 
-        return scoring.serve(project, http, say)
+        return over_http.serve(project, http, say)
     assert cron is not None
-    from pipelines.flow import serving
+    from pipelines.flow import schedules
 
-    serving.serve(project, cron, watch, port, say)
+    schedules.serve(project, cron, watch, port, say)
 
 
 @hae.command()

@@ -10,8 +10,8 @@ import numpy as np
 
 from hae.data.frames import Frames
 from hae.data.jacobian import featurise
+from hae.data.patterns import find_files
 from hae.data.positions import whole
-from hae.data.sources import find_files
 from hae.data.trajectories import load_frame, load_structure
 from hae.errors import BadInput
 from hae.export import clients

@@ -29,7 +29,7 @@ def writes(fatal: int | None = None, kill: bool = False) -> Iterator[list[str]]:
     from mlflow import MlflowClient
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-    from pipelines.record import memory
+    from pipelines.record import backup
 
     seen: list[str] = []
 
@@ -49,7 +49,7 @@ def writes(fatal: int | None = None, kill: bool = False) -> Iterator[list[str]]:
         for name in dir(MlflowClient):
             if not name.startswith(("_", *READS)):
                 patch.setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
-        for place, name in ((LocalArtifactRepository, "log_artifacts"), (memory, "keep"), (memory, "copy_database")):
+        for place, name in ((LocalArtifactRepository, "log_artifacts"), (backup, "keep"), (backup, "copy_database")):
             patch.setattr(place, name, counted(getattr(place, name)))
         yield seen
 

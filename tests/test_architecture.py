@@ -74,7 +74,7 @@ def test_modules_are_short():
 
 @pytest.mark.parametrize(("tool", "doors"), [
     ("dvc", {"pipelines/flow/versioning.py"}),
-    ("prefect", {"pipelines/flow/flows.py", "pipelines/flow/serving.py"}),
+    ("prefect", {"pipelines/flow/flows.py", "pipelines/flow/schedules.py"}),
 ])
 def test_each_tool_has_its_door(tool, doors):
     assert {module for module, names in outside("pipelines").items() if tool in names} == doors

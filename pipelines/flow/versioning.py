@@ -11,7 +11,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from hae.data.sources import matches
+from hae.data.patterns import matches
 from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hae.data.frames import Frames
-from hae.data.sources import find_files
+from hae.data.patterns import find_files
 from hae.data.split import split_rows
 from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling

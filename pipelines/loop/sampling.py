@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hae.data.frames import Frames
-from hae.data.sources import find_files
+from hae.data.patterns import find_files
 from hae.data.trajectories import load_frame, load_structure
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv

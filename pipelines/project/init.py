@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from hae.data.patterns import without_ending
 from hae.data.readers import is_table
-from hae.data.sources import without_ending
 from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
 from hae.files import written_whole

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
 from pipelines import paths
-from pipelines.record import contents, memory, recovery, registry
-from pipelines.record.history import History
+from pipelines.record import backup, contents, recovery, registry
+from pipelines.record.curves import History
 from pipelines.record.lineage import StageFacts
 from pipelines.record.runs import RunWriter, continues, find, is_trained, is_whole, left_running, runs_of
 from pipelines.record.store import Store, check, opened, plainly
@@ -92,7 +92,7 @@ def _close(store: Store, project: Path) -> None:
     recovery.recover(store)
     recovery.keep(store)
     if store.own_database:
-        memory.copy_database(store.own_database, store.home)
+        backup.copy_database(store.own_database, store.home)
 
 
 def complete(project: Path, facts: Mapping[str, StageFacts]) -> bool:

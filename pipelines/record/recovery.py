@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.record import memory, registry
+from pipelines.record import backup, registry
 from pipelines.record.registry import APPROVAL, BY_HAND, DECISION, REASON, REJECTED
 from pipelines.record.store import Store
 
@@ -20,7 +20,7 @@ def mend(store: Store) -> str:
 
 def keep(store: Store) -> None:
     """Write what the registry knows beside the store, if it is not what was kept last."""
-    found, known = registry.model(store), memory.kept(store.home, store.uri)
+    found, known = registry.model(store), backup.kept(store.home, store.uri)
     if found is None:
         return
     content = {
@@ -34,7 +34,7 @@ def keep(store: Store) -> None:
     if known is not None and {**content, "moves": kept} == known and kept <= _moves(found):
         return
     moves = max(kept, _moves(found)) + 1
-    memory.keep(store.home, store.uri, content | {"moves": moves})
+    backup.keep(store.home, store.uri, content | {"moves": moves})
     store.client.set_registered_model_tag(store.name, MOVES, str(moves))
 
 
@@ -43,7 +43,7 @@ def recover(store: Store, last: bool = True) -> str:
 
     last: nothing will be recorded any more, so what is not there now does not come back. In words; "" where nothing was missing.
     """
-    known, found = memory.kept(store.home, store.uri), registry.model(store)
+    known, found = backup.kept(store.home, store.uri), registry.model(store)
     if known is None or known["model"] != store.name or _moves(found) >= known["moves"]:
         return ""
     if found is None:

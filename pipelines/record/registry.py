@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines import paths
-from pipelines.record import memory
+from pipelines.record import backup
 from pipelines.record.store import Store, opened, plainly
 
 __all__ = [
@@ -63,7 +63,7 @@ def status(project: Path) -> RegistryStatus:
 
 
 def _note(store: Store, all_rows: list[VersionRow], crowned: VersionRow | None, trained: bool) -> str:
-    kept = memory.kept(store.home, store.uri)
+    kept = backup.kept(store.home, store.uri)
     if not all_rows and kept:
         return f"no version is left of {len(kept['versions'])}; hae retrain brings back what {store.home.name} and models/ hold"
     if not all_rows:

@@ -12,8 +12,8 @@ from pathlib import Path
 from hae.errors import BadInput
 from pipelines import params, paths, settings
 from pipelines.record import contents, lineage, packaging, registry
+from pipelines.record.curves import History
 from pipelines.record.digests import TAG, to_tag
-from pipelines.record.history import History
 from pipelines.record.lineage import Code, StageFacts
 from pipelines.record.store import Store
 

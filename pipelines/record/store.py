@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from hae.errors import BadInput
 from pipelines import params, settings
-from pipelines.record import memory
+from pipelines.record import backup
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,7 +101,7 @@ def _client(uri: str, home: Path) -> MlflowClient:
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock"):
         if database.parent == home and not database.exists():  # before the client, which would make an empty one
-            memory.take_copy_back(database, home)
+            backup.take_copy_back(database, home)
         client = mlflow.MlflowClient(uri, registry_uri=uri)
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)

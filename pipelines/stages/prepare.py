@@ -10,8 +10,8 @@ import numpy as np
 
 from hae.data.frames import Frames, concatenate
 from hae.data.molecules import Recipe
+from hae.data.patterns import find_files
 from hae.data.readers import Form, load_table
-from hae.data.sources import find_files
 from hae.data.split import SIDES, split_rows
 from hae.data.tables import complete, feature_columns, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories

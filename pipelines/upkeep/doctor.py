@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hae.errors import BadInput
 from pipelines.settings import masked
-from pipelines.upkeep import machine, records
+from pipelines.upkeep import checkout, machine
 from pipelines.upkeep.finding import Finding
 
 __all__ = ["doctor"]
@@ -17,8 +17,8 @@ Check = Callable[[Path], Iterable[Finding]]
 # What others need goes first: a check may take for granted what those before it looked at.
 CHECKS: dict[str, Check] = {
     "python": machine.python, "packages": machine.packages, "gpu": machine.gpu, "disk": machine.disk, "modes": machine.modes,
-    "clock": machine.clock, "telemetry": machine.telemetry, "params": records.parameters, "locks": records.held,
-    "processes": records.processes_left, "servers": records.servers, "dvc": records.results, "mlflow": records.database,
+    "clock": machine.clock, "telemetry": machine.telemetry, "params": checkout.parameters, "locks": checkout.held,
+    "processes": checkout.processes_left, "servers": checkout.servers, "dvc": checkout.results, "mlflow": checkout.database,
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from hae.errors import BadInput
 from hae.files import check_writable
 from pipelines import params, settings
-from pipelines.flow import retraining, serving
+from pipelines.flow import retraining, schedules
 from pipelines.sections import Notify
 from pipelines.upkeep.finding import Finding
 
@@ -136,7 +136,7 @@ def clock(project: Path) -> Iterator[Finding]:
     if newest > now + AHEAD:
         yield Finding(f"{said}: the clock stands {newest - now:.0f} s behind files of {home} (last retraining: {noted or 'none'})",
                       wrong=True, mend="set the clock (timedatectl set-ntp true), else ages and schedules are wrong")
-    yield Finding(f"{said}, {serving.zone()}")
+    yield Finding(f"{said}, {schedules.zone()}")
 
 
 def telemetry(project: Path) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from hae.errors import BadInput
 from pipelines import locks, processes
 from pipelines.flow import cache, cleaning, versioning
 from pipelines.gate import promotion
-from pipelines.record import contents, memory, packaging, pruning, recording, recovery, registry
+from pipelines.record import backup, contents, packaging, pruning, recording, recovery, registry
 from pipelines.record.lineage import Code
 from pipelines.record.store import opened
 
@@ -68,7 +68,7 @@ def test_sizes_level_off_and_the_way_back_stays(project):
     assert all(packaging.intact(store, version) for version in registry.versions(store))
     runs = {version.run_id for version in registry.versions(store)}
     assert runs <= {run.info.run_id for run in store.client.search_runs([store.experiment])}
-    assert set(memory.kept(store.home, store.uri)["versions"]) == there and recovery.mend(store) == ""
+    assert set(backup.kept(store.home, store.uri)["versions"]) == there and recovery.mend(store) == ""
 
     for back in crowned[-2:-5:-1]:
         assert promotion.rollback(project.folder).champion == back

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from pipelines.flow import retraining, serving
+from pipelines.flow import retraining, schedules
 from pipelines.flow.status import to_lines
 
 
@@ -62,10 +62,10 @@ def test_silence_is_told_once_nothing_succeeded_for_too_long(bare):
     (bare / "params.yaml").write_text(text.replace("silence_hours: null", "silence_hours: 2.0"))
     now = datetime.now().astimezone()
     ago = lambda hours: now - timedelta(hours=hours)  # noqa: E731
-    assert serving.silence(bare, ago(1)) == ""  # it has not served for long enough to know
-    assert serving.silence(bare, ago(3)) == f"nothing has succeeded since {ago(3):%Y-%m-%d %H:%M}"
+    assert schedules.silence(bare, ago(1)) == ""  # it has not served for long enough to know
+    assert schedules.silence(bare, ago(3)) == f"nothing has succeeded since {ago(3):%Y-%m-%d %H:%M}"
     retraining.note(bare, ago(2.5), [], "held: no better")
     retraining.note(bare, ago(0.5), [], "prepare: no frames")
-    assert serving.silence(bare, ago(9)) == f"nothing has succeeded since {ago(2.5):%Y-%m-%d %H:%M}"
+    assert schedules.silence(bare, ago(9)) == f"nothing has succeeded since {ago(2.5):%Y-%m-%d %H:%M}"
     retraining.note(bare, ago(0.5), [], "nothing new")
-    assert serving.silence(bare, ago(9)) == ""
+    assert schedules.silence(bare, ago(9)) == ""

@@ -17,7 +17,7 @@ import pytest
 from crashing import Died, act, writes
 
 from pipelines.gate import promotion
-from pipelines.record import memory, packaging, recording, registry
+from pipelines.record import backup, packaging, recording, registry
 from pipelines.record.store import opened
 
 SCENES = ("first retraining", "better model", "rollback")
@@ -104,7 +104,7 @@ def whole(stage: Stage, scene: str, where: str) -> None:
     assert registry.aliases(store) == {"champion": champions[-1], **previous}, where
     row = registry.champion(store)
     assert row.reason and packaging.load(store, row.version).about["variant"] == "collective", where
-    kept = memory.kept(store.home, store.uri)
+    kept = backup.kept(store.home, store.uri)
     assert (kept["aliases"], kept["history"]) == (registry.aliases(store), champions), where
     assert recording.complete(folder, stage.facts) and promotion.settled(folder, stage.facts), where
 

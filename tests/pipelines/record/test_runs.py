@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import paths, settings
 from pipelines.record import runs
-from pipelines.record.history import History
+from pipelines.record.curves import History
 from pipelines.record.lineage import Code
 from pipelines.record.runs import RunWriter
 from pipelines.record.store import opened

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from contextlib import closing
 
-from pipelines.record import memory, recording, registry, store
+from pipelines.record import backup, recording, registry, store
 from pipelines.record.store import opened
 
 
@@ -28,15 +28,15 @@ def test_a_database_is_checked_by_the_record_and_not_by_every_look(trained, monk
 
 def test_a_database_is_copied_once_a_day_and_two_copies_stay(bare, monkeypatch):
     found = opened(bare)
-    memory.copy_database(found.own_database, found.home)
+    backup.copy_database(found.own_database, found.home)
     first, = (found.home / "copies").iterdir()
     before = first.stat().st_mtime_ns
-    memory.copy_database(found.own_database, found.home)
+    backup.copy_database(found.own_database, found.home)
     assert first.stat().st_mtime_ns == before
     for day in ("2020-01-01", "2020-01-02"):
         first.with_name(f"mlflow-{day}.db").write_bytes(b"")
     first.rename(first.with_name("mlflow-2020-01-03.db"))
-    memory.copy_database(found.own_database, found.home)
+    backup.copy_database(found.own_database, found.home)
     names = sorted(path.name for path in (found.home / "copies").iterdir())
     assert len(names) == 2 and names[0] == "mlflow-2020-01-03.db"
 
@@ -44,7 +44,7 @@ def test_a_database_is_copied_once_a_day_and_two_copies_stay(bare, monkeypatch):
 def test_a_lost_database_is_made_again_of_its_copy_and_a_copy_is_never_half_written(bare):
     found = opened(bare)
     found.client.create_registered_model("of yesterday")
-    memory.copy_database(found.own_database, found.home)
+    backup.copy_database(found.own_database, found.home)
     found.own_database.unlink()
     script = "import sys, pathlib; from pipelines.record.store import opened\n" \
              "print([model.name for model in opened(pathlib.Path.cwd()).client.search_registered_models()])"
@@ -56,7 +56,7 @@ def test_a_lost_database_is_made_again_of_its_copy_and_a_copy_is_never_half_writ
 
 def test_no_password_of_a_server_is_in_a_file_s_name_and_each_server_has_its_own(tmp_path):
     for uri in ("http://user:SECRET@host:5000", "http://host:5000", "http://other:5000", f"sqlite:///{tmp_path}/mlflow.db"):
-        memory.keep(tmp_path, uri, {"of": uri.replace("user:SECRET@", "")})
+        backup.keep(tmp_path, uri, {"of": uri.replace("user:SECRET@", "")})
     names = {path.name for path in tmp_path.iterdir()}
     assert len(names) == 3 and "registry.json" in names and not any("SECRET" in name for name in names)
-    assert memory.kept(tmp_path, "http://host:5000") == {"of": "http://host:5000"}
+    assert backup.kept(tmp_path, "http://host:5000") == {"of": "http://host:5000"}

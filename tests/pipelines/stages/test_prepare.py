@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
-from hae.data.sources import find_files
+from hae.data.patterns import find_files
 from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from pipelines.stages.prepare import prepare

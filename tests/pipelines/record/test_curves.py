@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.record.history import History
+from pipelines.record.curves import History
 
 TEXT = """member,epoch,seconds,learning_rate,train_error_1,validation_error_1
 0,1,0.5,0.001,0.9,0.8

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hae.data.sources import find_files, matches
+from hae.data.patterns import find_files, matches
 from hae.errors import BadInput
 
 

@@ -18,10 +18,10 @@ from fastapi.testclient import TestClient
 import hae.export
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
+from pipelines.http import Champion, Scorer, application
 from pipelines.record import packaging, registry
 from pipelines.record.digests import TAG
 from pipelines.record.store import opened
-from pipelines.scoring import Champion, Scorer, application
 
 
 @pytest.fixture(scope="module")

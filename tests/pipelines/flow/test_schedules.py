@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import server, serving
+from pipelines.flow import schedules, server
 
 PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
@@ -37,7 +37,7 @@ def test_a_taken_port_is_said_in_one_line():
 @pytest.mark.parametrize("cron", ["daily", "0 3 * *", "61 * * * *"])
 def test_a_text_that_is_no_schedule_is_said_in_one_line(cron):
     with pytest.raises(BadInput, match="allowed: minute hour day month weekday"):
-        serving._schedule(cron)
+        schedules._schedule(cron)
 
 
 @pytest.mark.parametrize(("zone", "name"), [
@@ -47,8 +47,8 @@ def test_local_time_is_that_of_this_machine(zone, name, monkeypatch):
     monkeypatch.setenv("TZ", zone)
     time.tzset()
     try:
-        schedule = serving._schedule("0 3 * * *")
-        assert schedule.timezone == serving.zone() == name
+        schedule = schedules._schedule("0 3 * * *")
+        assert schedule.timezone == schedules.zone() == name
         assert datetime.now(ZoneInfo(name)).utcoffset().total_seconds() == time.localtime().tm_gmtoff
     finally:
         monkeypatch.undo()
@@ -61,7 +61,7 @@ def test_a_zone_without_a_name_is_one_line(zone, monkeypatch):
     time.tzset()
     try:
         with pytest.raises(BadInput, match=r"^TZ: .* names no time zone; allowed: a name such as Europe/Berlin"):
-            serving._schedule("0 3 * * *")
+            schedules._schedule("0 3 * * *")
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -142,7 +142,7 @@ def test_runs_are_planned_and_new_data_start_one(serve):
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
-    assert f"at '0 3 * * *' ({serving.zone()})" in text
+    assert f"at '0 3 * * *' ({schedules.zone()})" in text
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"{url}/health", timeout=5)
 
