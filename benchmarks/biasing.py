@@ -36,7 +36,7 @@ TRANS = (0.0, 2.3)  # phi of the third basin, radians
 def frames_of(project: Path, features: str | None) -> tuple[Frames, Recipe]:
     """Rows and recipe of a project, or other features of the same trajectories with the same sides."""
     prepared = project / "data/prepared"
-    frames, recipe = Frames.read(prepared / "frames.parquet"), Recipe.from_json((prepared / "recipe.json").read_text())
+    frames, recipe = Frames.read(prepared / "frames"), Recipe.from_json((prepared / "recipe.json").read_text())
     if features is None:
         return frames, recipe
     recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), features)

@@ -1,6 +1,6 @@
 """Circular CVs against linear ones on the default data: FVE of every level over seeds, and what the CVs are in phi and psi.
 
-    python benchmarks/circular.py [--data data/prepared/frames.parquet] [--seeds 4] [--epochs 120]
+    python benchmarks/circular.py [--data data/prepared/frames] [--seeds 4] [--epochs 120]
 
 Writes the table between the markers of docs/circular.md, and docs/circular.png.
 """
@@ -30,7 +30,7 @@ KINDS = {"linear": "linear", "circular": "circular", "circular, circular, linear
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="data/prepared/frames.parquet")
+    parser.add_argument("--data", default="data/prepared/frames")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=120)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """How far both variants are above PCA on the default data, over five splits.
 
-    python benchmarks/margins.py [--data data/prepared/frames.parquet] [--seeds 2] [--epochs 120]
+    python benchmarks/margins.py [--data data/prepared/frames] [--seeds 2] [--epochs 120]
 
 Prints a markdown table: held-out FVE of each variant less that of PCA, level by level, for five salts of the split, and the median.
 """
@@ -22,7 +22,7 @@ SPLIT = {"block_frames": 200, "gap_frames": 22, "shares": (0.45, 0.15, 0.4)}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="data/prepared/frames.parquet")
+    parser.add_argument("--data", default="data/prepared/frames")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=120)
     arguments = parser.parse_args()

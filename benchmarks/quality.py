@@ -119,7 +119,7 @@ def peer(sides: Sides, section, budget: float) -> Curve:
 
 
 def measure(project: Path, longer: bool) -> tuple[dict[str, Curve], dict[str, Curve]]:
-    sides, parameters = Sides.read(project / "data/prepared/frames.parquet"), params.load(project / "params.yaml")
+    sides, parameters = Sides.read(project / "data/prepared/frames"), params.load(project / "params.yaml")
     curves, long = {}, {}
     for variant in VARIANTS:
         section = parameters.variant(variant)

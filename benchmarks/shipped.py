@@ -10,7 +10,7 @@ EVERY = 10
 
 
 def main() -> None:
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read("data/prepared/frames")
     frames = frames.select(np.arange(0, len(frames), EVERY))
     with written_whole(SHIPPED) as partial:
         np.savez_compressed(

@@ -1,6 +1,6 @@
 """The bargain of smooth CVs: what is explained against the steepest place, for `smooth=` and `linear_path=` of the estimator.
 
-    python -m benchmarks.smooth [--docs] [--data data/prepared/frames.parquet] [--members 3]
+    python -m benchmarks.smooth [--docs] [--data data/prepared/frames] [--members 3]
     python -m benchmarks.smooth --cost [--docs]
 
 Each point is one training of the project's params.yaml but for what the row says, with a member a seed. FVE_2 and the largest |ds/dx| of
@@ -169,7 +169,7 @@ def publish(name: str, text: str) -> None:
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--cost", action="store_true", help="what an epoch costs instead")
-    parser.add_argument("--data", type=Path, default=Path("data/prepared/frames.parquet"))
+    parser.add_argument("--data", type=Path, default=Path("data/prepared/frames"))
     parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--variants", nargs="+", default=["collective", "boosted"])
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), choices=list(SHAPES))

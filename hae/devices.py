@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from hae.engine import cores
 from hae.errors import BadInput
 
 __all__ = ["resolve_device", "set_threads"]
@@ -34,9 +35,5 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 def set_threads() -> None:
     """Let torch use as many threads as HAE_THREADS says, if it says so."""
-    threads = os.environ.get("HAE_THREADS")
-    if threads is None:
-        return
-    if not threads.isdigit() or int(threads) < 1:
-        raise BadInput(f"HAE_THREADS: {threads!r} is not allowed; a number of 1 or more")
-    torch.set_num_threads(int(threads))
+    if "HAE_THREADS" in os.environ:
+        torch.set_num_threads(cores())

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hae.data.parts import MANIFEST, Manifest, Part, file_digest, part_name, publish
 from hae.data.split import SIDES
 from hae.errors import BadInput
-from hae.files import written_whole
+from hae.files import check_writable, written_whole
 
-__all__ = ["Frames", "concatenate"]
+__all__ = ["Frames", "concatenate", "constant", "read_parts", "read_pieces", "write_part"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
+PART_BYTES = 2**27  # of the features of a part that is no trajectory
 
 
 @dataclass(frozen=True)
@@ -96,67 +101,152 @@ class Frames:
         number = np.where(self.trajectory == "", np.arange(len(self)), self.frame // block_frames)
         return np.char.add(np.char.add(self.trajectory, "/"), number.astype(str))
 
-    def constant(self) -> tuple[str, ...]:
-        """Names of the features that have one value in all rows."""
-        return tuple(np.asarray(self.features, dtype=object)[np.ptp(self.values, axis=0) == 0])
-
-    def write(self, path: str | os.PathLike) -> None:
-        """Write one Parquet file, whole or not at all; "row:" and "label:" mark the columns that are not features."""
-        beside = {"row:trajectory": pa.array(self.trajectory, pa.string()), "row:frame": pa.array(self.frame)}
-        if self.split is not None:
-            beside["row:split"] = pa.array(self.split, pa.string())
-        if self.weights is not None:
-            beside["row:weight"] = pa.array(self.weights)
-        labels = {f"label:{name}": pa.array(column.to_numpy()) for name, column in self.labels.items()}
-        about = {
-            "beside": list(beside),
-            "features": self.features,
-            "units": self.units,
-            "labels": list(self.labels.columns),
-            "label_units": self.label_units,
-            "label_periods": self.label_periods,
-        }
-        table = pa.Table.from_arrays(
-            [*beside.values(), *(pa.array(column) for column in self.values.T), *labels.values()],
-            names=[*beside, *self.features, *labels],
-            metadata={"hae": json.dumps(about)},
-        )
-        with written_whole(path) as partial:
-            pq.write_table(table, partial, row_group_size=ROWS_TOGETHER)
+    def write(self, folder: str | os.PathLike, split: Mapping | None = None) -> Manifest:
+        """Write a data set: parts of `PART_BYTES` and a manifest, the whole of it or nothing. split: the rule of the sides, to be kept."""
+        folder = Path(folder)
+        check_writable(folder.parent)
+        rows = max(1, PART_BYTES // max(1, self.values.itemsize * self.n_features))
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+            parts, new = [], {}
+            for first in range(0, max(len(self), 1), rows):
+                path = Path(temporary, f"{first}.parquet")
+                piece = self.select(np.arange(first, min(first + rows, len(self))))
+                about = write_part(path, [piece])
+                digest = file_digest(path)
+                name = part_name(f"rows-{first}", digest)
+                parts.append(Part(name, digest, len(piece), {} if self.split is None else piece.counts()))
+                new[name] = path
+            manifest = Manifest(tuple(parts), **about, split=split or {})
+            publish(folder, manifest, new)
+        return manifest
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> Frames:
-        """Read what `write` wrote. Raises BadInput if there is no such file or it was not written by `write`."""
+    def read(cls, folder: str | os.PathLike) -> Frames:
+        """All rows of a data set, in memory. Raises BadInput if there is none, or a part of it is missing or damaged."""
+        return concatenate([part for _, part in read_parts(folder)])
+
+
+def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:
+    """The parts of a data set with their rows, one in memory at a time; errors as of `Frames.read`."""
+    manifest = Manifest.read(folder)
+    for part in manifest.parts:
+        path = Path(folder, part.file)
+        with _told(path):
+            frames = _frames(pq.read_table(path))
+        if len(frames) != part.rows or frames.features != manifest.features:
+            raise BadInput(f"{path}: not the part that {MANIFEST} names; allowed: what the stage prepare wrote (run it again)")
+        yield part, frames
+
+
+def read_pieces(folder: str | os.PathLike, rows: int = ROWS_TOGETHER) -> Iterator[Frames]:
+    """The rows of a data set, at most so many in memory at a time; errors as of `Frames.read`."""
+    for part in Manifest.read(folder).parts:
+        path = Path(folder, part.file)
+        with _told(path):
+            pieces = pq.ParquetFile(path, pre_buffer=False).iter_batches(rows, use_threads=False)
+        while True:
+            with _told(path):
+                piece = next(pieces, None)
+            if piece is None:
+                break
+            yield _frames(pa.Table.from_batches([piece]))
+
+
+def write_part(path: str | os.PathLike, pieces: Iterable[Frames]) -> dict:
+    """Write one Parquet file of pieces that come one by one, at least one, whole or not at all; "row:" and "label:" mark the columns that
+    are not features. Gives what a manifest says of them."""
+    writer: pq.ParquetWriter | None = None
+    about: dict = {}
+    with written_whole(path) as partial:
         try:
-            table = pq.read_table(path)
-            about = json.loads(table.schema.metadata[b"hae"])
-        except FileNotFoundError:
-            raise BadInput(f"{path}: no such file; allowed: a Parquet file written by the stage prepare") from None
-        except (pa.ArrowException, KeyError, TypeError, ValueError):
-            raise BadInput(f"{path}: not a Parquet file written by the stage prepare") from None
-        # By position, not by name: a feature may be called as a label or as a column beside it.
-        columns = [table.column(i).to_numpy() for i in range(table.num_columns)]
-        k, d = len(about["beside"]), len(about["features"])
-        beside = dict(zip(about["beside"], columns, strict=False))
-        labels = pd.DataFrame(dict(enumerate(columns[k + d :])), index=range(table.num_rows))
-        labels.columns = about["labels"]
-        return cls(
-            values=np.ascontiguousarray(np.stack(columns[k : k + d], axis=1)),
-            features=tuple(about["features"]),
-            units=tuple(about["units"]),
-            trajectory=beside["row:trajectory"].astype(str),
-            frame=beside["row:frame"],
-            labels=labels,
-            label_units=tuple(about["label_units"]),
-            label_periods=tuple(about["label_periods"]),
-            weights=beside.get("row:weight"),
-            split=beside["row:split"].astype(str) if "row:split" in beside else None,
-        )
+            for piece in pieces:
+                table, about = _table(piece)
+                writer = writer or pq.ParquetWriter(partial, table.schema)
+                writer.write_table(table, row_group_size=ROWS_TOGETHER)
+        finally:
+            if writer is not None:
+                writer.close()
+    return about
+
+
+def constant(folder: str | os.PathLike) -> tuple[str, ...]:
+    """Names of the features that have one value in all rows of a data set, as the statistics of its files say."""
+    manifest = Manifest.read(folder)
+    first = len(manifest.beside)
+    one: dict[int, float] = {}
+    left = set(range(len(manifest.features)))
+    for part in manifest.parts:
+        about = pq.read_metadata(Path(folder, part.file))
+        for group in map(about.row_group, range(about.num_row_groups)):
+            for j in tuple(left):
+                found = group.column(first + j).statistics
+                if found is None or not found.has_min_max or not found.min == found.max == one.setdefault(j, found.min):
+                    left.discard(j)
+    return tuple(name for j, name in enumerate(manifest.features) if j in left)
+
+
+def _table(frames: Frames) -> tuple[pa.Table, dict]:
+    """As a file has it, and what a manifest says of it."""
+    beside = {"row:trajectory": pa.array(frames.trajectory, pa.string()), "row:frame": pa.array(frames.frame)}
+    if frames.split is not None:
+        beside["row:split"] = pa.array(frames.split, pa.string())
+    if frames.weights is not None:
+        beside["row:weight"] = pa.array(frames.weights)
+    labels = {f"label:{name}": pa.array(column.to_numpy()) for name, column in frames.labels.items()}
+    about = {
+        "beside": tuple(beside),
+        "features": frames.features,
+        "units": frames.units,
+        "labels": tuple(frames.labels.columns),
+        "label_units": frames.label_units,
+        "label_periods": frames.label_periods,
+    }
+    table = pa.Table.from_arrays(
+        [*beside.values(), *(pa.array(column) for column in frames.values.T), *labels.values()],
+        names=[*beside, *frames.features, *labels],
+        metadata={"hae": json.dumps(about)},
+    )
+    return table, about
+
+
+def _frames(table: pa.Table) -> Frames:
+    """What `_table` made a file of. By position, not by name: a feature may be called as a label or as a column beside it."""
+    about = json.loads(table.schema.metadata[b"hae"])
+    columns = [table.column(i).to_numpy() for i in range(table.num_columns)]
+    k, d = len(about["beside"]), len(about["features"])
+    beside = dict(zip(about["beside"], columns, strict=False))
+    labels = pd.DataFrame(dict(enumerate(columns[k + d :])), index=range(table.num_rows))
+    labels.columns = about["labels"]
+    return Frames(
+        values=np.ascontiguousarray(np.stack(columns[k : k + d], axis=1)),
+        features=tuple(about["features"]),
+        units=tuple(about["units"]),
+        trajectory=beside["row:trajectory"].astype(str),
+        frame=beside["row:frame"],
+        labels=labels,
+        label_units=tuple(about["label_units"]),
+        label_periods=tuple(about["label_periods"]),
+        weights=beside.get("row:weight"),
+        split=beside["row:split"].astype(str) if "row:split" in beside else None,
+    )
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What can be wrong with the file of a part, as BadInput."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file, and {MANIFEST} names it; allowed: what the stage prepare wrote (run it again)") from None
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        raise BadInput(f"{path}: not a part that the stage prepare wrote; allowed: what it wrote (run it again)") from None
 
 
 def concatenate(parts: Sequence[Frames]) -> Frames:
     """One Frames of the rows of several with the same features, in the order given."""
     first = parts[0]
+    if len(parts) == 1:
+        return first
     return replace(
         first,
         values=np.concatenate([part.values for part in parts]),

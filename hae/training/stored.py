@@ -1,7 +1,6 @@
-"""Data larger than memory: rows in memory-mapped float32 files, made from Parquet in one pass and read in shuffled chunks."""
+"""Data larger than memory: rows in memory-mapped float32 files, made from a data set in one pass and read in shuffled chunks."""
 
 import hashlib
-import json
 import mmap
 import os
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hae.data.parts import Manifest
 from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective, rounding, scales, warn_of_rounding
@@ -20,7 +20,7 @@ from hae.training.rows import Rows, epoch_generator
 
 __all__ = ["StoredFrames", "StoredRows", "memory_limit", "rows_bytes"]
 
-READ_ROWS = 16384  # rows of a Parquet file at a time
+READ_ROWS = 16384  # rows of a data set at a time
 CHUNKS = 64  # pieces of the file that are mixed in memory at once
 SAMPLE_ROWS = 20_000  # rows from which the CVs get their canonical form
 
@@ -36,15 +36,9 @@ def memory_limit() -> int:
     return int(number) * 1024 ** " KMG".index(unit or " ")
 
 
-def rows_bytes(parquet: Path) -> int:
-    """Bytes that the rows of a file of the stage prepare take as float32."""
-    import pyarrow.parquet as pq  # here and below: a training of rows in memory does without it
-
-    try:
-        file = pq.ParquetFile(parquet)
-        return 4 * file.metadata.num_rows * len(json.loads(file.schema_arrow.metadata[b"hae"])["features"])
-    except (OSError, KeyError, TypeError, ValueError):
-        return 0  # who reads it whole says what is wrong with it
+def rows_bytes(folder: str | os.PathLike) -> int:
+    """Bytes that the rows of a data set (`hae.data.parts`) take as float32. Raises BadInput if there is none."""
+    return Manifest.read(folder).bytes
 
 
 @dataclass
@@ -203,66 +197,64 @@ def stored_paths(folder: Path) -> dict[str, Path]:
     return {side: folder / f"{side}.f32" for side in ("train", "validation")}
 
 
-def store(parquet: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], bytes]:
-    """Training and validation rows of a file of the stage prepare as `StoredRows` in a folder, in one pass that also takes the moments of
-    the training rows, the features' names, and a hash of the rows."""
-    import pyarrow.parquet as pq
+def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], bytes]:
+    """Training and validation rows of a data set as `StoredRows` in a folder, in one pass that also takes the moments of the training
+    rows, the features' names, and a hash of the rows."""
+    from hae.data.frames import read_pieces  # it needs pandas: a training of rows in memory does without it
 
-    file = pq.ParquetFile(parquet, pre_buffer=False)
-    about = json.loads(file.schema_arrow.metadata[b"hae"])
-    names, k, d = file.schema_arrow.names, len(about["beside"]), len(about["features"])
-    weighted, moments, digest, offset = "row:weight" in about["beside"], Moments(), hashlib.sha256(), None
+    manifest = Manifest.read(data)
+    weighted, moments, digest, offset = "row:weight" in manifest.beside, Moments(), hashlib.sha256(), None
     folder.mkdir(parents=True, exist_ok=True)
     paths = stored_paths(folder)
     with open(paths["train"], "wb") as train, open(paths["validation"], "wb") as validation:
-        for part in file.iter_batches(READ_ROWS, use_threads=False):
-            columns = [part.column(i) for i in range(k + d)]
-            side = columns[names.index("row:split")].to_numpy(zero_copy_only=False)
-            values = np.stack([column.to_numpy() for column in columns[k:]], axis=1).astype(np.float64)
+        for piece in read_pieces(data, READ_ROWS):
+            side, values = piece.split, piece.values.astype(np.float64)
             offset = values.mean(0) if offset is None else offset
-            weights = columns[names.index("row:weight")].to_numpy() if weighted else np.ones(len(values))
+            weights = np.ones(len(values)) if piece.weights is None else piece.weights
             moments.add((values - offset)[side == "train"], weights[side == "train"])
             rows = np.column_stack([values - offset, weights] if weighted else [values - offset]).astype(np.float32)
             for name, out in (("train", train), ("validation", validation)):
-                data = rows[side == name].tobytes()
-                digest.update(data)
-                out.write(data)
+                chosen = rows[side == name].tobytes()
+                digest.update(chosen)
+                out.write(chosen)
     assert offset is not None  # a file without rows fits into any memory
     moments.mean = moments.mean + offset
     stored = {side: StoredRows(path, offset, weighted, pool_bytes) for side, path in paths.items() if path.stat().st_size}
-    return stored, moments, tuple(about["features"]), digest.digest()
+    return stored, moments, manifest.features, digest.digest()
 
 
 class StoredFrames:
-    """The training and validation rows of a file of the stage prepare, for `hae.HierarchicalAutoencoder.fit`, which reads them from files.
+    """The training and validation rows of a data set that the stage prepare made, for `hae.HierarchicalAutoencoder.fit`, which
+    reads them from files.
 
     Of ``limit`` bytes (None: `memory_limit`) a quarter is in use and another being read. ``folder`` is for the files, which take as much
     room as the rows do in float32 and are removed at the end. The canonical form of the CVs is taken from a sample of the rows.
 
-    Example: `StoredRows` of a file, which a fit would make.
+    Example: `StoredRows` of a data set, which a fit would make.
         >>> import tempfile
         >>> import pandas as pd
         >>> from hae.data.frames import Frames
         >>> values, names = np.random.default_rng(0).normal(size=(90, 2)), ("x", "y")
         >>> split = np.repeat(["train", "validation"], [60, 30])
-        >>> path = Path(tempfile.mkdtemp(), "frames.parquet")
-        >>> Frames(values, names, ("", ""), np.full(90, "a"), np.arange(90), pd.DataFrame(index=range(90)), split=split).write(path)
+        >>> path = Path(tempfile.mkdtemp(), "frames")
+        >>> frames = Frames(values, names, ("", ""), np.full(90, "a"), np.arange(90), pd.DataFrame(index=range(90)), split=split)
+        >>> _ = frames.write(path)
         >>> with StoredFrames(path, path.with_name("rows"), limit=1000) as source:
         ...     train, validation = source.rows(source.standard("global"), torch.device("cpu"))
         ...     print(source.n_features, len(train), len(validation))
         2 60 30
     """
 
-    def __init__(self, parquet: str | os.PathLike, folder: str | os.PathLike, limit: int | None = None):
-        self.parquet, self.folder, self.limit = Path(parquet), Path(folder), limit
+    def __init__(self, data: str | os.PathLike, folder: str | os.PathLike, limit: int | None = None):
+        self.data, self.folder, self.limit = Path(data), Path(folder), limit
         self.stored: dict[str, StoredRows] = {}
 
     def __enter__(self) -> "StoredFrames":
         limit = memory_limit() if self.limit is None else self.limit
         try:
-            self.stored, self.moments, self.features, self.hash = store(self.parquet, self.folder, limit // 4)
+            self.stored, self.moments, self.features, self.hash = store(self.data, self.folder, limit // 4)
             if "train" not in self.stored:
-                raise BadInput(f"{self.parquet}: no training rows; allowed: a file with rows of the side train")
+                raise BadInput(f"{self.data}: no training rows; allowed: data with rows of the side train")
         except BaseException:
             self.__exit__()
             raise

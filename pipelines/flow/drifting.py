@@ -56,7 +56,7 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
         return None
     data = store.client.get_model_version(store.name, champion.version).tags.get("data_hash", "")
     with tempfile.TemporaryDirectory() as temporary:
-        kept = Path(temporary) / "frames.parquet"
+        kept = Path(temporary) / "frames"
         if not data or not cache.fetch(project, data, kept):
             return None
         before, now = Frames.read(kept), Frames.read(project / paths.FRAMES)

@@ -181,7 +181,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
     better = max(scores, key=scores.__getitem__)
     champion = registry.champion(store)
     margins = Margins(**settings.promote.model_dump(exclude={"by_hand"}))
-    evidence = (project / paths.FRAMES, project / paths.results(better) / "metrics.json")
+    evidence = (project / paths.MANIFEST, project / paths.results(better) / "metrics.json")
     by_hand = settings.promote.by_hand
     stakes = [rows[better].version, champion.version if champion else None, vars(margins), *(["by hand"] if by_hand else [])]
     decision = lineage.digest([*stakes, *map(lineage.file_digest, evidence)])

@@ -14,6 +14,7 @@ import numpy as np
 from hae.data.frames import Frames
 from hae.data.patterns import find_files
 from hae.data.trajectories import load_frame, load_structure
+from hae.engine import cores
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv
 from hae.sampling.round import CVRange, Sampling, run
@@ -69,7 +70,7 @@ def _sample(project: Path, section: params.Sample, version: str | None, say) -> 
     start = molecule(project, section)
     if function is not None and section.start == "frontier":
         start = _frontier(project, start, function, section.walkers, sampling.seed)
-    told = run(folder, start, dynamics, function, ranges, sampling, about, settings.cores(), say, work)
+    told = run(folder, start, dynamics, function, ranges, sampling, about, cores(), say, work)
     return folder, told
 
 
@@ -95,7 +96,7 @@ def _along(project: Path, section: params.Sample, version: str | None) -> tuple[
 def _spreads(project: Path, loaded: packaging.Loaded, n: int) -> list[float]:
     """A spread of each CV such that a hill of 0.2 spreads is half as wide as the CV's fluctuation in a basin: its median standard deviation
     over stretches of the prepared frames; where there are none, that of the training data."""
-    if not (project / paths.FRAMES).is_file():
+    if not (project / paths.MANIFEST).is_file():
         return loaded.about["cv_std"][:n]
     frames = Frames.read(project / paths.FRAMES)
     s = loaded.encode(frames.values)
@@ -110,7 +111,7 @@ def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walke
     """The molecule with as many frames to start from as there are walkers, far apart along the CVs: a first one at random, then always the
     frame farthest from all before it. As it is where the prepared frames are not of the same atoms."""
     prepare = params.load(project / "params.yaml").prepare
-    if not (project / paths.FRAMES).is_file() or prepare.topology is None or not Path(project / prepare.topology).is_file():
+    if not (project / paths.MANIFEST).is_file() or prepare.topology is None or not Path(project / prepare.topology).is_file():
         return molecule
     structure = load_structure(project / prepare.topology)
     if structure.n_atoms != molecule.starts.shape[1]:

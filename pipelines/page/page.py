@@ -64,7 +64,7 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         relations=relations,
         settings=_settings(params),
         version=__version__,
-        data_digest=hashlib.sha256(paths.FRAMES.read_bytes()).hexdigest()[:16],
+        data_digest=hashlib.sha256(paths.MANIFEST.read_bytes()).hexdigest()[:16],
         eps=f"{params.evaluate.eps:g}",
     )
 

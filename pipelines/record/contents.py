@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from hae.data.parts import Manifest
 from pipelines import paths
 from pipelines.record import lineage
 from pipelines.record.lineage import Code, StageFacts
@@ -38,19 +39,17 @@ def gather(project: Path, stage: str, target: Path) -> None:
 
 def dataset(project: Path, facts: StageFacts):
     """The data set as MLflow shows it, by the hash that DVC knows it by."""
-    import pyarrow.parquet as pq
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.types import ColSpec, Schema
 
-    about = pq.read_metadata(project / paths.FRAMES)
-    features = json.loads(about.metadata[b"hae"])["features"]
+    manifest = Manifest.read(project / paths.FRAMES)
     found = Dataset(
         name="frames",
-        digest=facts.dependencies.get(str(paths.FRAMES), lineage.file_digest(project / paths.FRAMES))[:36],
+        digest=facts.dependencies.get(str(paths.FRAMES), lineage.file_digest(project / paths.MANIFEST))[:36],
         source_type="local",
         source=json.dumps({"uri": str((project / paths.FRAMES).resolve())}),
-        schema=json.dumps({"mlflow_colspec": Schema([ColSpec("double", name) for name in features]).to_dict()}),
-        profile=json.dumps({"num_rows": about.num_rows, "num_features": len(features)}),
+        schema=json.dumps({"mlflow_colspec": Schema([ColSpec("double", name) for name in manifest.features]).to_dict()}),
+        profile=json.dumps({"num_rows": manifest.rows, "num_features": len(manifest.features)}),
     )
     return DatasetInput(found, [InputTag("mlflow.data.context", "training")])
 

@@ -17,7 +17,7 @@ __all__ = ["baseline", "main"]
 
 
 def baseline() -> None:
-    """data/prepared/frames.parquet -> models/baseline (networks pca, plain-1..n), results/baseline/training.json."""
+    """data/prepared/frames -> models/baseline (networks pca, plain-1..n), results/baseline/training.json."""
     section = params.load().baseline
     frames = Frames.read(paths.FRAMES)
     set_threads()

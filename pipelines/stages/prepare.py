@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from hae.data.frames import Frames, concatenate
+from hae.data.frames import Frames, concatenate, constant
+from hae.data.making import make_parts
 from hae.data.molecules import Recipe
+from hae.data.parts import Manifest, Part, publish
 from hae.data.patterns import find_files
 from hae.data.readers import Form, load_table
 from hae.data.split import SIDES, split_rows
@@ -17,7 +21,7 @@ from hae.data.tables import complete, feature_columns, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.files import written_whole
-from pipelines import params, paths
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["Rows", "filled", "from_tables", "from_trajectories", "main", "prepare", "split"]
@@ -33,70 +37,100 @@ class Rows(NamedTuple):
 
 
 def prepare() -> None:
-    """Make data/prepared/frames.parquet and data/prepared/recipe.json as the section prepare of params.yaml says."""
+    """Make data/prepared/frames and data/prepared/recipe.json as the section prepare of params.yaml says."""
     everything = params.load()
-    settings = everything.prepare
-    files = find_files(settings.trajectories)
-    if settings.features == "columns":
-        frames, recipe, ids, left_out = from_tables(settings, files, everything.temperature)
-    else:
-        frames, recipe = from_trajectories(settings, files)
-        ids, left_out = None, 0
-    frames = split(frames, settings.split, ids)
-    frames, recipe = filled(frames, recipe)
-    folder = paths.PREPARED
-    with written_whole(folder / "recipe.json") as partial:
+    section = everything.prepare
+    files = find_files(section.trajectories)
+    lines = _tables(section, files, everything.temperature) if section.features == "columns" else _trajectories(section, files)
+    print("\n".join(f"prepare: {line}" for line in lines))
+
+
+def _tables(section, files: dict[str, Path], temperature: float | None) -> list[str]:
+    rows = from_tables(section, files, temperature)
+    frames, recipe = filled(split(rows.frames, section.split, rows.ids), rows.recipe)
+    with written_whole(paths.RECIPE) as partial:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
-        frames.write(folder / "frames.parquet")
-    print("\n".join(f"prepare: {line}" for line in summary(frames, recipe, left_out)))
+        manifest = frames.write(paths.FRAMES, _rule(section.split))
+    return summary(manifest, recipe, len(set(frames.trajectory) - {""}), rows.left_out)
 
 
-def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
-    """Frames and recipe of molecules. settings: the section prepare."""
-    if settings.topology is None:
-        raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a file with the atoms")
-    structure = load_structure(settings.topology)
-    check_atoms(files, structure)
-    recipe = Recipe.for_molecule(
-        structure,
-        settings.features,
-        atoms=settings.atoms,
-        pairs=settings.pairs,
-        torsions=settings.torsions,
-        labels=settings.labels,
-    )
+def _trajectories(section, files: dict[str, Path]) -> list[str]:
+    """A part a trajectory, so that none need fit in memory, and an unchanged one is not read again."""
+    recipe, _ = _of_molecule(section, files)
+    desk = settings.home() / "parts"
+    made = make_parts(recipe, files, section.topology, _rule(section.split), folder=paths.FRAMES, known=_known(), desk=desk,
+                      progress="prepare")
+    for line in dict.fromkeys(line for part in made.parts for line in part.told):
+        warnings.warn(line, stacklevel=1)
+    manifest = Manifest(made.parts, **made.about, split=_rule(section.split))
+    check_sides(manifest.sides)
+    with written_whole(paths.RECIPE) as partial:
+        partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
+        publish(paths.FRAMES, manifest, made.new)
+    shutil.rmtree(desk, ignore_errors=True)
+    return summary(manifest, recipe, len(files))
+
+
+def _known() -> dict[str, Part]:
+    """The parts of the data set as it is, by their trajectories."""
+    try:
+        return {part.name: part for part in Manifest.read(paths.FRAMES).parts if part.name}
+    except BadInput:  # none yet, or one that is beyond reading
+        return {}
+
+
+def from_trajectories(section, files: dict[str, Path]) -> tuple[Frames, Recipe]:
+    """Frames and recipe of molecules. section: prepare."""
+    recipe, structure = _of_molecule(section, files)
     return read_trajectories(recipe, files, structure), recipe
 
 
-def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> Rows:
-    """The rows of tables. settings: the section prepare; temperature: for a bias."""
+def _of_molecule(section, files: dict[str, Path]):
+    """The recipe and the structure of the topology, which every file has to be of."""
+    if section.topology is None:
+        raise BadInput(f"prepare.topology: null is not allowed with features: {section.features}; allowed: a file with the atoms")
+    structure = load_structure(section.topology)
+    check_atoms(files, structure)
+    recipe = Recipe.for_molecule(
+        structure,
+        section.features,
+        atoms=section.atoms,
+        pairs=section.pairs,
+        torsions=section.torsions,
+        labels=section.labels,
+    )
+    return recipe, structure
+
+
+def from_tables(section, files: dict[str, Path], temperature: float | None = None) -> Rows:
+    """The rows of tables. section: prepare; temperature: for a bias."""
     parts: list[Frames] = []
     ids: list[np.ndarray] = []
-    columns, periods = settings.columns, settings.periods
+    columns, periods = section.columns, section.periods
     home: dict[str, Path] = {}
     left_out = 0
-    form = Form(**settings.table.model_dump()) if settings.table else None
+    form = Form(**section.table.model_dump()) if section.table else None
     for name, path in files.items():
         table = load_table(path, form)
         if not parts:  # the first file says the columns of all
             periods = {**table.attrs.get("periods", {}), **periods}
-            columns = columns or feature_columns(table, *settings.labels, settings.group, settings.id, settings.weights, settings.bias)
+            columns = columns or feature_columns(table, *section.labels, section.group, section.id, section.weights, section.bias)
         part = table_frames(
             table,
             str(path),
             columns=columns,
-            labels=settings.labels,
-            group=settings.group,
-            id=settings.id,
-            weights=settings.weights,
-            bias=settings.bias,
+            labels=section.labels,
+            group=section.group,
+            id=section.id,
+            weights=section.weights,
+            bias=section.bias,
             temperature=temperature,
-            units=settings.units,
+            units=section.units,
             periods=periods,
-            missing="error" if settings.missing == "error" else "mask",
+            missing="error" if section.missing == "error" else "mask",
             name=name,
         )
-        kept = complete(part, labels_only=settings.missing == "mean")
+        kept = complete(part, labels_only=section.missing == "mean")
         part, left_out = part.select(kept), left_out + int(np.sum(~kept))
         if parts and part.features != parts[0].features:
             raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
@@ -104,16 +138,16 @@ def from_tables(settings, files: dict[str, Path], temperature: float | None = No
             if home.setdefault(trajectory, path) != path:
                 raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: different names")
         parts.append(part)
-        if settings.id is not None:
-            ids.append(table[settings.id].astype(str).to_numpy()[kept])
+        if section.id is not None:
+            ids.append(table[section.id].astype(str).to_numpy()[kept])
     frames = concatenate(parts)
     if not len(frames):
         raise BadInput(f"{next(iter(files.values()))}: every row lacks a feature or a label; allowed: prepare.columns without those that "
                        "are mostly missing, or missing: mean")
-    if settings.bias is not None and frames.weights is not None:
+    if section.bias is not None and frames.weights is not None:
         frames = replace(frames, weights=frames.weights / frames.weights.mean())
     recipe = Recipe.for_table(frames, {name: period for name, period in periods.items() if name in columns})
-    order = np.random.default_rng(0).permutation(len(frames)) if settings.shuffle else np.arange(len(frames))
+    order = np.random.default_rng(0).permutation(len(frames)) if section.shuffle else np.arange(len(frames))
     return Rows(frames.select(order), recipe, np.concatenate(ids)[order] if ids else None, left_out)
 
 
@@ -133,43 +167,42 @@ def filled(frames: Frames, recipe: Recipe) -> tuple[Frames, Recipe]:
     return recipe.filled(frames), recipe
 
 
-def split(frames: Frames, settings, ids: np.ndarray | None = None) -> Frames:
-    """The frames with their sides. settings: prepare.split. Raises BadInput if a side is empty."""
-    sides = split_rows(
-        frames.trajectory,
-        frames.frame,
-        block_frames=settings.block_frames,
-        gap_frames=settings.gap_frames,
-        shares=settings.shares,
-        salt=settings.salt,
-        ids=ids,
-        values=frames.values,
-    )
+def split(frames: Frames, section, ids: np.ndarray | None = None) -> Frames:
+    """The frames with their sides. section: prepare.split. Raises BadInput if a side is empty."""
+    sides = split_rows(frames.trajectory, frames.frame, **_rule(section), ids=ids, values=frames.values)
     frames = replace(frames, split=sides)
-    counts = frames.counts()
+    check_sides(frames.counts())
+    return frames
+
+
+def _rule(section) -> dict:
+    """Of the sides, from the section prepare.split: arguments of `hae.data.split.split_rows`."""
+    return {"block_frames": section.block_frames, "gap_frames": section.gap_frames, "shares": list(section.shares), "salt": section.salt}
+
+
+def check_sides(counts: dict[str, int]) -> None:
+    """Raises BadInput if a side is empty."""
     empty = [side for side in SIDES if counts[side] == 0]
     if empty:
         raise BadInput(
             f"prepare.split: no frames for {' and '.join(empty)} ({_numbers_of_rows(counts)}); allowed: some on every side, "
             "by more data, smaller blocks, other shares or another salt"
         )
-    return frames
 
 
-def summary(frames: Frames, recipe: Recipe, left_out: int = 0) -> list[str]:
+def summary(manifest: Manifest, recipe: Recipe, trajectories: int, left_out: int = 0) -> list[str]:
     """What was found, in a few lines."""
-    trajectories = len(set(frames.trajectory) - {""})
-    units = ", ".join(sorted({unit for unit in frames.units if unit})) or "no unit"
+    units = ", ".join(sorted({unit for unit in manifest.units if unit})) or "no unit"
     lines = [
-        f"{len(frames)} frames{f' of {trajectories} trajectories' if trajectories else ''}, "
-        f"{frames.n_features} features ({recipe.kind}, {units}), labels: {', '.join(frames.labels.columns) or 'none'}",
-        _numbers_of_rows(frames.counts()),
+        f"{manifest.rows} frames{f' of {trajectories} trajectories' if trajectories else ''}, "
+        f"{len(manifest.features)} features ({recipe.kind}, {units}), labels: {', '.join(manifest.labels) or 'none'}",
+        _numbers_of_rows(manifest.sides),
     ]
     if left_out:
         lines.append(f"left out: {left_out} rows that lack a feature or a label")
-    constant = frames.constant()
-    if constant:
-        lines.append(f"constant features, which are kept and carry no information: {', '.join(constant)}")
+    same = constant(paths.FRAMES)
+    if same:
+        lines.append(f"constant features, which are kept and carry no information: {', '.join(same)}")
     return lines
 
 

@@ -11,7 +11,7 @@ __all__ = ["main", "stability"]
 
 
 def stability(variant: str) -> None:
-    """models/VARIANT and data/prepared/frames.parquet -> results/variants/VARIANT/stability.json, {} where no replicas are asked for."""
+    """models/VARIANT and data/prepared/frames -> results/variants/VARIANT/stability.json, {} where no replicas are asked for."""
     everything = params.load()
     everything.variant(variant)
     check_writable(paths.results(variant))

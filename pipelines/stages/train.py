@@ -19,7 +19,7 @@ __all__ = ["main", "train", "write_history"]
 
 
 def train(variant: str) -> None:
-    """data/prepared/frames.parquet -> models/VARIANT, results/variants/VARIANT/{history.csv, training.json}."""
+    """data/prepared/frames -> models/VARIANT, results/variants/VARIANT/{history.csv, training.json}."""
     section = params.load().variant(variant)
     path = paths.FRAMES
     set_threads()

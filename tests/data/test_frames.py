@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hae.data.frames import Frames, concatenate
+from hae.data.frames import Frames, concatenate, constant, read_parts, read_pieces
+from hae.data.parts import Manifest
 from hae.data.split import split_rows
 from hae.errors import BadInput
 
@@ -93,28 +94,60 @@ def test_a_split_that_cannot_be_is_refused(wrong):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_written_and_read_are_the_same(tmp_path, dtype):
     frames = small(dtype=dtype, weights=np.linspace(1, 2, 40), split=np.repeat(["train", "test"], 20))
-    frames.write(tmp_path / "new folder" / "frames.parquet")
-    again = Frames.read(tmp_path / "new folder" / "frames.parquet")
+    manifest = frames.write(tmp_path / "new folder" / "frames")
+    again = Frames.read(tmp_path / "new folder" / "frames")
     assert again.values.dtype == dtype
     for name in ("values", "trajectory", "frame", "weights", "split"):
         assert np.array_equal(getattr(again, name), getattr(frames, name)), name
     for name in ("features", "units", "label_units", "label_periods"):
         assert getattr(again, name) == getattr(frames, name), name
     pd.testing.assert_frame_equal(again.labels, frames.labels)
-    assert os.listdir(tmp_path / "new folder") == ["frames.parquet"]
+    assert os.listdir(tmp_path / "new folder") == ["frames"]
+    assert sorted(os.listdir(tmp_path / "new folder" / "frames")) == ["manifest.json", manifest.parts[0].file]
+    assert Manifest.read(tmp_path / "new folder" / "frames") == manifest and manifest.rows == 40
 
 
 def test_the_same_frames_are_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         small().write(tmp_path / name)
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two and len(one) == 2
+
+
+def test_tables_are_cut_in_parts_and_rows_are_the_same_whole_by_part_and_in_pieces(tmp_path, monkeypatch):
+    split = np.where(np.arange(40) % 3 == 0, "validation", "train")
+    frames = small(weights=np.linspace(1, 2, 40), split=split)
+    monkeypatch.setattr("hae.data.frames.PART_BYTES", 7 * 3 * 4)  # of 7 rows
+    manifest = frames.write(tmp_path / "frames", {"block_frames": 7})
+    assert [part.rows for part in manifest.parts] == [7, 7, 7, 7, 7, 5] and manifest.split == {"block_frames": 7}
+    assert manifest.sides == {**dict.fromkeys(("test", "gap"), 0), "train": 26, "validation": 14} == frames.counts()
+    for again in (Frames.read(tmp_path / "frames"), concatenate(list(read_pieces(tmp_path / "frames", 3)))):
+        for name in ("values", "trajectory", "frame", "weights", "split"):
+            assert np.array_equal(getattr(again, name), getattr(frames, name)), name
+        pd.testing.assert_frame_equal(again.labels, frames.labels)
+    assert max(len(piece) for piece in read_pieces(tmp_path / "frames", 3)) == 3
+    assert [len(part) for _, part in read_parts(tmp_path / "frames")] == [7, 7, 7, 7, 7, 5]
+
+
+def test_a_data_set_changes_in_one_move_and_keeps_no_part_that_nobody_names(tmp_path, monkeypatch):
+    small().write(tmp_path / "frames")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "frames").iterdir()}
+    other = small().select(np.arange(30))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Manifest, "to_json", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))  # killed before the manifest
+        other.write(tmp_path / "frames")
+    assert len(Frames.read(tmp_path / "frames")) == 40
+    assert before.items() <= {path.name: path.read_bytes() for path in (tmp_path / "frames").iterdir()}.items()
+    manifest = other.write(tmp_path / "frames")
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["manifest.json", manifest.parts[0].file]
+    assert len(Frames.read(tmp_path / "frames")) == 30
 
 
 def test_frames_without_labels_weights_or_split(tmp_path):
     frames = small()
     bare = Frames(frames.values, frames.features, frames.units, frames.trajectory, frames.frame, pd.DataFrame(index=range(40)))
-    bare.write(tmp_path / "bare.parquet")
-    again = Frames.read(tmp_path / "bare.parquet")
+    bare.write(tmp_path / "bare")
+    again = Frames.read(tmp_path / "bare")
     assert again.labels.shape == (40, 0) and again.weights is None and again.split is None
 
 
@@ -128,24 +161,43 @@ def test_select_takes_the_same_rows_of_everything():
     assert len(both) == 40 and sorted(both.weights) == sorted(frames.weights)
 
 
-def test_constant_features_are_named():
+def test_constant_features_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("hae.data.frames.PART_BYTES", 7 * 3 * 4)
     frames = small()
     frames.values[:, 1] = 3.5
-    assert frames.constant() == ("b_x",)
+    frames.values[:7, 2] = 1.0  # in one part alone
+    frames.write(tmp_path / "frames")
+    assert constant(tmp_path / "frames") == ("b_x",)
 
 
 def test_reading_what_is_not_there_or_not_frames(tmp_path):
-    with pytest.raises(BadInput, match="no such file"):
-        Frames.read(tmp_path / "nothing.parquet")
-    (tmp_path / "text.parquet").write_text("hello")
-    pd.DataFrame({"a": [1.0]}).to_parquet(tmp_path / "other.parquet")
-    for name in ("text.parquet", "other.parquet"):
-        with pytest.raises(BadInput, match="not a Parquet file written by"):
-            Frames.read(tmp_path / name)
+    with pytest.raises(BadInput, match=r"nothing: no data there; allowed: a folder that the stage prepare wrote"):
+        Frames.read(tmp_path / "nothing")
+    (tmp_path / "text").write_text("hello")
+    with pytest.raises(BadInput, match=r"text: no data there"):
+        Frames.read(tmp_path / "text")
+    manifest = small().write(tmp_path / "frames")
+    part = tmp_path / "frames" / manifest.parts[0].file
+    small().select(np.arange(3)).write(tmp_path / "other")
+    other = next((tmp_path / "other").glob("*.parquet")).read_bytes()
+    pd.DataFrame({"a": [1.0]}).to_parquet(tmp_path / "foreign.parquet")
+    for content, words in ((b"hello", "not a part that"), ((tmp_path / "foreign.parquet").read_bytes(), "not a part that"),
+                           (other, "not the part that")):
+        part.write_bytes(content)
+        with pytest.raises(BadInput, match=f"{part.name}: {words}") as told:
+            Frames.read(tmp_path / "frames")
+        assert "\n" not in str(told.value)
+    part.unlink()
+    with pytest.raises(BadInput, match=f"{part.name}: no such file, and manifest.json names it"):
+        list(read_pieces(tmp_path / "frames"))
+    for text in ("{", "[]", '{"parts": []}'):
+        (tmp_path / "frames" / "manifest.json").write_text(text)
+        with pytest.raises(BadInput, match=r"manifest.json: not a manifest that the stage prepare wrote"):
+            Frames.read(tmp_path / "frames")
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path):
     (tmp_path / "file").write_text("here before")
     with pytest.raises(BadInput, match="can't be written"):
-        small().write(tmp_path / "file" / "frames.parquet")
+        small().write(tmp_path / "file" / "frames")
     assert (tmp_path / "file").read_text() == "here before"

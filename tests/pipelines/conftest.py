@@ -48,7 +48,7 @@ class Project:
 
     def facts(self, *variants: str) -> dict[str, StageFacts]:
         """What DVC would know of the stages that are recorded."""
-        data = {"data/prepared/frames.parquet": lineage.file_digest(self.folder / "data/prepared/frames.parquet")}
+        data = {"data/prepared/frames": lineage.file_digest(self.folder / "data/prepared/frames/manifest.json")}
         content = self.params()
         sections = {f"train@{variant}": {f"train.{variant}": content["train"][variant]} for variant in variants or content["train"]}
         sections["baseline"] = {"baseline": content["baseline"]}
@@ -60,7 +60,7 @@ class Project:
         evaluate(variant)
 
     def frames(self) -> Frames:
-        return Frames.read(self.folder / "data/prepared/frames.parquet")
+        return Frames.read(self.folder / "data/prepared/frames")
 
     def table(self) -> pd.DataFrame:
         return pd.read_csv(self.folder / "data/raw/table.csv")

@@ -170,7 +170,7 @@ def prepared(tmp_path, monkeypatch, files, topology=None):
     monkeypatch.chdir(tmp_path)
     write_params(tmp_path, files, topology)
     prepare()
-    return Frames.read("data/prepared/frames.parquet")
+    return Frames.read("data/prepared/frames")
 
 
 def test_what_looks_odd_but_is_right_gives_the_right_numbers(tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ def frames():
 
 @pytest.fixture(scope="module")
 def file(frames, tmp_path_factory):
-    path = tmp_path_factory.mktemp("prepared") / "frames.parquet"
+    path = tmp_path_factory.mktemp("prepared") / "frames"
     frames.write(path)
     return path
 
@@ -130,9 +130,9 @@ def test_rows_four_times_the_limit_give_the_same_fve(frames, file, tmp_path, var
 
 def test_a_file_without_training_rows_is_said_and_leaves_nothing(tmp_path):
     frames = frames_of(np.random.default_rng(0).normal(size=(2000, 3)))
-    replace(frames, split=np.full(2000, "validation")).write(tmp_path / "frames.parquet")
-    with pytest.raises(BadInput, match=r"frames.parquet: no training rows; allowed: a file with rows of the side train"):
-        HierarchicalAutoencoder().fit(StoredFrames(tmp_path / "frames.parquet", tmp_path / "rows"))
+    replace(frames, split=np.full(2000, "validation")).write(tmp_path / "frames")
+    with pytest.raises(BadInput, match=r"frames: no training rows; allowed: data with rows of the side train"):
+        HierarchicalAutoencoder().fit(StoredFrames(tmp_path / "frames", tmp_path / "rows"))
     assert not list((tmp_path / "rows").iterdir())
 
 
@@ -195,9 +195,9 @@ def test_what_needs_all_rows_is_refused(file, tmp_path):
 def test_rows_that_change_by_rounding_alone_have_an_fve_of_zero(tmp_path, spread):
     """And the same words as in memory: none for a column of one value."""
     frames = frames_of(1 + spread * np.random.default_rng(0).normal(size=(2000, 3)))
-    frames.write(tmp_path / "frames.parquet")
+    frames.write(tmp_path / "frames")
     said = {}
-    for place, rows, options in (("file", StoredFrames(tmp_path / "frames.parquet", tmp_path / "rows"), {}),
+    for place, rows, options in (("file", StoredFrames(tmp_path / "frames", tmp_path / "rows"), {}),
                                  ("memory", frames.values, {"split": frames.split})):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

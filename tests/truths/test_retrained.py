@@ -30,7 +30,7 @@ def peptide(tmp_path_factory) -> Frames:
         patch.chdir(folder)
         simulate()
         prepare()
-    return Frames.read(folder / "data/prepared/frames.parquet")
+    return Frames.read(folder / "data/prepared/frames")
 
 
 def fit(frames: Frames, variant: str, **more) -> HierarchicalAutoencoder:

@@ -12,7 +12,7 @@ from hae.errors import BadInput
 from pipelines import processes, settings
 from pipelines.flow import reading, versioning
 
-TABLE, PREPARED = Path("data/raw/table.csv"), Path("data/prepared/frames.parquet")
+TABLE, PREPARED = Path("data/raw/table.csv"), Path("data/prepared/frames")
 # Reads, then others bring a row, as often as LEFT says, then it ends: DVC hashes what is there by then.
 READS = """
 import pathlib
@@ -24,7 +24,7 @@ if int(left.read_text()):
     with open(table, "a") as file:
         file.write("0,0,0,0,0,run0\\n")
 pathlib.Path("data/prepared").mkdir(exist_ok=True)
-pathlib.Path("data/prepared/frames.parquet").write_text(text)
+pathlib.Path("data/prepared/frames").write_text(text)
 """
 
 

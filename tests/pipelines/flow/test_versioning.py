@@ -25,12 +25,12 @@ def fresh(new_project):
     folder = new_project()
     yaml = YAML()
     graph = {
-        "prepare": {"cmd": f"{COPY} data/raw/table.csv data/prepared/frames.parquet", "deps": ["data/raw"], "params": ["prepare"],
-                    "outs": ["data/prepared/frames.parquet"]},
+        "prepare": {"cmd": f"{COPY} data/raw/table.csv data/prepared/frames", "deps": ["data/raw"], "params": ["prepare"],
+                    "outs": ["data/prepared/frames"]},
         "train": {"foreach": "${train}", "do": {
-            "cmd": f"{COPY} data/prepared/frames.parquet models/${{key}}/model", "deps": ["data/prepared/frames.parquet"],
+            "cmd": f"{COPY} data/prepared/frames models/${{key}}/model", "deps": ["data/prepared/frames"],
             "params": ["train.${key}"], "outs": ["models/${key}"], "meta": {"gpu": True}}},
-        "baseline": {"cmd": f"{COPY} data/prepared/frames.parquet models/baseline", "deps": ["data/prepared/frames.parquet"],
+        "baseline": {"cmd": f"{COPY} data/prepared/frames models/baseline", "deps": ["data/prepared/frames"],
                      "params": ["baseline"], "outs": ["models/baseline"]},
         "report": {"cmd": f"{COPY} models/boosted/model results/table.csv",
                    "deps": ["models/boosted", "models/collective", "models/baseline"], "outs": ["results/table.csv"]},
@@ -113,7 +113,7 @@ def test_facts_are_known_before_a_stage_runs_and_stay(done):
     before = versioning.stage_facts(done, "train@boosted")
     assert before == after and before.key == after.key
     assert before.command.endswith("models/boosted/model")
-    assert set(before.dependencies) == {"data/prepared/frames.parquet"}
+    assert set(before.dependencies) == {"data/prepared/frames"}
     assert before.params["train.boosted"]["n_cvs"] == 2
     assert versioning.recorded(versioning.read_graph(done)) == ["train@collective", "train@boosted", "baseline"]
 

@@ -79,7 +79,7 @@ def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(tr
     assert settled(trained.folder, weak) and promote(trained.folder, weak).action == "nothing new"
 
     facts = learn(trained, max_epochs=good)  # the way up; at first its evidence can't be read
-    frames = trained.folder / paths.FRAMES
+    frames = next((trained.folder / paths.FRAMES).glob("*.parquet"))
     kept = frames.read_bytes()
     frames.write_bytes(b"damaged")
     with pytest.raises(BadInput):

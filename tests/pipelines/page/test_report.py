@@ -74,7 +74,7 @@ def test_dvc_is_told_of_every_file_that_the_report_reads():
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
     deps = set(stages["report"]["deps"])
     assert {"models", "results/variants"} <= deps  # the folders of all variants, whichever params.yaml names
-    assert {"data/prepared", "hae/figures", "pipelines/page"} <= deps
+    assert {"data/prepared/frames", "data/prepared/recipe.json", "hae/figures", "pipelines/page"} <= deps
     assert all((ROOT / path).exists() for path in deps if path.startswith(("hae/", "pipelines/")))
 
 

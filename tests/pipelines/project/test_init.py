@@ -56,7 +56,7 @@ def test_a_table_becomes_a_project_that_prepares(tmp_path, monkeypatch):
     assert {variant.scale for variant in everything.train.values()} == {"feature"} and everything.record.model_name == "project"
     monkeypatch.chdir(tmp_path / "project")
     prepare()
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read("data/prepared/frames")
     assert np.allclose(frames.values, load_table(path)[["a", "b", "c"]])
     assert min(frames.counts()[side] for side in ("train", "validation", "test")) > 100
 
@@ -133,7 +133,7 @@ def test_trajectories_with_a_topology(tmp_path, monkeypatch):
     assert made.trajectories == ("data/raw/*.xtc",) and made.temperature == 300
     monkeypatch.chdir(folder)
     prepare()
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read("data/prepared/frames")
     assert set(frames.trajectory) == {"a-md", "b-md"} and frames.n_features == 30
 
 
@@ -160,7 +160,7 @@ def test_colvars_are_series_with_periods_and_a_bias(tmp_path, monkeypatch):
     init(folder, Choices(paths, bias="metad.rbias", temperature=300.0))
     monkeypatch.chdir(folder)
     prepare()
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read("data/prepared/frames")
     phi, d, bias = np.concatenate([np.stack(part, axis=1) for part in truth]).T
     assert frames.features == ("sin(phi)", "cos(phi)", "d") and set(frames.trajectory) == {"COLVAR.0", "COLVAR.1"}
     assert np.allclose(frames.values, np.stack([np.sin(phi), np.cos(phi), d], axis=1), atol=1e-8)
@@ -301,7 +301,7 @@ def test_missing_values_are_left_out_or_filled_where_that_is_asked_for(tmp_path,
     assert "missing: b in 2 rows" in said
     monkeypatch.chdir(folder)
     prepare()
-    frames, recipe = Frames.read("data/prepared/frames.parquet"), Recipe.from_json(Path("data/prepared/recipe.json").read_text())
+    frames, recipe = Frames.read("data/prepared/frames"), Recipe.from_json(Path("data/prepared/recipe.json").read_text())
     assert len(frames) == rows and np.isfinite(frames.values).all()
     new = table[list(columns)].iloc[:5]
     if missing == "mean":
@@ -324,7 +324,7 @@ def test_sorted_rows_are_shuffled_where_that_is_asked_for(tmp_path, monkeypatch)
     assert "--shuffle" not in said and section(tmp_path / "project").shuffle
     monkeypatch.chdir(tmp_path / "project")
     prepare()
-    values = Frames.read("data/prepared/frames.parquet").values
+    values = Frames.read("data/prepared/frames").values
     assert np.array_equal(np.sort(values[:, 0]), np.sort(table["a"])) and not np.array_equal(values[:, 0], table["a"])
     with pytest.raises(BadInput, match="--shuffle: not allowed for rows that follow"):
         init(tmp_path / "series", Choices((tmp_path / "t.csv",), columns=columns, shuffle=True, group="<file>"))
@@ -338,4 +338,4 @@ def test_how_a_table_is_written_is_said_and_kept(tmp_path, monkeypatch):
     assert (made.separator, made.decimal, made.thousands, made.encoding) == (";", ",", None, "utf-8")
     monkeypatch.chdir(tmp_path / "project")
     prepare()
-    assert np.allclose(Frames.read("data/prepared/frames.parquet").values, of_classes()[list("abc")].round(3))
+    assert np.allclose(Frames.read("data/prepared/frames").values, of_classes()[list("abc")].round(3))

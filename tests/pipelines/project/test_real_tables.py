@@ -55,7 +55,7 @@ def test_from_file_to_prepared_frames(tmp_path, monkeypatch, name, form):
     said = init(folder, Choices((tmp_path / file,), labels=("target",), missing="drop" if form == "question marks" else "error"))
     monkeypatch.chdir(folder)
     prepare()
-    frames = Frames.read("data/prepared/frames.parquet")
+    frames = Frames.read("data/prepared/frames")
     kept = np.arange(len(table)) % 40 != 0 if form == "question marks" else slice(None)
     assert np.allclose(frames.values, table[list(frames.features)].to_numpy()[kept], rtol=1e-12)
     assert set(frames.features) == set(table.columns) - {"target"} and frames.labels["target"].tolist() == table["target"][kept].tolist()

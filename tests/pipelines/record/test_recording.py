@@ -47,7 +47,7 @@ def test_a_run_for_each_variant_and_the_baselines_holds_all_there_is(recorded):
     final = json.loads((folder / "metrics.json").read_text())
     assert {name: run.data.metrics.get(name, run.data.tags.get(name)) for name in final} == final  # words are tags
     assert "CV1" in run.data.tags["mlflow.note.content"]  # the verdicts in a sentence
-    assert run.inputs.dataset_inputs[0].dataset.digest == recorded.facts()["train@boosted"].dependencies["data/prepared/frames.parquet"]
+    assert run.inputs.dataset_inputs[0].dataset.digest == recorded.facts()["train@boosted"].dependencies["data/prepared/frames"]
     held = artifacts_of(recorded, run)
     assert {"results/levels.csv", "report/table.csv", "report/fve.svg", "receipt/receipt.json", "receipt/params.yaml"} <= held
 
@@ -67,7 +67,7 @@ def test_a_version_says_what_made_it(recorded):
     store = opened(recorded.folder)
     version = next(version for version in registry.versions(store) if version.tags["variant"] == "boosted")
     facts = recorded.facts()["train@boosted"]
-    assert version.tags["data_hash"] == facts.dependencies["data/prepared/frames.parquet"]
+    assert version.tags["data_hash"] == facts.dependencies["data/prepared/frames"]
     assert version.tags["params_hash"] == facts.params_hash and version.tags["key"] == facts.key and version.tags["git_commit"]
 
 

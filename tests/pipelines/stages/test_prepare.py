@@ -1,6 +1,8 @@
-"""Stage prepare: from files to frames.parquet and recipe.json, by params.yaml."""
+"""Stage prepare: from files to parts, a manifest and recipe.json, by params.yaml."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,10 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from hae.data import making
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
+from hae.data.parts import Manifest
 from hae.data.patterns import find_files
 from hae.data.trajectories import load_structure
 from hae.errors import BadInput
@@ -20,7 +24,7 @@ from pipelines.stages.prepare import prepare
 mdtraj = pytest.importorskip("mdtraj")
 ROOT = Path(__file__).parents[3]
 PDB = ROOT / "pipelines" / "stages" / "alanine-dipeptide.pdb"
-PREPARED = ["frames.parquet", "recipe.json"]
+PREPARED = ["frames", "recipe.json"]
 
 
 @pytest.fixture
@@ -50,13 +54,23 @@ def project(tmp_path, monkeypatch):
 
 
 def read() -> tuple[Frames, Recipe]:
-    return Frames.read("data/prepared/frames.parquet"), Recipe.from_json(Path("data/prepared/recipe.json").read_text())
+    return Frames.read("data/prepared/frames"), Recipe.from_json(Path("data/prepared/recipe.json").read_text())
+
+
+def contents() -> dict[str, bytes]:
+    """All that was prepared."""
+    assert sorted(os.listdir("data/prepared")) == PREPARED
+    return {str(path): path.read_bytes() for path in Path("data/prepared").rglob("*") if path.is_file()}
 
 
 def test_trajectories_become_frames_and_a_recipe(project, capsys):
     prepare()
     frames, recipe = read()
-    assert sorted(os.listdir("data/prepared")) == PREPARED
+    manifest = Manifest.read("data/prepared/frames")
+    assert [part.name for part in manifest.parts] == ["walker-0", "walker-1"] and [part.rows for part in manifest.parts] == [600, 400]
+    assert set(contents()) == {"data/prepared/recipe.json", "data/prepared/frames/manifest.json",
+                               *(f"data/prepared/frames/{part.file}" for part in manifest.parts)}
+    assert manifest.split["block_frames"] == 20 and not Path(".hae/parts").exists()
     assert len(frames) == 1000 and frames.n_features == 30 and frames.units == ("nm",) * 30
     assert list(frames.labels.columns) == ["phi", "psi"] and frames.label_units == ("rad", "rad")
     assert set(frames.trajectory) == {"walker-0", "walker-1"} and frames.features == recipe.names
@@ -69,9 +83,76 @@ def test_trajectories_become_frames_and_a_recipe(project, capsys):
 
 def test_the_same_data_and_params_give_the_same_bytes(project):
     prepare()
-    before = [Path("data/prepared", name).read_bytes() for name in PREPARED]
+    before = contents()
     prepare()
-    assert [Path("data/prepared", name).read_bytes() for name in PREPARED] == before
+    assert contents() == before
+    shutil.rmtree("data/prepared")
+    prepare()
+    assert contents() == before
+
+
+def worked_on(monkeypatch) -> list[str]:
+    """The trajectories that are read from now on, in a list that grows."""
+    read, real = [], making.frames_of
+    monkeypatch.setattr(making, "frames_of", lambda recipe, files, structure: read.extend(files) or real(recipe, files, structure))
+    return read
+
+
+def test_what_did_not_change_is_not_read_again(project, monkeypatch):
+    prepare()
+    before = contents()
+    read = worked_on(monkeypatch)
+    prepare()
+    assert read == [] and contents() == before
+    mdtraj.load("data/raw/walker-0.dcd", top=str(PDB)).save("data/raw/walker-2.dcd")
+    prepare()
+    assert read == ["walker-2"] and before.keys() < contents().keys()
+    part = Path("data/prepared/frames", Manifest.read("data/prepared/frames").parts[1].file)
+    part.write_bytes(part.read_bytes()[:-1])  # damaged
+    prepare()
+    assert read == ["walker-2", "walker-1"] and contents()[str(part)] == before[str(part)]
+    mdtraj.load("data/raw/walker-0.dcd", top=str(PDB))[:300].save("data/raw/walker-0.dcd")  # another content of the same name
+    prepare()
+    assert read[2:] == ["walker-0"] and [part.rows for part in Manifest.read("data/prepared/frames").parts] == [300, 400, 600]
+    Path("data/raw/walker-2.dcd").unlink()
+    prepare()
+    assert len(read) == 3 and len(contents()) == 4
+    project(split={"salt": "another"})
+    prepare()
+    assert read[3:] == ["walker-0", "walker-1"]
+    project(split={"salt": "another"}, labels=[])
+    prepare()
+    assert read[5:] == ["walker-0", "walker-1"]
+
+
+def test_what_was_made_before_a_fault_is_taken_up_and_nothing_of_it_is_seen_till_all_is_there(project, monkeypatch):
+    mdtraj.load("data/raw/walker-0.dcd", top=str(PDB)).save("data/raw/walker-2.xtc")
+    project(trajectories=["data/raw/*.dcd", "data/raw/*.xtc"])
+    cut = Path("data/raw/walker-2.xtc")
+    kept = cut.read_bytes()
+    cut.write_bytes(kept[: len(kept) // 2])
+    with pytest.raises(BadInput, match=r"walker-2.xtc"):
+        prepare()
+    assert not Path("data/prepared").exists()
+    cut.write_bytes(kept)
+    read = worked_on(monkeypatch)
+    prepare()
+    assert read == ["walker-2"] and len(Manifest.read("data/prepared/frames").parts) == 3
+
+
+@pytest.mark.acceptance
+def test_two_processes_and_ray_make_the_bytes_of_one(project, monkeypatch, tmp_path):
+    prepare()
+    before = contents()
+    monkeypatch.setattr("hae.engine.ALONE_SECONDS", 0)
+    monkeypatch.setenv("HAE_THREADS", "2")
+    for engine in ("local", "ray"):
+        if engine == "ray" and importlib.util.find_spec("ray") is None:
+            pytest.skip("Ray is not installed here (pip install 'hae[ray]')")
+        monkeypatch.setenv("HAE_ENGINE", engine)
+        shutil.rmtree("data/prepared")
+        prepare()
+        assert contents() == before, engine
 
 
 def test_a_new_trajectory_moves_no_frame_to_another_side(project):
@@ -142,15 +223,14 @@ def test_a_file_is_named_by_its_path_behind_the_fixed_part(tmp_path):
 )
 def test_what_cannot_be_prepared_is_one_line_and_leaves_what_was_there(project, changes, words):
     prepare()
-    before = [Path("data/prepared", name).read_bytes() for name in PREPARED]
+    before = contents()
     project(**changes)
     with pytest.raises(BadInput) as error:
         prepare()
     assert "\n" not in str(error.value)
     for word in words:
         assert word in str(error.value)
-    assert sorted(os.listdir("data/prepared")) == PREPARED
-    assert [Path("data/prepared", name).read_bytes() for name in PREPARED] == before
+    assert contents() == before
 
 
 def test_one_trajectory_name_in_two_tables_is_refused(project):

@@ -70,7 +70,7 @@ def test_training_again_gives_the_same_bytes_and_test_rows_are_never_seen(traine
     frames = trained.frames()
     values = frames.values.copy()
     values[np.isin(frames.split, ("test", "gap"))] = 1e6
-    replace(frames, values=values).write("data/prepared/frames.parquet")
+    replace(frames, values=values).write("data/prepared/frames")
     train("collective")
     assert Path("models/collective/weights.safetensors").read_bytes() == before
     assert not list(Path(".hae/checkpoints").glob("*"))
@@ -198,13 +198,13 @@ def test_more_cvs_than_features(trained, line_of):
 
 
 def test_a_missing_or_damaged_table_of_frames(trained, line_of):
-    path = Path("data/prepared/frames.parquet")
+    path = next(Path("data/prepared/frames").glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:1000])
     for stage, *arguments in (("train", "boosted"), ("baseline",), ("evaluate", "boosted")):
-        assert line_of(stage, *arguments) == "data/prepared/frames.parquet: not a Parquet file written by the stage prepare"
-    path.unlink()
+        assert line_of(stage, *arguments) == f"{path}: not a part that the stage prepare wrote; allowed: what it wrote (run it again)"
+    Path("data/prepared/frames/manifest.json").unlink()
     for stage, *arguments in (("train", "boosted"), ("baseline",), ("evaluate", "boosted")):
-        expected = "data/prepared/frames.parquet: no such file; allowed: a Parquet file written by the stage prepare"
+        expected = "data/prepared/frames: no data there; allowed: a folder that the stage prepare wrote"
         assert line_of(stage, *arguments) == expected
 
 
@@ -233,8 +233,8 @@ def test_models_that_are_missing_or_damaged(trained, line_of):
 
 def test_no_test_rows(trained, line_of):
     frames = trained.frames()
-    replace(frames, split=np.where(frames.split == "test", "gap", frames.split)).write("data/prepared/frames.parquet")
-    expected = "data/prepared/frames.parquet: no test rows; allowed: prepare.split.shares that leave some"
+    replace(frames, split=np.where(frames.split == "test", "gap", frames.split)).write("data/prepared/frames")
+    expected = "data/prepared/frames: no test rows; allowed: prepare.split.shares that leave some"
     assert line_of("evaluate", "collective") == expected
 
 

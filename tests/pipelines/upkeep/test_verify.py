@@ -97,12 +97,12 @@ def test_a_receipt_that_was_changed_is_found(made):
 
 
 def test_data_that_are_nowhere_can_not_be_trained_on(made):
-    digest = versioning.stage_facts(made, "train@collective").dependencies["data/prepared/frames.parquet"]
+    digest = versioning.stage_facts(made, "train@collective").dependencies["data/prepared/frames"]
     cached = made / ".dvc/cache/files/md5" / digest[:2] / digest[2:]
     away = cached.with_name("away")
     cached.rename(away)
     try:
-        assert "neither in git nor in DVC's cache: data/prepared/frames.parquet" in verdicts(made, rebuild=True)["rebuilt"][-1]
+        assert "neither in git nor in DVC's cache: data/prepared/frames" in verdicts(made, rebuild=True)["rebuilt"][-1]
     finally:
         away.rename(cached)
 
