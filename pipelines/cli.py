@@ -113,6 +113,7 @@ def retrain(promote: bool) -> None:
         if look.complete:
             say("Nothing is stale and the record is whole: nothing to do.")
             outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
+            retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)

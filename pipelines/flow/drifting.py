@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,6 +30,7 @@ __all__ = ["KINDS", "SCORED", "Looked", "history", "look", "scored"]
 
 RETRAINING, SCORED = "retraining", "transform"  # what the rows of a look were for
 KEPT = 5  # profiles of champions
+MOST = 200  # columns whose distance goes to MLflow
 
 
 @dataclass(frozen=True)
@@ -38,17 +41,19 @@ class Looked:
     holds: str = ""
 
 
-def look(project: Path, say: Callable[[str], object]) -> Looked:
+def look(project: Path, say: Callable[[str], object], runs: Iterable[str] = ()) -> Looked:
     """Compare new rows of data/prepared with the champion's, keep what was found, tell of alarms. A fault of it is said, and is no fault of
-    the retraining."""
+    the retraining. runs: ids of MLflow's runs of today, which get its figures as metrics."""
     try:
         store = opened(project)
         with plainly(store.uri):
             found = _found(project, store)
+            if found is None:
+                return Looked()
+            for run in runs:
+                store.client.log_batch(run, metrics=_metrics(found[1]))
     except (BadInput, OSError, ValueError) as error:
         say(f"drift: not looked at: {error}")
-        return Looked()
-    if found is None:
         return Looked()
     version, drifted = found
     words = _keep(project, RETRAINING, version, drifted)
@@ -95,6 +100,16 @@ def _keep(project: Path, of: str, version: str, drifted: drift.Drift) -> str:
     if drifted.alarms:
         notify.tell(project, "drift", words)
     return words
+
+
+def _metrics(drifted: drift.Drift) -> list:
+    """drift/beyond, drift/error_1, ..., drift/distance/COLUMN, as MLflow has them."""
+    from mlflow.entities import Metric
+
+    values = {"beyond": drifted.beyond, **{f"error_{k}": ratio for k, ratio in enumerate(drifted.error, 1)},
+              **{f"distance/{name}": far for name, (far, _) in list(drifted.distance.items())[:MOST]}}
+    now = int(time.time() * 1000)
+    return [Metric(re.sub(r"[^\w./ -]", "_", f"drift/{name}"), float(value), now, 0) for name, value in values.items()]
 
 
 def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:

@@ -149,8 +149,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 _begin(folder, look)
                 for wave in _waves(folder, look.graph):
                     ran += wave
-                _completed(record(folder, flow_run.name, return_state=True))
-                drifted = drifting.look(folder, get_run_logger().info)
+                records = _completed(record(folder, flow_run.name, return_state=True)).result()
+                drifted = drifting.look(folder, get_run_logger().info, [records.runs[name] for name in records.runs if name != "baseline"])
                 outcome = _completed(promote(folder, promotes, drifted.holds, return_state=True)).result()
                 if served:
                     cleaning.by_rule(folder, get_run_logger().info)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "table", "to_text", "verdicts"]
 
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
@@ -133,6 +133,13 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
     with open(path, "a") as file:
         file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
     notify.ended(project, settings.masked(ending))
+
+
+def nothing_new(project: Path) -> None:
+    """Leave a line in the history where the last one says that a retraining was ended or failed: what it left undone is done."""
+    last = notes(project, 1)
+    if last and last[0]["ending"].partition(":")[0] not in GOOD:
+        note(project, datetime.now().astimezone(), [], "nothing new")
 
 
 @contextmanager

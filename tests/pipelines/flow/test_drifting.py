@@ -63,11 +63,15 @@ def test_rows_like_the_champions_raise_nothing_and_shifted_ones_are_told(project
     before = (project / "data/prepared/frames.parquet").read_bytes()
     add(project, lambda values: values)
     said = []
-    assert drifting.look(project, said.append) == Looked("against version 1: none in 1200 rows") and not told.exists(), said
+    store = opened(project)
+    (run,) = {version.run_id for version in store.client.search_model_versions("name = 'small-table'")}
+    assert drifting.look(project, said.append, [run]) == Looked("against version 1: none in 1200 rows") and not told.exists(), said
     (project / "data/prepared/frames.parquet").write_bytes(before)
     add(project, lambda values: values + np.array([0, 0, 0, 0, 3.0]))
     words = drifting.look(project, said.append).words
     assert "e: its distribution moved by" in words and "level 2: the reconstruction error is" in words
+    figures = store.client.get_run(run).data.metrics
+    assert figures["drift/distance/e"] < 0.1 and 0.9 < figures["drift/error_2"] < 1.1 and figures["drift/beyond"] < 0.05
     lines = [json.loads(line) for line in (project / ".hae/drift.jsonl").read_text().splitlines()]
     assert [bool(line["alarms"]) for line in lines] == [False, True] and lines[1]["distance"]["e"] > 0.5 > lines[1]["distance"]["a"]
     assert told.read_text().count("its distribution moved by") == 1

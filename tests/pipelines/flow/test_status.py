@@ -69,3 +69,14 @@ def test_silence_is_told_once_nothing_succeeded_for_too_long(bare):
     assert schedules.silence(bare, ago(9)) == f"nothing has succeeded since {ago(2.5):%Y-%m-%d %H:%M}"
     retraining.note(bare, ago(0.5), [], "nothing new")
     assert schedules.silence(bare, ago(9)) == ""
+
+
+def test_a_retraining_that_finds_all_done_says_so_after_one_that_was_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(retraining.notify, "ended", lambda *words: None)
+    started = datetime.now().astimezone()
+    retraining.nothing_new(tmp_path)
+    assert not retraining.notes(tmp_path)
+    retraining.note(tmp_path, started, ["report"], "interrupted")
+    for _ in range(2):  # once is enough
+        retraining.nothing_new(tmp_path)
+    assert [entry["ending"] for entry in retraining.notes(tmp_path)] == ["nothing new", "interrupted"]
