@@ -18,7 +18,12 @@ __all__ = ["Along", "Walls", "add_force"]
 @dataclass(frozen=True)
 class Walls:
     """Springs that begin at `low` and `high` (n,): strength / 2 (s - wall)^2 beyond them, strength (n,) in kJ/mol by the CV's unit squared;
-    0 for a CV without walls, as an angle."""
+    0 for a CV without walls, as an angle.
+
+    Example:
+        >>> Walls(low=np.array([-2.0]), high=np.array([2.0]), strength=np.array([300.0])).strength
+        array([300.])
+    """
 
     low: np.ndarray
     high: np.ndarray

@@ -98,7 +98,7 @@ def test_a_killed_round_goes_on_to_the_same_end(tmp_path):
 def test_a_walker_that_is_torn_apart_stops_alone(tmp_path):
     x = mdtraj.load(str(TOPOLOGY)).xyz[0]
     f, molecule, said = function(), dipeptide(), []
-    steep = [replace(r, spread=1e-4) for r in ranges(f)]  # springs of 4e10 kJ/mol: no step of 4 fs can follow them, once a hill has pushed it there
+    steep = [replace(r, spread=1e-4) for r in ranges(f)]  # springs of 4e10 kJ/mol, met by the first push
     low = [replace(r, low=r.low + 0.99, high=r.high) for r in steep]
     with pytest.raises(BadInput, match=r"no walker is left; walker \d: torn apart at [\d.]+ ps \(CV1 .*steepest it met: .* a nm\)"):
         run(tmp_path / "round", molecule, Dynamics(), f, low, replace(SHORT, nanoseconds=0.2, height=5.0, width=1000.0), cores=2,
