@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hae.data.rounds import share
 from hae.errors import BadInput
 from hae.sampling.grid import GAS
 
-__all__ = ["Difference", "difference", "share", "weights_of"]
+__all__ = ["Difference", "difference", "weights_of"]
 
 DRAWS = 1000
 
@@ -29,11 +30,6 @@ def weights_of(rbias: np.ndarray, temperature: float) -> np.ndarray:
     """(N,) exp(rbias / kT), rbias = V(s, t) - c(t) in kJ/mol: Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015)."""
     exponent = np.asarray(rbias, dtype=float) / (GAS * temperature)
     return np.exp(exponent)
-
-
-def share(weights: np.ndarray) -> float:
-    """Of frames that count: (sum w)^2 / (N sum w^2)."""
-    return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))
 
 
 def difference(

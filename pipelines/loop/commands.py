@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "begin"]
 @click.command()
 @click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker.")
 @click.option("--walkers", type=click.IntRange(1), metavar="N")
-@click.option("--method", type=click.Choice(["metadynamics", "none"]))
+@click.option("--method", type=click.Choice(["metadynamics", "opes", "umbrella", "none"]))
 @click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="The first K CVs.")
 @click.option("--seed", type=click.IntRange(0), metavar="N")
 @click.option("--version", help="Of the registered model; default: the champion.")
