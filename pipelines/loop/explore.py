@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from hae.data.frames import Frames
+from hae.data.rounds import share
 from hae.errors import BadInput
 from pipelines import params, paths, processes, settings
 from pipelines.loop.sampling import Options, rounds, sample
-from pipelines.record import packaging, registry
+from pipelines.record import loops, packaging, registry
 from pipelines.record.store import opened, plainly
 
 __all__ = ["Turn", "explore", "turns"]
@@ -28,7 +29,7 @@ QUIET = 2  # rounds in a row that brought nothing, and the loop stops
 @dataclass(frozen=True)
 class Turn:
     """Of a round: which CVs it was biased along, nanoseconds in all so far, cells of the CVs' plane and those that it added, walkers torn
-    apart, and the champion after it."""
+    apart, the champion after it, and the effective share of frames in the training on it."""
 
     round: str
     version: str
@@ -37,6 +38,7 @@ class Turn:
     new: int
     torn: int
     champion: str
+    share: float = 1.0
 
     @property
     def quiet(self) -> bool:
@@ -129,7 +131,11 @@ def _turn(project: Path, folder: Path) -> Turn:
     before = {tuple(cell) for cell in cells[~mine]}
     after = {tuple(cell) for cell in cells}
     turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
-                len(after - before), len(told["faults"]), row.version)
+                len(after - before), len(told["faults"]), row.version, 1.0 if frames.weights is None else share(frames.weights))
+    numbers = {"nanoseconds": turn.nanoseconds, "cells": turn.cells, "new_cells": turn.new, "torn": turn.torn,
+               "effective_share": turn.share}
+    with plainly(store.uri):
+        loops.note(store, project, turn.round, numbers | loops.learned(store))
     path = settings.home(project) / "loop.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:
