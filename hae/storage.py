@@ -28,6 +28,7 @@ FITTED = (
     "train_fve_",
     "best_epoch_",
     "has_target_",
+    "scale_",
 )
 
 
