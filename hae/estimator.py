@@ -78,8 +78,8 @@ class HierarchicalAutoencoder(Fitted):
             ``importance_.sentence()`` says the verdict.
         history_: DataFrame, one row for each member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
-        training_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured with; None in a
-            loaded model and in one that was fitted to rows in a file.
+        training_rows_, validation_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured
+            with; None in a loaded model, in one that was fitted to rows in a file, and where there are no such rows.
         report_: ``importance_`` where it was measured, else None.
         scale_: what ``scale`` was: "global", "feature" or "none".
         metric_root_: root of feature_weights, or None.
@@ -212,12 +212,14 @@ class HierarchicalAutoencoder(Fitted):
             self.split_ = source.split
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
         self.training_rows_: Pairs | None = source.pairs("train")
+        self.validation_rows_: Pairs | None = source.pairs("validation")
+        self.held_out_rows_: Pairs | None = None
         self.report_: ImportanceReport | None = None
         if self.n_cvs == "auto":
             self._keep_the_alive(source.pairs("validation"))
         fve = source.explained(self.network_, self.metric_root_)
         held_out = next(side for side in ("test", "validation", "train") if side in fve)
-        self.held_out_rows_: Pairs | None = source.pairs(held_out)
+        self.held_out_rows_ = source.pairs(held_out)
         self.explained_variance_ratio_ = np.diff(fve[held_out], prepend=0.0)
         self.train_fve_, self.validation_fve_ = fve["train"], fve.get("validation", fve["train"])
         weights = None if self.level_weights is None else self.level_weights[: len(self.validation_fve_)]
@@ -229,6 +231,7 @@ class HierarchicalAutoencoder(Fitted):
 
         Measured at first use, which refits decoders and takes a while, said with a bar where ``verbose``: see
         `hae.importance.evaluate.evaluate`. PCA on the same rows is beside it. A saved model keeps it.
+        What the training and validation rows saw counts too: no interval is narrower than all rows allow.
         """
         check_is_fitted(self)
         if self.report_ is None:
@@ -238,7 +241,7 @@ class HierarchicalAutoencoder(Fitted):
         return self.report_
 
     def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:
-        """The same for other held-out rows X (N, D); arguments as in `fit`.
+        """The same for other held-out rows X (N, D), judged by themselves: they may come from elsewhere. Arguments as in `fit`.
 
         Raises:
             BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
@@ -250,11 +253,13 @@ class HierarchicalAutoencoder(Fitted):
         train = self.training_rows_
         if train is None:
             raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
+        known = {id(side): side for side in (train, self.validation_rows_, self.held_out_rows_) if side is not None}
         with threads_for(len(train)):
             return evaluate(
                 self.network_,
                 train,
                 rows,
+                seen=Pairs.joined(list(known.values())) if held_out and id(rows) in known else None,
                 blocks=rows.blocks(self.block_frames) if held_out else np.zeros(len(rows)),
                 root=self.metric_root_,
                 members=self.members_[1:],

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from hae.importance.slopes import Smoothness
+from hae.importance.smoothness import Smoothness
 from hae.importance.verdicts import figure, join, pair_words
 
 __all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]

@@ -11,23 +11,25 @@ from pathlib import Path
 import numpy as np
 
 from hae.data.frames import Frames
+from hae.data.rounds import share
 from hae.errors import BadInput
 from pipelines import params, paths, processes, settings
 from pipelines.loop.sampling import Options, rounds, sample
-from pipelines.record import packaging, registry
+from pipelines.record import loops, packaging, registry
 from pipelines.record.store import opened, plainly
 
 __all__ = ["Turn", "explore", "turns"]
 
 CELL = 0.25  # spreads of a CV: side of the cells in which the CVs' plane is counted
 NEW = 0.02  # of the cells that a round has to add, else it brought nothing
+RETRAIN = "from pipelines.processes import end_with_parent; end_with_parent(); from pipelines.cli import main; main()"  # kill -9: it too
 QUIET = 2  # rounds in a row that brought nothing, and the loop stops
 
 
 @dataclass(frozen=True)
 class Turn:
     """Of a round: which CVs it was biased along, nanoseconds in all so far, cells of the CVs' plane and those that it added, walkers torn
-    apart, and the champion after it."""
+    apart, the champion after it, and the effective share of frames in the training on it."""
 
     round: str
     version: str
@@ -36,6 +38,7 @@ class Turn:
     new: int
     torn: int
     champion: str
+    share: float = 1.0
 
     @property
     def quiet(self) -> bool:
@@ -106,7 +109,7 @@ def _retrain(project: Path, say: Callable[[str], None]) -> None:
             say(f"  {line}")
 
     with processes.children():
-        code = processes.run([sys.executable, "-m", "pipelines.cli", "--project", str(project), "retrain"], project, hear)
+        code = processes.run([sys.executable, "-c", RETRAIN, "--project", str(project), "retrain"], project, hear)
     if code == 3:
         raise BadInput("explore: no champion yet, so there are no CVs to bias along; allowed: a longer first round (--ns), or hae promote")
     if code not in (0, 1):
@@ -128,7 +131,11 @@ def _turn(project: Path, folder: Path) -> Turn:
     before = {tuple(cell) for cell in cells[~mine]}
     after = {tuple(cell) for cell in cells}
     turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
-                len(after - before), len(told["faults"]), row.version)
+                len(after - before), len(told["faults"]), row.version, 1.0 if frames.weights is None else share(frames.weights))
+    numbers = {"nanoseconds": turn.nanoseconds, "cells": turn.cells, "new_cells": turn.new, "torn": turn.torn,
+               "effective_share": turn.share}
+    with plainly(store.uri):
+        loops.note(store, project, turn.round, numbers | loops.learned(store))
     path = settings.home(project) / "loop.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:

@@ -20,7 +20,7 @@ from pipelines.page.evidence import Evidence, VariantEvidence
 from pipelines.page.pictures import Picture, unit_of_energy
 from pipelines.params import Params
 
-__all__ = ["html"]
+__all__ = ["html", "inlined"]
 
 TEMPLATE = Path(__file__).with_name("page.html")
 TRUST = {
@@ -46,7 +46,7 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     )
     figures = {
         group: [
-            {"title": picture.title, "name": picture.name, "svg": Markup(_inline(picture.svg, picture.name, _alternative(picture)))}
+            {"title": picture.title, "name": picture.name, "svg": Markup(inlined(picture.svg, picture.name, _alternative(picture)))}
             for picture in pictures
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
@@ -178,7 +178,7 @@ def _alternative(picture: Picture) -> str:
     return f"{kinds[picture.group]}{': ' + picture.title if picture.title else ''}"
 
 
-def _inline(svg: str, name: str, words: str) -> str:
+def inlined(svg: str, name: str, words: str) -> str:
     """An SVG element whose ids are its own in the page, which scales with its column and has a name."""
     svg = re.sub(r'(\bid="|xlink:href="#|\bhref="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
