@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import gammaincinv, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
 __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
@@ -96,7 +95,7 @@ class Sampling:
 
         The scatter of their means against what the independent frames inside each allow, by a chi-squared test at one in a thousand.
         """
-        most = chi2.ppf(SURELY, max(self.trajectories - 1, 1))
+        most = 2 * gammaincinv(max(self.trajectories - 1, 1) / 2, SURELY)  # the chi-squared quantile
         return self._of_each(x, lambda row: self._scatter(row)[0] > most, bool)
 
     def between(self, x: np.ndarray) -> np.ndarray:
@@ -110,7 +109,7 @@ class Sampling:
         def half(row: np.ndarray) -> float:
             scatter, inside = self._scatter(row)
             beyond = max(scatter / (K - 1) - 1, 0) * inside
-            return float(student.ppf(0.5 + CONFIDENCE / 2, K - 1) * np.sqrt(beyond / K))
+            return float(stdtrit(K - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(beyond / K))
 
         return self._of_each(x, half if K > 1 else lambda row: 0.0, float)
 
@@ -173,7 +172,7 @@ class Sampling:
             return Estimate(value, nothing, nothing)
         influence = np.split((a - value[..., None] * v)[..., 1:] / v[0], np.cumsum(SEGMENTS)[:-1], axis=-1)
         scatter = [  # a segment's mean is its sum times the number of segments
-            student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
+            stdtrit(pieces - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
             for pieces, sums in zip(SEGMENTS, influence, strict=True)
         ]
         half = np.max(scatter, axis=0)

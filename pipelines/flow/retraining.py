@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 from hae.errors import BadInput
 from pipelines import params, paths, settings
 from pipelines.flow import reading, versioning
-from pipelines.gate import promotion
 from pipelines.project import code
-from pipelines.record import recording
 from pipelines.watch import notify
 
 if TYPE_CHECKING:
@@ -42,6 +40,9 @@ class Look:
 
 def look(project: Path, promote: bool = True) -> Look:
     """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    from pipelines.gate import promotion  # what they import takes a second, which hae status has no need of
+    from pipelines.record import recording
+
     upgrades = code.refresh(project)
     reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
