@@ -106,9 +106,10 @@ def _plumed(project: Path, sample: params.Sample) -> dict[str, str]:
     table, told = plumed_files.read(found[-1]), json.loads((found[-1].parent / "round.json").read_text())
     names = [name for name in table if name.startswith("cv")]
     widths = [float(table[f"sigma_{name}"][0]) for name in names]
+    grid = f"GRID_MIN={_ends(told['ranges'], widths, 'low', -1)} GRID_MAX={_ends(told['ranges'], widths, 'high', 1)}"
     line = (f"METAD ARG={','.join(names)} SIGMA={','.join(f'{width:.4g}' for width in widths)} HEIGHT={sample.height:g} "
-            f"BIASFACTOR={sample.factor:g} TEMP={sample.temperature:g} PACE={round(sample.pace_ps / sample.step_ps)} "
-            f"GRID_MIN={_ends(told['ranges'], widths, 'low', -1)} GRID_MAX={_ends(told['ranges'], widths, 'high', 1)} FILE=HILLS RESTART=YES")
+            f"BIASFACTOR={sample.factor:g} TEMP={sample.temperature:g} PACE={round(sample.pace_ps / sample.step_ps)} {grid} "
+            "FILE=HILLS RESTART=YES")
     return {"plumed": line, "hills": str(found[-1].relative_to(project)), "version": str(told["about"].get("version", ""))}
 
 
