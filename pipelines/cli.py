@@ -168,11 +168,12 @@ def status(as_json: bool) -> None:
 @click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
               help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
+@click.option("--explore", is_flag=True, help="A turn of the loop each time (hae explore --rounds 1), not a retraining alone.")
 @click.option("--http", type=click.IntRange(1, 65535), metavar="PORT", help="Instead: the champion's CVs over HTTP, on 127.0.0.1.")
-def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> None:
+def serve(cron: str | None, watch: int | None, port: int, explore: bool, http: int | None) -> None:
     """Retrain on a schedule, and when the data change, until ended; or score over HTTP."""
-    if (cron is None) == (http is None) or (http and watch):
-        raise click.UsageError("allowed: --cron (with --watch), or --http alone")
+    if (cron is None) == (http is None) or (http and (watch or explore)) or (watch and explore):
+        raise click.UsageError("allowed: --cron (with --watch or --explore), or --http alone")
     project = project_here()
     if http:
         from pipelines import http as over_http
@@ -181,7 +182,7 @@ def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> N
     assert cron is not None
     from pipelines.flow import schedules
 
-    schedules.serve(project, cron, watch, port, say)
+    schedules.serve(project, cron, watch, port, say, explore)
 
 
 @hae.command()

@@ -19,8 +19,9 @@ from pipelines.watch import notify
 __all__ = ["serve", "silence", "zone"]
 
 
-def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> None:
-    """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data.
+def serve(project: Path, cron: str, watch: int | None, port: int, say=print, explore: bool = False) -> None:
+    """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data. explore: each time a turn
+    of the loop, instead of a retraining.
 
     Raises BadInput for a cron text that is none, a port that is taken, a server that does not come up.
     """
@@ -36,13 +37,13 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
-        from pipelines.flow import flows
+        from pipelines.flow import exploring, flows
 
-        deployment = flows.retrain.to_deployment(
+        deployment = (exploring.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
             settings.place(project),
             schedule=schedule,
             parameters={"served": True},
-            description=f"Retraining of {project}",
+            description=f"{'The loop' if explore else 'Retraining'} of {project}",
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         # One at a time by the runner itself: a limit kept by the server stays taken when a run is killed.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,6 @@ __all__ = ["Turn", "explore", "turns"]
 
 CELL = 0.25  # spreads of a CV: side of the cells in which the CVs' plane is counted
 NEW = 0.02  # of the cells that a round has to add, else it brought nothing
-RETRAIN = "from pipelines.processes import end_with_parent; end_with_parent(); from pipelines.cli import main; main()"  # kill -9: it too
 QUIET = 2  # rounds in a row that brought nothing, and the loop stops
 
 
@@ -109,7 +107,7 @@ def _retrain(project: Path, say: Callable[[str], None]) -> None:
             say(f"  {line}")
 
     with processes.children():
-        code = processes.run([sys.executable, "-c", RETRAIN, "--project", str(project), "retrain"], project, hear)
+        code = processes.run(processes.hae(project, "retrain"), project, hear)
     if code == 3:
         raise BadInput("explore: no champion yet, so there are no CVs to bias along; allowed: a longer first round (--ns), or hae promote")
     if code not in (0, 1):
