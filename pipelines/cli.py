@@ -13,6 +13,7 @@ try:
     from pipelines import output, settings
     from pipelines.loop import commands as loop
     from pipelines.terminal import project_here, say
+    from pipelines.upkeep import commands as upkeep
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
@@ -307,7 +308,7 @@ def export(kind: str, output: Path, version: str | None, cvs: int | None, topolo
         click.echo(line)
 
 
-for command in loop.COMMANDS:
+for command in (*loop.COMMANDS, *upkeep.COMMANDS):
     hae.add_command(command)
 
 

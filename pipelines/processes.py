@@ -15,8 +15,8 @@ import psutil
 
 from pipelines import locks, settings
 
-__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "hae", "identity", "lives", "only_one", "orphans",
-           "run"]
+__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "hae", "identity", "lives", "only_one",
+           "orphans", "run"]
 
 OVER = "it took longer than it may and was ended, after"
 

@@ -21,7 +21,12 @@ FLAT = np.full(2, -1.0), np.full(2, 2.0), np.zeros(2), np.zeros((4, 2, 2))  # a 
 @dataclass(frozen=True)
 class Walls:
     """Springs that begin at `low` and `high` (n,): strength / 2 (s - wall)^2 beyond them, strength (n,) in kJ/mol by the CV's unit squared;
-    0 for a CV without walls. period (n,): 0 where a CV is not an angle; an angle's two walls stand at one place."""
+    0 for a CV without walls. period (n,): 0 where a CV is not an angle; an angle's two walls stand at one place.
+
+    Example:
+        >>> Walls(low=np.array([-2.0]), high=np.array([2.0]), strength=np.array([300.0]), period=np.zeros(1)).strength
+        array([300.])
+    """
 
     low: np.ndarray
     high: np.ndarray

@@ -20,7 +20,13 @@ GAS = 0.00831446261815324  # kJ/mol/K
 
 @dataclass(frozen=True)
 class Axis:
-    """One CV: hills of `width`, from `low` to `high`; period 2 pi where the CV is an angle. All in the CV's own unit."""
+    """One CV: hills of `width`, from `low` to `high`; period 2 pi where the CV is an angle. All in the CV's own unit.
+
+    Example:
+        >>> axis = Axis(low=-2.0, high=2.0, width=0.2)
+        >>> axis.nodes, round(axis.step, 3)
+        (61, 0.067)
+    """
 
     low: float
     high: float
@@ -44,6 +50,12 @@ class Grid:
 
     Raises:
         BadInput: no or more than two axes, a factor of 1 or less, an axis of no length or width.
+
+    Example:
+        >>> grid = Grid((Axis(-2.0, 2.0, 0.2),), height=1.2, factor=10.0, temperature=300.0)
+        >>> grid.put(np.array([0.5]), 1.2)
+        >>> round(grid.at(np.array([0.5])), 3), round(grid.at(np.array([-1.0])), 3)
+        (1.2, 0.0)
     """
 
     def __init__(self, axes: tuple[Axis, ...], height: float, factor: float, temperature: float):

@@ -20,7 +20,13 @@ FEWER = 200  # where each draw has to be pooled anew
 @dataclass(frozen=True)
 class Difference:
     """F(first) - F(second) in kJ/mol; low, high: its interval at 90 %, inf where a draw of the blocks misses a region;
-    share: of frames that the weights leave (Kish), 1 without a bias."""
+    share: of frames that the weights leave (Kish), 1 without a bias.
+
+    Example:
+        >>> found = Difference(9.1, 7.1, 14.6, share=0.3)
+        >>> found.low < 9.63 < found.high
+        True
+    """
 
     value: float
     low: float

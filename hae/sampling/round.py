@@ -38,7 +38,12 @@ LABELS = {"metadynamics": "metad", "opes": "opes", "umbrella": "restraint", "non
 
 @dataclass(frozen=True)
 class CVRange:
-    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: standard deviation in the training data."""
+    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: standard deviation in the training data.
+
+    Example:
+        >>> CVRange(low=-1.8, high=2.1, spread=1.0).spread
+        1.0
+    """
 
     low: float | None
     high: float | None
@@ -49,7 +54,17 @@ class CVRange:
 class Sampling:
     """nanoseconds: of each walker. pace_ps: between two hills. height: of a first hill, kJ/mol. factor: bias factor. width: of hills,
     in spreads of a CV, in radians for an angle (None: 0.2, 0.1 for one CV, 0.35). shared: one bias for all walkers, or each its own.
-    barrier: of OPES, kJ/mol."""
+    barrier: of OPES, kJ/mol.
+
+    Example:
+        >>> Sampling(walkers=4, nanoseconds=0.5).shared
+        True
+        >>> try:
+        ...     Sampling(save_ps=1.0)
+        ... except BadInput as error:
+        ...     print(error)
+        sample: a frame every 1 ps; allowed: a multiple of 0.4 ps, the time between hills
+    """
 
     walkers: int = 8
     nanoseconds: float = 1.0

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hae.importance.smoothness import CLIFF
+
 __all__ = ["Candidate", "Champion", "Decision", "Margins", "decide"]
 
 
@@ -18,7 +20,7 @@ class Margins:
     worse: float = 0.01
     better: float = 0.02
     variant: float | None = None
-    gradient: float | None = 250  # of a CV at its steepest frame, per nm
+    gradient: float | None = CLIFF  # the largest of a CV, per nm
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Candidate:
 
     above_pca_high: upper bounds of the paired intervals of fve - pca_fve, NaN where there are none.
     order: verdict on every CV and the next, such as "ordered"; "" where there is none.
-    gradient: of each CV of a molecule at its steepest frame, per nm.
+    gradient: the largest of each CV of a molecule, per nm.
     fault: why the registered model can't be used ("" if it loads and gives the trained network's CVs).
     """
 

@@ -102,7 +102,7 @@ def test_a_walker_that_is_torn_apart_stops_alone(tmp_path):
     steep = [replace(r, spread=1e-4) for r in ranges(f)]  # springs of 4e10 kJ/mol: no step of 4 fs can follow them
     low = [replace(r, low=r.low + 0.99, high=r.low + 1.01) for r in steep]
     with pytest.raises(BadInput, match=r"no walker is left; walker \d: torn apart at [\d.]+ ps \(CV1 .*steepest it met: .* a nm\)"):
-        run(tmp_path / "round", molecule, Dynamics(), f, low, replace(SHORT, width=1000.0), cores=2,
+        run(tmp_path / "round", molecule, Dynamics(), f, low, replace(SHORT, nanoseconds=0.2, height=5.0, width=1000.0), cores=2,
             say=lambda done, words: said.append(words))
     assert sum("torn apart" in words for words in said) == 3 and not (tmp_path / "round").exists()
     assert len(x) == 22
