@@ -82,7 +82,8 @@ def rows(project: Path) -> pd.DataFrame:
         told = json.loads((folder / "round.json").read_text())
         if "windows" in told:
             cvs = part[[f"cv{k + 1}" for k in range(len(told["windows"]["strength"]))]].to_numpy()
-            pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(), section.temperature)
+            pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
+                        section.temperature)
             pools.append(pool)
             part["weight"] = pool.weights(np.ones(len(part)))
         part["stratum"] = folder.name + " " + part["walker"].astype(str) if "windows" in told else ""
