@@ -143,8 +143,11 @@ def _flow(project: Path, promote: bool):
 def _tell(project: Path, outcome) -> None:
     from pipelines.flow import retraining
 
-    for variant, words in retraining.verdicts(project).items():
+    verdicts, which = retraining.verdicts(project)
+    for variant, words in verdicts.items():
         say(f"\n{variant}: {words}")
+    if which:
+        say(f"\nwhich: {which}")
     rows = retraining.table(project, outcome)
     say(f"\n{retraining.to_text(rows)}\n" if rows else "")
     say(f"{outcome.action}: {outcome.reason}")
