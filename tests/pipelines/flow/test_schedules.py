@@ -1,6 +1,7 @@
 """hae serve: the installed set starts a server that plans runs, and each new content of the data starts one retraining."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -125,7 +126,8 @@ def test_runs_are_planned_and_new_data_start_one(serve):
     project, url, start = serve
     key = project / ".hae" / "prefect-auth"
     (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
-    child = start("--cron", "0 3 * * *", "--watch", "1")  # prepare refuses such blocks, so that runs are short
+    metrics = free_port()
+    child = start("--cron", "0 3 * * *", "--watch", "1", "--metrics", str(metrics))  # prepare refuses such blocks: runs are short
     planned = poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs, key)
     assert planned and planned[0]["state_type"] == "SCHEDULED"
     look_at_the_door(project, url, planned[0]["deployment_id"])
@@ -138,9 +140,14 @@ def test_runs_are_planned_and_new_data_start_one(serve):
         file.write("0,0,0,0,0,run0\n")
     assert len(poll(url, by_data, ended(2), key)) == 2
 
+    scraped = httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=20).text
+    assert 'hae_last_decision{decision="failed"} 1.0' in scraped and 'hae_retrainings{decision="failed"} 2.0' in scraped
+
     child.send_signal(signal.SIGTERM)
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
+    assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  prepare: ", text, re.MULTILINE)) == 2, text  # each decision, with its time
+    assert f"Metrics: http://127.0.0.1:{metrics}/metrics" in text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
     assert f"at '0 3 * * *' ({schedules.zone()})" in text
     with pytest.raises(httpx.HTTPError):
