@@ -7,19 +7,22 @@ import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from hae.training.stored import memory_limit, rows_bytes
 from pipelines import params, paths, settings
 from pipelines.flow import cache
 from pipelines.record import packaging, registry
 from pipelines.record.packaging import Loaded
 from pipelines.record.store import Store, opened, plainly
-from pipelines.watch import drift, notify
+from pipelines.watch import notify
+
+if TYPE_CHECKING:
+    from pipelines.watch.drift import Drift
 
 __all__ = ["look"]
 
@@ -49,10 +52,14 @@ def look(project: Path, say: Callable[[str], object]) -> str:
     return words
 
 
-def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
+def _found(project: Path, store: Store) -> tuple[str, Drift] | None:
     """None without a champion, without its data, without new rows, or where they are too many to have in memory twice."""
     champion = registry.champion(store)
-    if champion is None or 2 * rows_bytes(project / paths.FRAMES) > memory_limit():
+    if champion is None:
+        return None
+    from hae.training.stored import memory_limit, rows_bytes  # with torch: a flow with nothing to compare does without
+
+    if 2 * rows_bytes(project / paths.FRAMES) > memory_limit():
         return None
     data = store.client.get_model_version(store.name, champion.version).tags.get("data_hash", "")
     with tempfile.TemporaryDirectory() as temporary:
@@ -66,6 +73,8 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
     new = now.select(~pd.util.hash_pandas_object(pd.DataFrame(now.values), index=False).isin(known).to_numpy())
     if not len(new):
         return None
+    from pipelines.watch import drift  # with scipy's tests
+
     model, rule = packaging.load(store, champion.version), params.load(project / "params.yaml").drift
     held_out = _errors(model, before)
     held_out[:, before.split != "test"] = np.nan

@@ -22,7 +22,7 @@ from pipelines.record.store import opened
 
 SCENES = ("first retraining", "better model", "rollback")
 ON_DISK = ("models", "results", "params.yaml")
-EVERY = 5  # of the points, in `make test`; `make acceptance` has them all
+EVERY = 11  # of the points, in `make test`; `make acceptance` has them all
 
 
 @dataclass
