@@ -147,7 +147,7 @@ def test_a_full_disk_is_one_line(project, monkeypatch):
     monkeypatch.setattr(retraining, "look", full)
     state = retrain(project)
     assert state.is_failed()
-    assert state.message == "/disk/file: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+    assert state.message == "/disk/file: the disk is full; what was finished is kept; allowed: the same command again once there is room"
     assert retraining.notes(project)[0]["ending"] == state.message
 
 
