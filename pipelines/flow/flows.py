@@ -94,7 +94,7 @@ def _fault(where: str, error: Exception) -> State:
     if isinstance(error, BadInput):
         text = str(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text = f"{error.filename or 'here'}: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+        text = output.in_a_line(error)
     elif isinstance(error, httpx.HTTPError):
         text = f"Prefect: its server no longer answers ({error}); what was finished is kept, hae retrain goes on from there"
     else:
