@@ -220,7 +220,7 @@ class _Round:
         folder, old = f"checkpoint-{step}", self.kept.get("folder")
         crew.checkpoint(self.work / folder)
         for i, grid in self.grids.items():
-            np.savez(self.work / folder / f"grid-{i}.npz", **grid.state())
+            np.savez(self.work / folder / f"grid-{i}.npz", **grid.state())  # type: ignore[arg-type]  # its stub knows of one keyword
         self.kept = {
             "folder": folder, "done": step, "sizes": {name: table.kept() for name, table in self.tables.items()}, "faults": faults,
             "steepest": {str(i): v.tolist() for i, v in steepest.items()}, "lived": lived,

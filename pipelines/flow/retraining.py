@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines import params, paths, settings
+from pipelines import output, params, paths, settings
 from pipelines.flow import reading, versioning
 from pipelines.project import code
 from pipelines.watch import notify
@@ -123,7 +123,7 @@ def pages(project: Path) -> list[str]:
 
 
 def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
-    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads, and tell whoever wants to know."""
+    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads, and tell whoever wants to know, also where the disk is full."""
     entry = {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
@@ -132,7 +132,7 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
     }
     path = settings.home(project) / "retrainings.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with open(path, "a") as file:
+    with suppress(OSError), open(path, "a") as file:
         file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
     notify.ended(project, settings.masked(ending))
 
@@ -144,7 +144,7 @@ def refusals_noted(project: Path) -> Iterator[None]:
     try:
         yield
     except (BadInput, OSError) as error:
-        note(project, started, [], str(error))
+        note(project, started, [], str(error) if isinstance(error, BadInput) else output.in_a_line(error))
         raise
 
 

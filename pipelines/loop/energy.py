@@ -76,13 +76,14 @@ def rows(project: Path) -> pd.DataFrame:
     done = [folder for folder in rounds(project) if "cv1" in plumed_files.read(folder / "COLVAR.0")]
     if section is None or not done:
         raise BadInput(f"{project / 'data' / 'rounds'}: no biased round; allowed: hae sample first")
-    parts, pools = [], list[Pool]()
+    parts, pools = list[pd.DataFrame](), list[Pool]()
     for folder in done:
         part = _round(folder, content.prepare.labels, section.temperature)
         told = json.loads((folder / "round.json").read_text())
         if "windows" in told:
             cvs = part[[f"cv{k + 1}" for k in range(len(told["windows"]["strength"]))]].to_numpy()
-            pool = Pool(sum(map(len, parts)), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(), section.temperature)
+            pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
+                        section.temperature)
             pools.append(pool)
             part["weight"] = pool.weights(np.ones(len(part)))
         part["stratum"] = folder.name + " " + part["walker"].astype(str) if "windows" in told else ""

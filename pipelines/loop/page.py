@@ -23,7 +23,7 @@ from pipelines import params, paths
 from pipelines.loop import drawings, energy
 from pipelines.loop.explore import turns
 from pipelines.loop.sampling import rounds
-from pipelines.page.page import inlined
+from pipelines.page.inline import inline
 from pipelines.record import packaging
 from pipelines.record.store import opened, plainly
 
@@ -67,7 +67,7 @@ def write(project: Path) -> Path:
 def _drawn(name: str, words: str, draw: Callable, width: float = 4.8, height: float = 3.4) -> Markup:
     made, axis = plots.figure(width, height)
     draw(axis)
-    return Markup(inlined(plots.svg(made), name, words))
+    return inline(plots.svg(made), name, words)
 
 
 def _matched(seen: dict[str, np.ndarray]) -> dict[str, list[float]]:
@@ -106,9 +106,10 @@ def _plumed(project: Path, sample: params.Sample) -> dict[str, str]:
     table, told = plumed_files.read(found[-1]), json.loads((found[-1].parent / "round.json").read_text())
     names = [name for name in table if name.startswith("cv")]
     widths = [float(table[f"sigma_{name}"][0]) for name in names]
+    grid = f"GRID_MIN={_ends(told['ranges'], widths, 'low', -1)} GRID_MAX={_ends(told['ranges'], widths, 'high', 1)}"
     line = (f"METAD ARG={','.join(names)} SIGMA={','.join(f'{width:.4g}' for width in widths)} HEIGHT={sample.height:g} "
-            f"BIASFACTOR={sample.factor:g} TEMP={sample.temperature:g} PACE={round(sample.pace_ps / sample.step_ps)} "
-            f"GRID_MIN={_ends(told['ranges'], widths, 'low', -1)} GRID_MAX={_ends(told['ranges'], widths, 'high', 1)} FILE=HILLS RESTART=YES")
+            f"BIASFACTOR={sample.factor:g} TEMP={sample.temperature:g} PACE={round(sample.pace_ps / sample.step_ps)} {grid} "
+            "FILE=HILLS RESTART=YES")
     return {"plumed": line, "hills": str(found[-1].relative_to(project)), "version": str(told["about"].get("version", ""))}
 
 

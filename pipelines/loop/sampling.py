@@ -135,7 +135,7 @@ def _windows(project: Path, molecule: Molecule, function: PositionsToCVs, sectio
                        "hae retrain, where windows are put over the prepared frames and begin at them")
     windows, nearest = Windows.over(function.encoder(frames.values)[0], [period or 0.0 for period in function.periods],
                                     section.walkers, section.temperature)
-    return _starting(project, molecule, frames, nearest), windows
+    return _starting(project, molecule, frames, nearest.tolist()), windows
 
 
 def _frames(project: Path, molecule: Molecule) -> Frames | None:

@@ -19,8 +19,8 @@ STAGE = "loop"  # tag `stage` of the run
 
 def learned(store: Store) -> dict[str, float]:
     """Of the version that was trained last and is the better one (candidate or champion): fve_1, ..., and gradient, the largest |ds/dx|
-    of a CV (1/nm), where it is known. {} where there is no version."""
-    rows = [row for row in registry.rows(store) if row.aliases]
+    of a CV (1/nm), where it is known. {} where there is no such version."""
+    rows = [row for row in registry.rows(store) if row.aliases and row.run_id]  # one that came back from a copy knows no run
     if not rows:
         return {}
     newest = max(rows, key=lambda row: int(row.version))

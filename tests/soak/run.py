@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,14 +91,15 @@ def ready(parent: Path, kept: Path | None = None) -> Iterator[tuple[Place, str]]
         environment = {"PREFECT_HOME": str(parent / "server"), "PREFECT_API_URL": server, "DO_NOT_TRACK": "true",
                        "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         with open(parent / "server.log", "w") as log:
-            child = subprocess.Popen([sys.executable, "-c", start, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-                                     env=_environment() | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            command = [sys.executable, "-c", start, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+            child = subprocess.Popen(command, env=_environment() | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             assert wait_until(lambda: _answers(server), 300), (parent / "server.log").read_text()
             yield begin(parent, server), server
         finally:
             child.terminate()
             child.wait()
+            Place(parent / "disk" / "project").end()
 
 
 def begin(parent: Path, server: str) -> Place:
@@ -149,6 +151,7 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     seen: list[Survived] = []
     with tempfile.TemporaryDirectory(prefix="hae-soak-") as folder, ready(Path(folder)) as (place, server):
         for seed in range(given.seed, given.seed + given.faults):

@@ -6,14 +6,10 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from commanding import hae
 
 from pipelines.flow import retraining, schedules
 from pipelines.flow.status import to_lines
-
-
-def hae(*arguments, folder):
-    return subprocess.run([sys.executable, "-m", "pipelines.cli", *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +45,8 @@ def test_a_refusal_before_the_flow_is_in_the_history_and_in_the_log(new_project)
     folder = new_project()
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("n_seeds", "n_sedes", 1))
-    told = hae("retrain", folder=folder)
+    told = subprocess.run([sys.executable, "-m", "pipelines.cli", "retrain"], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True)
     assert told.returncode == 2
     (folder / "params.yaml").write_text(text)
     entry = retraining.notes(folder)[0]

@@ -21,10 +21,10 @@ from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
 from pipelines import params
-from pipelines.loop import energy, explore, sampling, starting
+from pipelines.loop import energy, explore, page, sampling, starting
 from pipelines.loop.explore import Turn
 from pipelines.project.looks import Choices
-from pipelines.record import registry
+from pipelines.record import loops, registry
 from pipelines.record.store import opened
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
@@ -182,3 +182,12 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     for home in done:
         assert len(plumed_files.read(home / "COLVAR.0")["time"]) == len(mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY)))
     assert not list((folder / ".hae" / "rounds").iterdir())
+    store = opened(folder)
+    assert {version.tags[loops.ROUND] for version in registry.versions(store)} <= {home.name for home in done}
+    run = loops.note(store, folder, done[-1].name, {})
+    steps = [metric.step for metric in store.client.get_metric_history(run, "cells")]
+    assert steps == [int(home.name) for home in done]  # each round once
+    html = (folder / page.PAGE).read_text()
+    assert html.count("<svg") >= 5 and "METAD ARG=cv1,cv2" in html and last.stdout.count("page: ") >= 1
+    found = energy.between(folder, "psi > 0", "psi <= 0").difference
+    assert found.low <= found.value <= found.high
