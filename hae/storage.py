@@ -28,6 +28,7 @@ FITTED = (
     "train_fve_",
     "best_epoch_",
     "has_target_",
+    "scale_",
 )
 
 
@@ -118,7 +119,7 @@ def load_estimator(cls, directory: str | Path, network: Callable[[int, int], Hie
         model.members_ = [networks[f"member-{i}"].requires_grad_(False) for i in range(len(networks))]
         model.network_ = model.members_[0]
         model.metric_root_ = metric["metric_root"]
-        model.training_rows_ = model.held_out_rows_ = None
+        model.training_rows_ = model.validation_rows_ = model.held_out_rows_ = None
         model.report_ = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -13,6 +13,7 @@ try:
     from pipelines import output, settings
     from pipelines.loop import commands as loop
     from pipelines.terminal import project_here, say
+    from pipelines.upkeep import commands as upkeep
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
@@ -144,8 +145,11 @@ def _flow(project: Path, promote: bool):
 def _tell(project: Path, outcome) -> None:
     from pipelines.flow import retraining
 
-    for variant, words in retraining.verdicts(project).items():
+    verdicts, which = retraining.verdicts(project)
+    for variant, words in verdicts.items():
         say(f"\n{variant}: {words}")
+    if which:
+        say(f"\nwhich: {which}")
     rows = retraining.table(project, outcome)
     say(f"\n{retraining.to_text(rows)}\n" if rows else "")
     say(f"{outcome.action}: {outcome.reason}")
@@ -170,11 +174,14 @@ def status(as_json: bool) -> None:
 @click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
               help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
+@click.option("--explore", is_flag=True, help="A turn of the loop each time (hae explore --rounds 1), not a retraining alone.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Also GET /metrics on 127.0.0.1, for Prometheus.")
+@click.option("--drift", is_flag=True, help="Also retrain when data that hae transform scored have drifted.")
 @click.option("--http", type=click.IntRange(1, 65535), metavar="PORT", help="Instead: the champion's CVs over HTTP, on 127.0.0.1.")
-def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> None:
+def serve(cron: str | None, watch: int | None, port: int, explore: bool, metrics: int | None, drift: bool, http: int | None) -> None:
     """Retrain on a schedule, and when the data change, until ended; or score over HTTP."""
-    if (cron is None) == (http is None) or (http and watch):
-        raise click.UsageError("allowed: --cron (with --watch), or --http alone")
+    if (cron is None) == (http is None) or (http and (watch or explore or metrics or drift)) or (explore and (watch or drift)):
+        raise click.UsageError("allowed: --cron (with --metrics, and --watch and --drift, or --explore), or --http alone")
     project = project_here()
     if http:
         from pipelines import http as over_http
@@ -183,7 +190,7 @@ def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> N
     assert cron is not None
     from pipelines.flow import schedules
 
-    schedules.serve(project, cron, watch, port, say)
+    schedules.serve(project, cron, watch, port, say, metrics_port=metrics, drift=drift, explore=explore)
 
 
 @hae.command()
@@ -288,6 +295,8 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
         click.echo(line, err=True)
     if len(report.far) > 5:
         click.echo(f"... and {len(report.far) - 5} further features", err=True)
+    if report.drift:
+        click.echo(f"drift {report.drift}", err=True)
     say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 
@@ -308,7 +317,7 @@ def export(kind: str, output: Path, version: str | None, cvs: int | None, topolo
         click.echo(line)
 
 
-for command in loop.COMMANDS:
+for command in (*loop.COMMANDS, *upkeep.COMMANDS):
     hae.add_command(command)
 
 

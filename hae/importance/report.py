@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass, field
+from html import escape
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
 import pandas as pd
 
-from hae.importance.slopes import Smoothness
+from hae.importance.smoothness import Smoothness
 from hae.importance.verdicts import figure, join, pair_words
 
 __all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]
@@ -96,6 +98,15 @@ class Comparison:
     difference_low: float
     difference_high: float
 
+    @property
+    def words(self) -> str:
+        """The difference: "0.013 [0.001, 0.025] more", three digits, as differences are far surer than the figures."""
+        low, high, word = self.difference_low, self.difference_high, "more"
+        if self.difference < 0:
+            low, high, word = -high, -low, "less"
+        interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+        return f"{abs(self.difference):.3f}{interval} {word}"
+
 
 @dataclass(frozen=True)
 class Contributions:
@@ -117,7 +128,7 @@ class Contributions:
         return pd.DataFrame(columns, index=list(self.names))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportanceReport:
     """What each CV of a network is worth, how sure that is, and whether the order holds.
 
@@ -152,6 +163,49 @@ class ImportanceReport:
     def to_frame(self) -> pd.DataFrame:
         """A row a CV, with the columns cv, fve, ..., status."""
         return pd.DataFrame([{name: getattr(cv, name) for name in COLUMNS} for cv in self.cvs], columns=list(COLUMNS))
+
+    def plot(self, axis=None):
+        """What each CV is worth, with 90 % intervals, on an axis of matplotlib or on one of its own; gives the figure.
+
+        Example:
+            >>> from hae import HierarchicalAutoencoder
+            >>> from hae.datasets import curve
+            >>> quick = {"n_seeds": 1, "max_epochs": 5, "device": "cpu"}
+            >>> model = HierarchicalAutoencoder(n_cvs=1, **quick).fit(curve(500).X)
+            >>> model.importance_.plot().axes[0].get_xlabel()
+            'share of all variance that a CV adds'
+        """
+        # By name: figures are a room above this one.
+        return import_module("hae.figures.model").worth(self, axis)
+
+    def __repr__(self) -> str:
+        """The table and the sentence; `dataclasses.asdict` has all there is."""
+        return f"{self._short_table().to_string(index=False)}\n{self._words()}"
+
+    def _repr_html_(self) -> str:
+        return f"{self._short_table().to_html(index=False, border=0)}<p>{escape(self._words())}</p>"
+
+    def _short_table(self) -> pd.DataFrame:
+        """What a person reads first: a row a CV, intervals in brackets."""
+        return pd.DataFrame([
+            {"cv": cv.name, "fve": figure(cv.fve, cv.fve_low, cv.fve_high), "gain": figure(cv.gain, cv.gain_low, cv.gain_high),
+             "information gain": figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high),
+             "verdict": "too little data" if cv.status == "not enough data" else cv.verdict, "order": cv.order}
+            for cv in self.cvs
+        ])
+
+    def _words(self) -> str:
+        return "; ".join(filter(None, [self.sentence(), self.beside_pca()]))
+
+    def beside_pca(self) -> str:
+        """CV1 and all CVs beside as many principal components, in figures; "" where PCA was not measured."""
+        rows = self.compared("pca")
+        shown = rows[:1] + (rows[-1:] if len(rows) > 1 else [])
+        return "; ".join(
+            f"{f'CV{row.level}' if row.level == 1 else f'{row.level} CVs'} {row.fve + row.difference:.3f}, "
+            f"{'PC1' if row.level == 1 else f'{row.level} PCs'} {row.fve:.3f}: {row.words}"
+            for row in shown
+        )
 
     def compared(self, other: str) -> list[Comparison]:
         """The comparisons with one other model, level by level."""

@@ -70,12 +70,13 @@ def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":
     return {name: versioning.stage_facts(project, name) for name in versioning.recorded(graph)}
 
 
-def verdicts(project: Path) -> dict[str, str]:
-    """Variant -> what the report says of its CVs in a sentence; nothing where there is no report."""
+def verdicts(project: Path) -> tuple[dict[str, str], str]:
+    """Variant -> what the report says of its CVs in a sentence, and which to choose, PCA among them; nothing where there is no report."""
     try:
-        return json.loads((project / paths.RESULTS / "importance.json").read_text(encoding="utf-8"))["verdicts"]
+        said = json.loads((project / paths.RESULTS / "importance.json").read_text(encoding="utf-8"))
+        return said["verdicts"], said["which"]
     except (OSError, ValueError, KeyError):
-        return {}
+        return {}, ""
 
 
 def table(project: Path, outcome: "Outcome") -> list[dict[str, str]]:

@@ -27,14 +27,14 @@ GONE = 20  # seconds without a listener: a server that is only busy still takes 
 LOST = "Prefect: its server is gone; what was finished is kept, a training goes on from its checkpoint; allowed: the same command again"
 
 
-def free(port: int) -> int:
-    """The port. Raises BadInput when somebody listens there."""
+def free(port: int, option: str = "--port") -> int:
+    """The port. Raises BadInput, which names the option, when somebody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
+            raise BadInput(f"{option}: {port} is taken on this machine; allowed: a free port") from None
     return port
 
 

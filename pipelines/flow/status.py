@@ -27,10 +27,12 @@ def look(project: Path) -> dict:
         looking = beside.submit(versioning.read_graph, project)
         known = _registry(project)
         graph = looking.result()
+    verdicts, which = retraining.verdicts(project)
     return {
         "project": str(project),
         **known,
-        "verdicts": retraining.verdicts(project),
+        "verdicts": verdicts,
+        "which": which,
         "stale": {name: list(graph.stages[name].changed) for name in graph.order() if name in graph.stale},
         "at_work": locks.holder(project),
         "runs": retraining.notes(project, LAST),
@@ -65,6 +67,8 @@ def to_lines(state: dict) -> Iterator[str]:
         yield f"note       {state['note']}"
     for variant, words in state["verdicts"].items():
         yield f"verdict    {variant}: {words}"
+    if state["which"]:
+        yield f"choice     {state['which']}"
     yield f"stale      {', '.join(state['stale']) or 'nothing'}"
     yield from (f"           {name}: {', '.join(changed)}" for name, changed in state["stale"].items() if changed)
     if state["at_work"]:

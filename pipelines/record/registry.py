@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hae.errors import BadInput
 from pipelines import paths
 from pipelines.record import backup
 from pipelines.record.store import Store, opened, plainly
 
 __all__ = [
     "RegistryStatus", "VersionRow", "aliases", "by_hand", "champion", "chosen_by_hand", "crown", "decided", "find", "history", "mend",
-    "model", "nominate", "point", "reasoned", "remember", "rows", "status", "take_back", "version_of_run", "versions", "way_back",
+    "model", "named", "nominate", "point", "reasoned", "remember", "rows", "status", "take_back", "version_of_run", "versions", "way_back",
 ]
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
@@ -136,6 +137,16 @@ def rows(store: Store) -> list[VersionRow]:
 def find(store: Store, version: str) -> VersionRow | None:
     """A version by its number."""
     return next((row for row in rows(store) if row.version == str(version)), None)
+
+
+def named(store: Store, which: str) -> VersionRow:
+    """A version by its number or an alias. Raises BadInput, which says what there is."""
+    known = rows(store)
+    row = next((row for row in known if which in (row.version, *row.aliases)), None)
+    if row is None:
+        there = ", ".join(row.version for row in known) or "none yet"
+        raise BadInput(f"{store.name}: no version {which}; allowed: champion, candidate, previous or a number ({there})")
+    return row
 
 
 def champion(store: Store) -> VersionRow | None:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from hae.data.rounds import share
 from hae.errors import BadInput
 from hae.sampling.grid import GAS
-from hae.sampling.reweighting import difference, share, weights_of
+from hae.sampling.reweighting import difference, weights_of
 
 T, KT = 300.0, GAS * 300.0
 X = np.linspace(-2, 2, 401)

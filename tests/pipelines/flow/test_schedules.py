@@ -1,6 +1,7 @@
 """hae serve: the installed set starts a server that plans runs, and each new content of the data starts one retraining."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -134,9 +135,9 @@ OPTIONS = ("--cron", "0 3 * * *", "--watch", "1")
 def test_runs_are_planned_and_new_data_start_one(serve):
     """The data as they are were seen by an earlier `hae serve`."""
     project, url, start = serve
-    key, watched = project / ".hae" / "prefect-auth", project / ".hae" / "watched"
+    key, watched, metrics = project / ".hae" / "prefect-auth", project / ".hae" / "watched", free_port()
     watched.write_text(versioning.data_digest(project))
-    child = start(*OPTIONS)
+    child = start(*OPTIONS, "--metrics", str(metrics))
     planned = poll(url, PLANNED, lambda runs: runs, key)
     assert planned and planned[0]["state_type"] == "SCHEDULED"
     look_at_the_door(project, url, planned[0]["deployment_id"])
@@ -149,9 +150,14 @@ def test_runs_are_planned_and_new_data_start_one(serve):
     assert len(runs) == 1 and runs[0]["state"]["message"].startswith("prepare: ")
     assert watched.read_text() == versioning.data_digest(project)
 
+    scraped = httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=20).text
+    assert 'hae_last_decision{decision="failed"} 1.0' in scraped and 'hae_retrainings{decision="failed"} 1.0' in scraped
+
     child.send_signal(signal.SIGTERM)
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
+    assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  prepare: ", text, re.MULTILINE)) == 2, text  # each decision, with its time
+    assert f"Metrics: http://127.0.0.1:{metrics}/metrics" in text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
     assert f"at '0 3 * * *' ({schedules.zone()})" in text
     with pytest.raises(httpx.HTTPError):

@@ -29,11 +29,12 @@ def test_json_says_what_the_lines_say(project):
 
 
 def test_a_reason_that_repeats_is_one_line_with_its_number(project):
-    state = {"project": "p", "registry": {"error": "away"}, "note": "", "verdicts": {}, "stale": {}, "at_work": ""}
+    state = {"project": "p", "registry": {"error": "away"}, "note": "", "verdicts": {}, "which": "Use PCA.", "stale": {}, "at_work": ""}
     day = datetime(2026, 1, 31, 3, tzinfo=UTC)
     endings = ["held: no better"] * 9 + ["promoted: better"] + ["held: no better"]
     state["runs"] = [{"started": (day - timedelta(days=n)).isoformat(), "seconds": 60.0, "stages": ["prepare"], "ending": ending}
                      for n, ending in enumerate(endings)]
+    assert "choice     Use PCA." in to_lines(state)
     lines = [line for line in to_lines(state) if line.startswith("run ")]
     assert len(lines) == 3
     assert lines[0].endswith("held: no better  (9 times since 2026-01-23T03:00:00+00:00)")
