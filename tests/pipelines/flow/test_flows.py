@@ -100,7 +100,7 @@ def test_its_artifact_says_the_verdicts_before_the_decision(retrained):
     here = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         text = next(artifact.data for artifact in client.read_artifacts(artifact_filter=here) if artifact.key == "links")
-    verdicts, which = retraining.verdicts(folder)
+    verdicts, _ = retraining.verdicts(folder)
     assert set(verdicts) == {"collective", "boosted"}
     for variant, words in verdicts.items():
         assert 0 < text.index(f"**{variant}**: {words}") < text.index("**promoted**")
