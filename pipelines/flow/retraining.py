@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "room", "table", "to_text", "verdicts"]
 
+ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
@@ -41,7 +43,11 @@ class Look:
 
 
 def look(project: Path, promote: bool = True) -> Look:
-    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect.
+
+    Raises BadInput also where the disk is full: Prefect would say so on many pages.
+    """
+    room(project)
     upgrades = code.refresh(project)
     reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
@@ -49,6 +55,14 @@ def look(project: Path, promote: bool = True) -> Look:
     known = {} if graph.stale else facts(project, graph)
     complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
+
+
+def room(project: Path) -> None:
+    """Raise BadInput where the disk is full."""
+    free = shutil.disk_usage(project).free
+    if free < ROOM:
+        raise BadInput(f"{project}: the disk is full ({free / 1e6:.1f} MB are free); what was finished is kept; allowed: the same command "
+                       f"again once {ROOM / 1e6:.0f} MB are free")
 
 
 def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":

@@ -100,7 +100,7 @@ def test_its_artifact_says_the_verdicts_before_the_decision(retrained):
     here = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         text = next(artifact.data for artifact in client.read_artifacts(artifact_filter=here) if artifact.key == "links")
-    verdicts, which = retraining.verdicts(folder)
+    verdicts, _ = retraining.verdicts(folder)
     assert set(verdicts) == {"collective", "boosted"}
     for variant, words in verdicts.items():
         assert 0 < text.index(f"**{variant}**: {words}") < text.index("**promoted**")
@@ -300,7 +300,7 @@ def test_a_stage_that_hangs_is_ended_and_tried_once_more(project, monkeypatch):
             if wait_until(lambda: self.finished.is_set() or (tries.exists() and len(tries.read_text()) == len(clocks)), 300):
                 super().run()
 
-    monkeypatch.setattr(processes, "threading", SimpleNamespace(Timer=Clock, Thread=threading.Thread))
+    monkeypatch.setattr(processes, "threading", SimpleNamespace(**vars(threading) | {"Timer": Clock}))
     hang = f"{PYTHON} \"import os, signal; open('tries', 'a').write('x'); os.kill(0, signal.SIGSTOP)\""
     yaml = YAML()
     graph = yaml.load((project / "dvc.yaml").read_text())
