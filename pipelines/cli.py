@@ -128,6 +128,7 @@ def retrain(promote: bool) -> None:
 def _flow(project: Path, promote: bool):
     """Run the flow here. Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer."""
     from pipelines import processes
+    from pipelines.flow import retraining
 
     os.environ["HAE_PARENT"] = processes.identity()
     if not os.environ.get("PREFECT_API_URL"):
@@ -139,6 +140,7 @@ def _flow(project: Path, promote: bool):
         if state.is_completed():
             return state.result()
     except Exception as error:  # of Prefect itself: what the flow raises is in its state
+        retraining.room(project)
         first = next(iter(str(error).strip().splitlines()), "")
         raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was finished is "
                        "kept; allowed: hae retrain again") from error

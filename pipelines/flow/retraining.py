@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "room", "table", "to_text", "verdicts"]
 
+ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
@@ -39,10 +41,14 @@ class Look:
 
 
 def look(project: Path, promote: bool = True) -> Look:
-    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect.
+
+    Raises BadInput also where the disk is full: Prefect would say so on many pages.
+    """
     from pipelines.gate import promotion  # what they import takes a second, which hae status has no need of
     from pipelines.record import recording
 
+    room(project)
     upgrades = code.refresh(project)
     reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
@@ -50,6 +56,14 @@ def look(project: Path, promote: bool = True) -> Look:
     known = {} if graph.stale else facts(project, graph)
     complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
+
+
+def room(project: Path) -> None:
+    """Raise BadInput where the disk is full."""
+    free = shutil.disk_usage(project).free
+    if free < ROOM:
+        raise BadInput(f"{project}: the disk is full ({free / 1e6:.1f} MB are free); what was finished is kept; allowed: the same command "
+                       f"again once {ROOM / 1e6:.0f} MB are free")
 
 
 def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":

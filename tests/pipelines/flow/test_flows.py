@@ -300,7 +300,7 @@ def test_a_stage_that_hangs_is_ended_and_tried_once_more(project, monkeypatch):
             if wait_until(lambda: self.finished.is_set() or (tries.exists() and len(tries.read_text()) == len(clocks)), 300):
                 super().run()
 
-    monkeypatch.setattr(processes, "threading", SimpleNamespace(Timer=Clock, Thread=threading.Thread))
+    monkeypatch.setattr(processes, "threading", SimpleNamespace(**vars(threading) | {"Timer": Clock}))
     hang = f"{PYTHON} \"import os, signal; open('tries', 'a').write('x'); os.kill(0, signal.SIGSTOP)\""
     yaml = YAML()
     graph = yaml.load((project / "dvc.yaml").read_text())

@@ -238,7 +238,7 @@ def test_a_fault_that_passes_is_no_verdict(trained, unchecked, monkeypatch):
     store = opened(trained.folder)
     registry.crown(store, "1")
     facts = recorded_again(trained, 2)
-    source = Path(next(row.source for row in registry.versions(store) if row.version == "1").removeprefix("file://"))
+    source = Path(next(row.source for row in registry.versions(store) if str(row.version) == "1").removeprefix("file://"))
     source.rename(source.with_name("away"))
     outcome = promote(trained.folder, facts)
     source.with_name("away").rename(source)
@@ -256,7 +256,7 @@ def raising(error: Exception):
 
 
 def test_who_decides_sees_what_another_checkout_moved_meanwhile(trained, unchecked, monkeypatch):
-    """Between a look and its move a person takes the champion back, on the same registry."""
+    """Between a look and its move a person makes another version champion, on the same registry."""
     for number in (1, 2):
         recorded_again(trained, number)
     store = opened(trained.folder)
@@ -266,13 +266,13 @@ def test_who_decides_sees_what_another_checkout_moved_meanwhile(trained, uncheck
 
     def meanwhile(*arguments):
         if registry.champion(store).version == "2":
-            registry.take_back(store, "taken back by hand")
+            registry.crown(store, "1")
         return compared(*arguments)
 
     monkeypatch.setattr(promotion, "_candidate", meanwhile)
     outcome = promote(trained.folder, facts)
     assert outcome.action == "held" and "version 1" in outcome.reason
-    assert aliases(trained) == {"champion": "1", "candidate": "3"} and registry.history(store) == ["1"]
+    assert aliases(trained) == {"champion": "1", "previous": "2", "candidate": "3"} and registry.history(store) == ["1", "2", "1"]
 
     registry.crown(store, "3")
     monkeypatch.setattr(promotion, "_must_load", lambda store, version: registry.crown(store, "2"))
