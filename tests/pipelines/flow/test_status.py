@@ -79,7 +79,7 @@ def test_mlflow_is_asked_again_only_once_its_database_has_changed(bare, monkeypa
     before = look(bare)
     assert before == look(bare) and not asked and before["champion"] is None
     store.client.create_registered_model(store.name)
-    version = store.client.create_model_version(store.name, str(bare), tags={"variant": "boosted"}).version
+    version = str(store.client.create_model_version(store.name, str(bare), tags={"variant": "boosted"}).version)
     store.client.set_registered_model_alias(store.name, "champion", version)
     assert look(bare)["champion"]["version"] == version and len(asked) == 1
     (bare / ".hae" / "status.json").write_text("{torn")
