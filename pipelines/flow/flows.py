@@ -94,7 +94,7 @@ def _fault(where: str, error: Exception) -> State:
     if isinstance(error, BadInput):
         text = str(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text = f"{error.filename or 'here'}: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+        text = output.in_a_line(error)
     elif isinstance(error, httpx.HTTPError):
         text = f"Prefect: its server no longer answers ({error}); what was finished is kept, hae retrain goes on from there"
     else:
@@ -113,10 +113,10 @@ def record(project: Path, retraining_name: str) -> "State | recording.Records":
 
 
 @task(task_run_name="promote", **OPTIONS)
-def promote(project: Path, decide: bool) -> "State | Outcome":
+def promote(project: Path, decide: bool, objection: str) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
     try:
-        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide)
+        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide, objection)
     except Exception as error:
         return _fault("promote: ", error)
 
@@ -150,8 +150,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 for wave in _waves(folder, look.graph):
                     ran += wave
                 _completed(record(folder, flow_run.name, return_state=True))
-                drifting.look(folder, get_run_logger().info)
-                outcome = _completed(promote(folder, promotes, return_state=True)).result()
+                drifted = drifting.look(folder, get_run_logger().info)
+                outcome = _completed(promote(folder, promotes, drifted.holds, return_state=True)).result()
                 if served:
                     cleaning.by_rule(folder, get_run_logger().info)
             ending = f"{outcome.action}: {outcome.reason}"
@@ -239,7 +239,7 @@ def _show(project: Path, outcome: "Outcome") -> None:
     if rows:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
-    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
+    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project)[0].items())
     create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 

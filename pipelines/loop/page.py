@@ -24,7 +24,7 @@ from pipelines import params, paths
 from pipelines.loop import drawings, energy
 from pipelines.loop.explore import turns
 from pipelines.loop.sampling import rounds
-from pipelines.page.page import inlined
+from pipelines.page.inline import inline
 from pipelines.record import packaging
 from pipelines.record.store import opened, plainly
 
@@ -70,7 +70,7 @@ def write(project: Path) -> Path:
 def _drawn(name: str, words: str, draw: Callable, width: float = 4.8, height: float = 3.4) -> Markup:
     made, axis = plots.figure(width, height)
     draw(axis)
-    return Markup(inlined(plots.svg(made), name, words))
+    return inline(plots.svg(made), name, words)
 
 
 def _matched(seen: dict[str, np.ndarray]) -> dict[str, list[float]]:

@@ -90,8 +90,8 @@ def _write(source: Store, target: Store, row: registry.VersionRow, tags: dict[st
     run_id = run.info.run_id
     for key, value in old.data.params.items():
         client.log_param(run_id, key, value)
-    for key, value in old.data.metrics.items():
-        client.log_metric(run_id, key, value)
+    for key, number in old.data.metrics.items():
+        client.log_metric(run_id, key, number)
     client.log_artifacts(run_id, str(receipt), "receipt")
     model = client.create_logged_model(target.experiment, row.variant, run_id, {"variant": row.variant}, dict(old.data.params))
     repository = get_artifact_repository(model.artifact_location, tracking_uri=target.uri)

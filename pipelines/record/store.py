@@ -96,6 +96,7 @@ def elsewhere(uri: str, name: str) -> Store:
         if experiment is None:
             client.create_experiment(name, artifact_location=(home / "artifacts").as_uri() if database is not None else None)
             experiment = client.get_experiment_by_name(name)
+        assert experiment is not None  # just made
     return Store(client, uri, name, experiment.experiment_id, home)
 
 

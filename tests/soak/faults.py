@@ -19,11 +19,12 @@ import psutil
 from tests.soak.place import PATIENCE, Place
 from tests.waiting import wait_until
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["FAULTS", "LATE", "Fault"]
 
 Fault = Callable[[Place, random.Random], str]
 FAULTS: dict[str, Fault] = {}
 
+LATE = "too late"  # the words of a fault that found nobody at work
 SERVER, DVC, STAGE, CHECK = "create_app", "-m dvc", "pipelines.stages.", "sys.modules["
 # How far a retraining has come: who works by then, or what is said.
 MOMENTS: dict[str, Callable[[Place], object]] = {
@@ -37,8 +38,9 @@ MOMENTS: dict[str, Callable[[Place], object]] = {
     "promote": lambda place: "Task run 'record' - Finished" in place.said(),
     "the check of the model": lambda place: place.of(CHECK),
 }
-# First stale stage -> stages before it, which have nothing to do.
-SKIPPED = {"train": ("prepare",), "evaluate": ("prepare", "train", "baseline"), "report": ("prepare", "train", "baseline", "evaluate")}
+# First stale stage -> moments that do not come: stages before it have nothing to do, and a report alone asks for no new decision.
+SKIPPED = {"train": ("prepare", "baseline"), "evaluate": ("prepare", "train", "baseline"),
+           "report": ("prepare", "train", "baseline", "evaluate", "the check of the model")}
 NO_RIGHTS = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 
 
@@ -56,7 +58,7 @@ def fault(kind: str) -> Callable[[Fault], Fault]:
 def begun(place: Place, draw: random.Random, moments: tuple[str, ...] = (), server: bool = True,
           ) -> tuple[subprocess.Popen, str]:
     """A retraining that has something to do and has come to a random moment: it, and the moment in words."""
-    first = place.new_work(draw, late=True)
+    first = place.new_work(draw, late="the check of the model" not in moments)
     wanted = [moment for moment in moments or MOMENTS if moment not in SKIPPED.get(first, ())] or ["start"]
     flow, moment = place.start("retrain", server=server), draw.choice(wanted)
     wait_until(lambda: flow.poll() is not None or MOMENTS[moment](place), PATIENCE)
@@ -81,7 +83,7 @@ def sent(role: str, how: signal.Signals, moments: tuple[str, ...] = (), server: 
             with suppress(psutil.Error):
                 target.send_signal(how)
         over(flow)
-        return moment if targets else "too late"
+        return moment if targets else LATE
 
     return send
 

@@ -11,6 +11,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,11 +25,11 @@ import httpx
 
 from hae.files import write_json
 from tests.soak import whole
-from tests.soak.faults import FAULTS
+from tests.soak.faults import FAULTS, LATE
 from tests.soak.place import Place, free_port, make, mounted
 from tests.waiting import wait_until
 
-__all__ = ["Survived", "soak"]
+__all__ = ["Survived", "ready", "soak", "table"]
 
 CLEANED = 10  # faults between two cleanings
 
@@ -90,14 +91,15 @@ def ready(parent: Path, kept: Path | None = None) -> Iterator[tuple[Place, str]]
         environment = {"PREFECT_HOME": str(parent / "server"), "PREFECT_API_URL": server, "DO_NOT_TRACK": "true",
                        "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         with open(parent / "server.log", "w") as log:
-            child = subprocess.Popen([sys.executable, "-c", start, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
-                                     env=_environment() | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            command = [sys.executable, "-c", start, "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+            child = subprocess.Popen(command, env=_environment() | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             assert wait_until(lambda: _answers(server), 300), (parent / "server.log").read_text()
             yield begin(parent, server), server
         finally:
             child.terminate()
             child.wait()
+            Place(parent / "disk" / "project").end()
 
 
 def begin(parent: Path, server: str) -> Place:
@@ -125,16 +127,24 @@ def _answers(server: str) -> bool:
 
 
 def remember(record: Path, seen: list[Survived]) -> None:
-    """Add to the record: counts by kind, and each fault that was not survived."""
-    before = json.loads(record.read_text()) if record.exists() else {"faults": {}, "pieces": [], "failed": []}
-    for one in seen:
+    """Add to the record: counts by kind, and each fault that was not survived. One that came too late was none."""
+    before = json.loads(record.read_text()) if record.exists() else {"faults": {}, "seconds": 0, "failed": []}
+    for one in (one for one in seen if not one.words.startswith(LATE)):
         counts = before["faults"].setdefault(one.kind, {"done": 0, "survived": 0})
         counts["done"] += 1
         counts["survived"] += not one.wrong
     before["failed"] += [{"kind": one.kind, "seed": one.seed, "words": one.words, "wrong": list(one.wrong)} for one in seen if one.wrong]
-    before["pieces"].append({"seeds": [seen[0].seed, seen[-1].seed], "seconds": round(sum(one.seconds for one in seen))})
+    before["seconds"] = round(before["seconds"] + sum(one.seconds for one in seen))
     before["faults"] = dict(sorted(before["faults"].items()))
     write_json(record, before)
+
+
+def table(record: dict) -> str:
+    """The record as docs/reliability.md shows it."""
+    counts = {kind: (one["done"], one["survived"]) for kind, one in record["faults"].items()}
+    done, survived = (sum(column) for column in zip(*counts.values()))
+    lines = [f"| {kind} | {one} | {two} |" for kind, (one, two) in counts.items()]
+    return "\n".join(["| fault | done | survived |", "|---|---|---|", *lines, f"| **all** | {done} | {survived} |"])
 
 
 def main() -> None:
@@ -144,11 +154,16 @@ def main() -> None:
     parser.add_argument("--kind", action="append", choices=FAULTS, help="these alone")
     parser.add_argument("--record", type=Path, help="where counts are added")
     parser.add_argument("--keep", type=Path, help="where the project is copied to after a fault that was not survived")
+    parser.add_argument("--show", type=Path, metavar="RECORD", help="only print the table of a record")
     given = parser.parse_args()
+    if given.show:
+        print(table(json.loads(given.show.read_text())))
+        return
     import mlflow  # noqa: F401  # once, for the looks
     import torch
 
     torch.set_num_threads(1)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     seen: list[Survived] = []
     with tempfile.TemporaryDirectory(prefix="hae-soak-") as folder, ready(Path(folder)) as (place, server):
         for seed in range(given.seed, given.seed + given.faults):

@@ -97,7 +97,8 @@ def _files(folder: Path) -> list[str]:
     from pipelines.flow import cache
 
     objects = [path for path in (folder / ".dvc/cache/files/md5").rglob("*") if path.is_file()]
-    damaged = [path for path in objects if f"{path.parent.name}{path.name}".removesuffix(".dir") != hashlib.md5(path.read_bytes()).hexdigest()]
+    named = {path: f"{path.parent.name}{path.name}".removesuffix(".dir") for path in objects}
+    damaged = [path for path, name in named.items() if name != hashlib.md5(path.read_bytes()).hexdigest()]
     lines = (folder / ".hae/retrainings.jsonl").read_text(errors="replace").splitlines()
     return [
         *(f"not in DVC's cache: {name}" for name in cache.not_cached(folder)),
