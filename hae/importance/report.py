@@ -48,8 +48,8 @@ class CVImportance:
     raw_margin, innovation_margin: what refitted level k loses with the next CV, or what the next CV adds, in the place of this one.
 
     Example:
-        >>> CV1 = CVImportance(1, 0.80, 0.78, 0.82, 0.80, 0.78, 0.82, 0.81, 0.79, 0.83, "alive", "ordered", 400.0, "ok", train_fve=0.83)
-        >>> round(CV1.overfit, 3)
+        >>> figures = 0.80, 0.78, 0.82, 0.80, 0.78, 0.82, 0.81, 0.79, 0.83
+        >>> round(CVImportance(1, *figures, "alive", "ordered", 400.0, "ok", train_fve=0.83).overfit, 3)
         0.03
     """
 
@@ -159,9 +159,8 @@ class ImportanceReport:
         >>> from hae import HierarchicalAutoencoder
         >>> from hae.datasets import curve
         >>> model = HierarchicalAutoencoder(n_cvs=1, n_seeds=1, max_epochs=5, device="cpu").fit(curve(500).X)
-        >>> report = model.importance_
-        >>> list(report.to_frame())[:4], report.compared("pca")[0].level
-        (['cv', 'fve', 'fve_low', 'fve_high'], 1)
+        >>> model.importance_.plot().axes[0].get_xlabel()
+        'share of all variance that a CV adds'
     """
 
     variant: str
@@ -192,18 +191,8 @@ class ImportanceReport:
         return pd.DataFrame([{name: getattr(cv, name) for name in COLUMNS} for cv in self.cvs], columns=list(COLUMNS))
 
     def plot(self, axis=None):
-        """What each CV is worth, with 90 % intervals, on an axis of matplotlib or on one of its own; gives the figure.
-
-        Example:
-            >>> from hae import HierarchicalAutoencoder
-            >>> from hae.datasets import curve
-            >>> quick = {"n_seeds": 1, "max_epochs": 5, "device": "cpu"}
-            >>> model = HierarchicalAutoencoder(n_cvs=1, **quick).fit(curve(500).X)
-            >>> model.importance_.plot().axes[0].get_xlabel()
-            'share of all variance that a CV adds'
-        """
-        # By name: figures are a room above this one.
-        return import_module("hae.figures.model").worth(self, axis)
+        """What each CV is worth, with 90 % intervals, on an axis of matplotlib or on one of its own; gives the figure."""
+        return import_module("hae.figures.model").worth(self, axis)  # by name: figures are a room above this one
 
     def __repr__(self) -> str:
         """The table and the sentence; `dataclasses.asdict` has all there is."""
@@ -214,12 +203,11 @@ class ImportanceReport:
 
     def _short_table(self) -> pd.DataFrame:
         """What a person reads first: a row a CV, intervals in brackets."""
-        return pd.DataFrame([
-            {"cv": cv.name, "fve": figure(cv.fve, cv.fve_low, cv.fve_high), "gain": figure(cv.gain, cv.gain_low, cv.gain_high),
-             "information gain": figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high),
-             "verdict": "too little data" if cv.status == "not enough data" else cv.verdict, "order": cv.order}
-            for cv in self.cvs
-        ])
+        return pd.DataFrame([{
+            "cv": cv.name, "fve": figure(cv.fve, cv.fve_low, cv.fve_high), "gain": figure(cv.gain, cv.gain_low, cv.gain_high),
+            "information gain": figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high),
+            "verdict": "too little data" if cv.status == "not enough data" else cv.verdict, "order": cv.order,
+        } for cv in self.cvs])
 
     def _words(self) -> str:
         return "; ".join(filter(None, [self.sentence(), self.beside_pca()]))
@@ -227,11 +215,10 @@ class ImportanceReport:
     def beside_pca(self) -> str:
         """CV1 and all CVs beside as many principal components, in figures; "" where PCA was not measured."""
         rows = self.compared("pca")
-        shown = rows[:1] + (rows[-1:] if len(rows) > 1 else [])
         return "; ".join(
-            f"{f'CV{row.level}' if row.level == 1 else f'{row.level} CVs'} {row.fve + row.difference:.3f}, "
-            f"{'PC1' if row.level == 1 else f'{row.level} PCs'} {row.fve:.3f}: {row.words}"
-            for row in shown
+            (f"CV1 {row.fve + row.difference:.3f}, PC1" if row.level == 1 else
+             f"{row.level} CVs {row.fve + row.difference:.3f}, {row.level} PCs") + f" {row.fve:.3f}: {row.words}"
+            for row in rows[:1] + rows[1:][-1:]
         )
 
     def compared(self, other: str) -> list[Comparison]:
