@@ -263,7 +263,8 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         """Cut all members to the leading CVs that are surely alive on validation rows, by vote of the members."""
         n = None if validation is None else self._measure(validation).n
         if n is None:
-            warnings.warn(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", stacklevel=4)
+            why = "too few independent validation rows to choose, or refitted decoders that stay behind"
+            warnings.warn(f"n_cvs: {why}; all {self.network_.n_cvs} CVs are kept", stacklevel=4)
             return
         self.members_ = [member.first(max(n, 1)) for member in self.members_]
         self.network_ = self.members_[0]
