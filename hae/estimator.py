@@ -263,6 +263,7 @@ class HierarchicalAutoencoder(Fitted):
                 blocks=rows.blocks(self.block_frames) if held_out else np.zeros(len(rows)),
                 root=self.metric_root_,
                 members=self.members_[1:],
+                side="validation" if rows is self.validation_rows_ else "test" if held_out else "train",
                 baselines=self._linear(train, rows),
                 features=getattr(self, "feature_names_in_", None) if rows.targets is rows.inputs else None,
                 progress="importance, which refits decoders" if self.verbose else None,

@@ -73,8 +73,8 @@ class Fitted(TransformerMixin, BaseEstimator):
             X = rows.inputs
         else:
             X = self._validated(X)
-        # By name: no stage that trains depends on figures.
-        return import_module("hae.figures.model").picture(self.importance_, encode(self.network_, X), self.network_.bottleneck.kinds, labels)
+        draw = import_module("hae.figures.model").picture  # by name: no stage that trains depends on figures
+        return draw(self.importance_, encode(self.network_, X), self.network_.bottleneck.kinds, labels)
 
     def save(self, directory) -> None:
         """Write model.json and weights.safetensors to a folder; nothing is pickled.

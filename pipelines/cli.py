@@ -86,8 +86,13 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
         raise click.UsageError("--data FILE..., or --system SYSTEM: one of the two is needed")
     group = "<file>" if series else group
     if system:
-        return loop.begin(folder, system, ns, Choices((), columns=_names(columns), labels=_names(labels), group=group, **choices))
-    write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
+        loop.begin(folder, system, ns, Choices((), columns=_names(columns), labels=_names(labels), group=group, **choices))
+    else:
+        write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
+    from pipelines.flow import versioning
+
+    settings.prepare_environment(folder)
+    versioning.begin(folder.resolve())
 
 
 def _names(text: str | None) -> tuple[str, ...]:

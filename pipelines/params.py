@@ -85,7 +85,7 @@ class Learning(Section):
         description="tanh, silu, gelu, relu or identity"
     )
     cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one for each CV")
-    scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
+    scale: Literal["auto", "global", "feature", "none"] = Field(description="auto, global, feature or none")
     n_seeds: Count
     batch_size: Count
     max_epochs: Count | None = Field(description="an integer of 1 or more, or null (as many as make min_steps steps)")

@@ -20,7 +20,8 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
     """Mean (D,) and scale (D,) of rows (N, D), missing entries (NaN) left out.
 
     "global": one number, the root of the mean variance (coordinates, all in one unit); "feature": the standard deviation of every
-    column (tables); "none": 1; "auto": "global" for columns that are alike (`like_units`), else "feature". A column that never changes has the scale 1: nothing is to be explained there, and nothing divided by 0.
+    column (tables); "none": 1; "auto": "global" for columns that are alike (`like_units`), else "feature". A column that never changes
+    has the scale 1: nothing is to be explained there, and nothing divided by 0.
     Warns of columns that change by no more than `rounding`, and count as constant.
     """
     if scale not in SCALES:

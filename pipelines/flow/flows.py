@@ -31,14 +31,14 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
-from pipelines.flow import cleaning, drifting, reading, retraining, server, versioning
+from pipelines.flow import cleaning, drifting, exploring, reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
 if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
 
-__all__ = ["retrain"]
+__all__ = ["explore", "retrain"]
 
 # What DVC says around a stage's own output, and nobody needs on the task's page.
 CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
@@ -165,6 +165,16 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         retraining.note(folder, started, ran, ending)
         if served:
             print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
+
+
+@flow(name="explore", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
+def explore(served: bool = True) -> State:
+    """Take one turn of the loop in the project that this process was started for (HAE_PROJECT). served: it ends with the server."""
+    if served:
+        processes.end_with_parent()
+    output.guard_output()
+    code, last = exploring.turn(settings.project(os.environ["HAE_PROJECT"]), lambda line: print(line, flush=True))
+    return Completed(message=last) if code == 0 else Failed(message=last)
 
 
 def _address() -> str:

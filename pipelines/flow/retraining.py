@@ -13,9 +13,7 @@ from typing import TYPE_CHECKING
 from hae.errors import BadInput
 from pipelines import output, params, paths, settings
 from pipelines.flow import reading, versioning
-from pipelines.gate import promotion
 from pipelines.project import code
-from pipelines.record import recording
 from pipelines.watch import notify
 
 if TYPE_CHECKING:
@@ -47,6 +45,9 @@ def look(project: Path, promote: bool = True) -> Look:
 
     Raises BadInput also where the disk is full: Prefect would say so on many pages.
     """
+    from pipelines.gate import promotion  # what they import takes a second, which hae status has no need of
+    from pipelines.record import recording
+
     room(project)
     upgrades = code.refresh(project)
     reading.put_right(project)

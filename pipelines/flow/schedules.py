@@ -38,9 +38,9 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, 
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
-        from pipelines.flow import exploring, flows
+        from pipelines.flow import flows
 
-        deployment = (exploring.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
+        deployment = (flows.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
             settings.place(project),
             schedule=schedule,
             parameters={"served": True},

@@ -34,7 +34,7 @@ def plane(cvs: np.ndarray, rounds: np.ndarray, axis: Axes) -> None:
     for name, colour in zip(names, colours):
         mine = np.flatnonzero(rounds == name)
         mine = mine[:: max(1, len(mine) * len(names) // SHOWN)]
-        axis.scatter(cvs[mine, 0], cvs[mine, 1], s=4, color=colour, linewidth=0, label=f"round {name}", rasterized=False)
+        axis.scatter(cvs[mine, 0], cvs[mine, 1], s=4, color=colour, linewidth=0, label=f"round {name}")
     axis.set(xlabel="CV1", ylabel="CV2")
     axis.legend(markerscale=3, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
 
@@ -56,5 +56,5 @@ def energy(profile: Profile, name: str, axis: Axes) -> None:
     top = np.nanmax(profile.values)
     high = np.where(np.isfinite(profile.high), profile.high, 2 * top)  # no upper end: out of the picture
     axis.fill_between(profile.centres, profile.low, high, color=BLUE, alpha=0.25, linewidth=0)
-    axis.plot(profile.centres, profile.values, color=BLUE)
+    axis.plot(profile.centres, profile.values, color=BLUE, marker=".", markersize=4)
     axis.set(xlabel=name, ylabel="free energy, kJ/mol", ylim=(-0.03 * top, 1.15 * top))

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
+from hae.export.cv import cv
 from hae.figures import plots
 from hae.files import written_whole
 from hae.sampling import plumed_files
@@ -47,14 +48,16 @@ def write(project: Path) -> Path:
     cvs = seen[told[-1].champion]
     rounds_of = np.array([name.partition("/")[0] for name in frames.trajectory])
     with plots.style():
-        figures = {"found": _drawn("found", "cells of the CVs' plane against nanoseconds", lambda axis: drawings.found(told, axis)),
-                   "plane": _drawn("plane", "frames in the plane of the CVs by rounds",
-                                   lambda axis: drawings.plane(cvs, rounds_of, axis), 5.6) if cvs.shape[1] > 1 else ""}
+        figures: dict[str, Markup | str | list[Markup]] = {
+            "found": _drawn("found", "cells of the CVs' plane against nanoseconds", lambda axis: drawings.found(told, axis)),
+            "plane": _drawn("plane", "frames in the plane of the CVs by rounds",
+                            lambda axis: drawings.plane(cvs, rounds_of, axis), 5.6) if cvs.shape[1] > 1 else "",
+        }
         matched = _matched(seen)
         if matched:
             figures["changes"] = _drawn("changes", "likeness of matched CVs", lambda axis: drawings.changes(matched, axis),
                                         height=1 + 0.5 * len(matched))
-        figures["energies"] = _energies(project, frames, cvs, champions[told[-1].champion].about["cv"])
+        figures["energies"] = _energies(project, frames, cvs, champions[told[-1].champion])
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True).from_string(
         TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(name=content.record.model_name, turns=told, figures=figures, sample=content.sample, settle=energy.SETTLE,
@@ -80,7 +83,7 @@ def _matched(seen: dict[str, np.ndarray]) -> dict[str, list[float]]:
     return found
 
 
-def _energies(project: Path, frames: Frames, cvs: np.ndarray, kinds: Sequence[str]) -> list[Markup]:
+def _energies(project: Path, frames: Frames, cvs: np.ndarray, champion: packaging.Loaded) -> list[Markup]:
     """Along the first two CVs of the champion and along each label; none before a biased round."""
     try:
         table = energy.rows(project)
@@ -89,8 +92,8 @@ def _energies(project: Path, frames: Frames, cvs: np.ndarray, kinds: Sequence[st
     place = pd.MultiIndex.from_arrays([frames.trajectory, frames.frame])
     wanted = pd.MultiIndex.from_arrays([table["round"] + "/walker-" + table["walker"].astype(str), table["frame"]])
     at = place.get_indexer(wanted)
-    along = {f"CV{k + 1}": (np.where(at >= 0, cvs[at, k], np.nan), 2 * np.pi if kinds[k] == "circular" else None)
-             for k in range(min(2, cvs.shape[1]))}
+    along = {f"CV{k + 1}": (np.where(at >= 0, cvs[at, k], np.nan), period)
+             for k, period in enumerate(cv(champion, cvs=min(2, cvs.shape[1])).periods)}
     along |= {f"{name}, rad": (table[name].to_numpy(), 2 * np.pi) for name in frames.labels.columns if name in table}
     profiles = {name: energy.along(table, *of) for name, of in along.items()}
     return [_drawn(f"energy-{i}", f"free energy along {name}", partial(drawings.energy, found, plots.plain(name)))

@@ -19,11 +19,12 @@ import psutil
 from tests.soak.place import PATIENCE, Place
 from tests.waiting import wait_until
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["FAULTS", "LATE", "Fault"]
 
 Fault = Callable[[Place, random.Random], str]
 FAULTS: dict[str, Fault] = {}
 
+LATE = "too late"  # the words of a fault that found nobody at work
 SERVER, DVC, STAGE, CHECK = "create_app", "-m dvc", "pipelines.stages.", "sys.modules["
 # How far a retraining has come: who works by then, or what is said.
 MOMENTS: dict[str, Callable[[Place], object]] = {
@@ -82,7 +83,7 @@ def sent(role: str, how: signal.Signals, moments: tuple[str, ...] = (), server: 
             with suppress(psutil.Error):
                 target.send_signal(how)
         over(flow)
-        return moment if targets else "too late"
+        return moment if targets else LATE
 
     return send
 

@@ -25,11 +25,11 @@ import httpx
 
 from hae.files import write_json
 from tests.soak import whole
-from tests.soak.faults import FAULTS
+from tests.soak.faults import FAULTS, LATE
 from tests.soak.place import Place, free_port, make, mounted
 from tests.waiting import wait_until
 
-__all__ = ["Survived", "soak"]
+__all__ = ["Survived", "ready", "soak", "table"]
 
 CLEANED = 10  # faults between two cleanings
 
@@ -127,16 +127,24 @@ def _answers(server: str) -> bool:
 
 
 def remember(record: Path, seen: list[Survived]) -> None:
-    """Add to the record: counts by kind, and each fault that was not survived."""
-    before = json.loads(record.read_text()) if record.exists() else {"faults": {}, "pieces": [], "failed": []}
-    for one in seen:
+    """Add to the record: counts by kind, and each fault that was not survived. One that came too late was none."""
+    before = json.loads(record.read_text()) if record.exists() else {"faults": {}, "seconds": 0, "failed": []}
+    for one in (one for one in seen if not one.words.startswith(LATE)):
         counts = before["faults"].setdefault(one.kind, {"done": 0, "survived": 0})
         counts["done"] += 1
         counts["survived"] += not one.wrong
     before["failed"] += [{"kind": one.kind, "seed": one.seed, "words": one.words, "wrong": list(one.wrong)} for one in seen if one.wrong]
-    before["pieces"].append({"seeds": [seen[0].seed, seen[-1].seed], "seconds": round(sum(one.seconds for one in seen))})
+    before["seconds"] = round(before["seconds"] + sum(one.seconds for one in seen))
     before["faults"] = dict(sorted(before["faults"].items()))
     write_json(record, before)
+
+
+def table(record: dict) -> str:
+    """The record as docs/reliability.md shows it."""
+    counts = {kind: (one["done"], one["survived"]) for kind, one in record["faults"].items()}
+    done, survived = (sum(column) for column in zip(*counts.values()))
+    lines = [f"| {kind} | {one} | {two} |" for kind, (one, two) in counts.items()]
+    return "\n".join(["| fault | done | survived |", "|---|---|---|", *lines, f"| **all** | {done} | {survived} |"])
 
 
 def main() -> None:
@@ -146,7 +154,11 @@ def main() -> None:
     parser.add_argument("--kind", action="append", choices=FAULTS, help="these alone")
     parser.add_argument("--record", type=Path, help="where counts are added")
     parser.add_argument("--keep", type=Path, help="where the project is copied to after a fault that was not survived")
+    parser.add_argument("--show", type=Path, metavar="RECORD", help="only print the table of a record")
     given = parser.parse_args()
+    if given.show:
+        print(table(json.loads(given.show.read_text())))
+        return
     import mlflow  # noqa: F401  # once, for the looks
     import torch
 
