@@ -1,11 +1,12 @@
 """What leads out of a basin: networks trained where phi < 0, judged by what they say of phi > 0 and by what a bias along them finds.
 
-    python -m benchmarks.leading DIR [--seeds 7] [--most 4] [--kinds "linear;narrow+path"]
+    python -m benchmarks.leading DIR [--seeds 7] [--first 1] [--most 4] [--kinds "linear;narrow+path"] [--own]
     python -m benchmarks.leading DIR --elsewhere FRAMES
 
 Alanine dipeptide at 300 K, raw coordinates. A seed is 8 unbiased walkers of 0.1 ns from one conformation, and one network of each kind
 trained on them. Then 8 walkers with one metadynamics bias along CV 1 and 2, widths and walls as of `hae sample`, until one is at phi > 0 or
-`most` nanoseconds are spent by all together; no retraining between. Results stand in DIR, one file a seed and kind, and are not made again.
+`most` nanoseconds are spent by all together; no retraining between. --own: a bias for each walker, and all from the one conformation.
+Results stand in DIR, one file a seed and kind, and are not made again.
 --elsewhere prints the table: FRAMES are coordinates of all basins that no network has seen, the default project's
 data/prepared/frames.parquet.
 """
@@ -48,23 +49,25 @@ PHI = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), "torsions", torsions=["phi
 
 
 def walk(
-    folder: Path, starts: np.ndarray, seed: int, ps: float, function: PositionsToCVs | None = None, ranges: Sequence[CVRange] = ()
+    folder: Path, starts: np.ndarray, seed: int, ps: float, function: PositionsToCVs | None = None, ranges: Sequence[CVRange] = (),
+    own: bool = False,
 ) -> None:
-    """Walkers side by side in one process, in turns, one bias for all, as `hae.sampling.round.run`; until one is at phi > 0 if biased."""
+    """Walkers side by side in one process, in turns, as `hae.sampling.round.run`; until one is at phi > 0 if biased. own: a bias each."""
     molecule, dynamics = Molecule.of(alanine_dipeptide(), TOPOLOGY, starts), Dynamics()
-    axes = [Axis(r.low - ROOM * WIDTH * r.spread, r.high + ROOM * WIDTH * r.spread, WIDTH * r.spread) for r in ranges]
-    grid = Grid(tuple(axes), 1.2, 10.0, dynamics.temperature) if function else None
+    axes = tuple(Axis(r.low - ROOM * WIDTH * r.spread, r.high + ROOM * WIDTH * r.spread, WIDTH * r.spread) for r in ranges)
+    grids = [Grid(axes, 1.2, 10.0, dynamics.temperature) for _ in range(WALKERS if own else 1)] if function else []
+    grids = grids if own else grids * WALKERS  # the same for all
     walls = Walls(*np.array([(r.low, r.high, 2 * WALL / r.spread**2) for r in ranges]).reshape(-1, 3).T)
     folder.mkdir(parents=True)
     stride = round(PACE / dynamics.step_ps)
-    crew = [Walker(i, molecule, dynamics, function, grid, walls, seed, folder, 2 * stride) for i in range(WALKERS)]
+    crew = [Walker(i, molecule, dynamics, function, grids[i] if grids else None, walls, seed, folder, 2 * stride) for i in range(WALKERS)]
     for step in range(1, round(ps / PACE) + 1):
         places = [walker.run(stride, step % 2 == 0) for walker in crew]
         if any(place.fault for place in places):
             raise RuntimeError(next(place.fault for place in places if place.fault))
-        for place in places if grid else []:
+        for grid, place in zip(grids, places):
             grid.add(place.cvs)
-        if grid and step % 10 == 0 and any(0 < phi < FAR[1] for phi in map(phi_now, crew)):
+        if grids and step % 10 == 0 and any(0 < phi < FAR[1] for phi in map(phi_now, crew)):
             break
 
 
@@ -152,11 +155,13 @@ def frontier(s: np.ndarray, seed: int) -> np.ndarray:
     return np.array(chosen)
 
 
-def biased(folder: Path, function: PositionsToCVs, ranges: list[CVRange], starts: np.ndarray, seed: int, most: float) -> dict:
+def biased(
+    folder: Path, function: PositionsToCVs, ranges: list[CVRange], starts: np.ndarray, seed: int, most: float, own: bool
+) -> dict:
     """Nanoseconds in all until phi > 0 (None: not found), those spent, share of frames beyond the walls of each CV, and the range
     reached over that of the training frames."""
     shutil.rmtree(folder, ignore_errors=True)
-    walk(folder, starts, seed, 1000 * most / WALKERS, function, ranges)
+    walk(folder, starts, seed, 1000 * most / WALKERS, function, ranges, own)
     parts = [mdtraj.load(str(path), top=str(TOPOLOGY)) for path in sorted(folder.glob("walker-*.dcd"))]
     there = np.array([(phi > FAR[0]) & (phi < FAR[1]) for phi in (mdtraj.compute_phi(part)[1][:, 0] for part in parts)]).any(0)
     s = np.concatenate([function(part.xyz[:, function.indices(part.topology)])[0] for part in parts])
@@ -166,24 +171,30 @@ def biased(folder: Path, function: PositionsToCVs, ranges: list[CVRange], starts
             "reached": [float(np.ptp(s[:, k]) / (r.high - r.low) * (1 + 2 * BEYOND)) for k, r in enumerate(ranges)]}
 
 
-def trial(folder: Path, kind: str, seed: int, most: float) -> dict:
+def model_of(folder: Path, kind: str, seed: int) -> HierarchicalAutoencoder:
+    kept = folder / f"model-{slug(kind)}.{seed}"
+    if not kept.exists():
+        train(rows_of(one_basin(folder / f"basin-{seed}", seed))[0], kind, seed).save(kept)
+    return HierarchicalAutoencoder.load(kept)
+
+
+def trial(folder: Path, kind: str, seed: int, most: float, own: bool) -> dict:
     frames, positions, recipe = rows_of(one_basin(folder / f"basin-{seed}", seed))
-    model = train(frames, kind, seed)
-    model.save(folder / f"model-{slug(kind)}.{seed}")
+    model = model_of(folder, kind, seed)
     s = model.transform(frames.values)[:, :2]
-    starts, ranges = positions[frontier(s, seed)], ranges_of(s, frames.trajectory)
-    return {"kind": kind, "seed": seed, "fve": [float(v) for v in model.validation_fve_],
-            **biased(folder / f"round-{seed}-{slug(kind)}", cv(model, recipe, 2), ranges, starts, seed, most)}
+    starts = mdtraj.load(str(TOPOLOGY)).xyz if own else positions[frontier(s, seed)]
+    ranges = ranges_of(s, frames.trajectory)
+    return biased(folder / f"round-{seed}-{slug(kind)}", cv(model, recipe, 2), ranges, starts, seed, most, own)
 
 
 def looked_at(folder: Path, kind: str, out: np.ndarray) -> list[dict]:
-    """The trials of a kind that there are, with what `elsewhere` tells."""
+    """What the networks of a kind that there are explain where they were trained, and what `elsewhere` tells."""
     found = []
-    for path in sorted(folder.glob(f"{slug(kind)}.[0-9]*.json")):
-        result = json.loads(path.read_text())
-        frames, _, recipe = rows_of(folder / f"basin-{result['seed']}")
-        model = HierarchicalAutoencoder.load(folder / f"model-{path.stem}")
-        found.append(result | elsewhere(cv(model, recipe, 2), model.transform(frames.values)[:, :2], out))
+    for path in sorted(folder.glob(f"model-{slug(kind)}.*")):
+        frames, _, recipe = rows_of(folder / f"basin-{path.suffix[1:]}")
+        model = HierarchicalAutoencoder.load(path)
+        told = elsewhere(cv(model, recipe, 2), model.transform(frames.values)[:, :2], out)
+        found.append({"fve": float(model.validation_fve_[1]), **told})
     return found
 
 
@@ -192,24 +203,27 @@ def slug(kind: str) -> str:
 
 
 def table(folder: Path, out: np.ndarray) -> str:
-    heads = ["network", "FVE_2 in the basin", "phi > 0 beyond the training range", "told apart", "gradient left on the way, at phi > 0",
-             "phi in the CVs' plane, in the basin, on the way", "beyond walls", "found phi > 0", "after, ns"]  # fmt: skip
+    heads = ["network", "seeds", "FVE_2 in the basin", "phi > 0 beyond the training range", "told apart",
+             "gradient left on the way, at phi > 0", "phi in the CVs' plane, in the basin, on the way",
+             "found phi > 0 after, ns", "with a bias each"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for kind in KINDS:
         found = looked_at(folder, kind, out)
         if not found:
             continue
-        times = sorted(r["found"] for r in found if r["found"] is not None)
-        words = ", ".join(f"{t:.1f}" for t in times)
-        words += f"; none in {max(r['spent'] for r in found):.1f}" if len(times) < len(found) else ""
 
-        def of(name: str, form: str = ".2f", found=found) -> str:
-            return ", ".join(f"{value:{form}}" for value in np.atleast_1d(np.median([r[name] for r in found], axis=0)))
+        def of(name: str, found=found) -> str:
+            return ", ".join(f"{value:.2f}" for value in np.atleast_1d(np.median([r[name] for r in found], axis=0)))
 
-        fve = np.median([r["fve"][1] for r in found])
-        lines.append(f"| {kind} | {fve:.2f} | {of('beyond')} | {of('apart')} | {of('left')}; {of('left_far')} | {of('along')} | "
-                     f"{of('walls')} | {len(times)} of {len(found)} | {words} |")
+        lines.append(f"| {kind} | {len(found)} | {of('fve')} | {of('beyond')} | {of('apart')} | {of('left')}; {of('left_far')} | "
+                     f"{of('along')} | {times(folder, slug(kind))} | {times(folder, 'own-' + slug(kind))} |")
     return "\n".join(lines)
+
+
+def times(folder: Path, name: str) -> str:
+    """Nanoseconds until phi > 0, of each trial."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{name}.[0-9]*.json"))]
+    return ", ".join(f"none in {r['spent']:.1f}" if r["found"] is None else f"{r['found']:.1f}" for r in found)
 
 
 def main() -> None:
@@ -217,7 +231,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--elsewhere", type=Path)
     parser.add_argument("--seeds", type=int, default=7)
-    parser.add_argument("--most", type=float, default=4.0)
+    parser.add_argument("--first", type=int, default=1, help="of the seeds")
+    parser.add_argument("--own", action="store_true")
+    parser.add_argument("--most", type=float, default=4.0, help="nanoseconds; 0: networks alone")
     parser.add_argument("--kinds", default=";".join(KINDS))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -225,11 +241,13 @@ def main() -> None:
         rows = Frames.read(options.elsewhere)
         print(table(options.folder, rows.values[:: max(1, len(rows) // 4000)].reshape(-1, rows.n_features // 3, 3).astype(float)))
         return
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first, options.first + options.seeds):
         for kind in options.kinds.split(";"):
-            path = options.folder / f"{slug(kind)}.{seed}.json"
-            if not path.exists():
-                path.write_text(json.dumps(trial(options.folder, kind, seed, options.most)))
+            path = options.folder / f"{'own-' if options.own else ''}{slug(kind)}.{seed}.json"
+            if options.most == 0:
+                model_of(options.folder, kind, seed)
+            elif not path.exists():
+                path.write_text(json.dumps(trial(options.folder, kind, seed, options.most, options.own)))
                 print(path.read_text(), flush=True)
 
 

@@ -149,11 +149,11 @@ class Contributions:
 class ImportanceReport:
     """What each CV of a network is worth, how sure that is, and whether the order holds.
 
-    n: leading CVs that are surely alive (by vote where there are several members), None without enough data; n_by_eps: the same for other
-    thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of them where there are any,
-    contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the CVs'; apart: number of
-    trajectories where they surely differ, so that each is about one answer, else 0; few: whether a few frames far out decide the figures:
-    then levels have no bounds; side: of the split that it was measured on.
+    n: leading CVs that are surely alive (by vote where there are several members), None without enough data or where refits stay behind;
+    n_by_eps: the same for other thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of
+    them where there are any, contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the
+    CVs'; apart: number of trajectories where they surely differ, so that each is about one answer, else 0; few: whether a few frames far
+    out decide the figures: then levels have no bounds; side: of the split that it was measured on.
 
     Example:
         >>> from hae import HierarchicalAutoencoder

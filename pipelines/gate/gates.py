@@ -115,7 +115,8 @@ def _behind_pca(candidate: Candidate) -> str:
 def _too_steep(candidate: Candidate, margins: Margins) -> Iterator[str]:
     for k, gradient in enumerate(candidate.gradient, 1):
         if margins.gradient is not None and not gradient <= margins.gradient:
-            yield f"CV{k} has a cliff that no force can act along: {gradient:.0f} per nm (allowed: {margins.gradient:g}; train with smooth)"
+            what = "a gradient" if gradient <= CLIFF else "a cliff that no force can act along"
+            yield f"CV{k} has {what}: {gradient:.0f} per nm (allowed: {margins.gradient:g}; train with smooth)"
 
 
 def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]:

@@ -48,9 +48,11 @@ def write(project: Path) -> Path:
     cvs = seen[told[-1].champion]
     rounds_of = np.array([name.partition("/")[0] for name in frames.trajectory])
     with plots.style():
-        figures = {"found": _drawn("found", "cells of the CVs' plane against nanoseconds", lambda axis: drawings.found(told, axis)),
-                   "plane": _drawn("plane", "frames in the plane of the CVs by rounds",
-                                   lambda axis: drawings.plane(cvs, rounds_of, axis), 5.6) if cvs.shape[1] > 1 else ""}
+        figures: dict[str, Markup | str | list[Markup]] = {
+            "found": _drawn("found", "cells of the CVs' plane against nanoseconds", lambda axis: drawings.found(told, axis)),
+            "plane": _drawn("plane", "frames in the plane of the CVs by rounds",
+                            lambda axis: drawings.plane(cvs, rounds_of, axis), 5.6) if cvs.shape[1] > 1 else "",
+        }
         matched = _matched(seen)
         if matched:
             figures["changes"] = _drawn("changes", "likeness of matched CVs", lambda axis: drawings.changes(matched, axis),
