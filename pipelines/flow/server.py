@@ -22,18 +22,19 @@ __all__ = ["free", "named", "needed", "own"]
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
 LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
+ANSWERS = 10  # seconds, that a server which is named may take to answer
 GONE = 20  # seconds without a listener: a server that is only busy still takes the connection
 LOST = "Prefect: its server is gone; what was finished is kept, a training goes on from its checkpoint; allowed: the same command again"
 
 
-def free(port: int) -> int:
-    """The port. Raises BadInput when somebody listens there."""
+def free(port: int, option: str = "--port") -> int:
+    """The port. Raises BadInput, which names the option, when somebody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
+            raise BadInput(f"{option}: {port} is taken on this machine; allowed: a free port") from None
     return port
 
 
@@ -67,7 +68,7 @@ def own(project: Path, port: int) -> Iterator[None]:
 @contextmanager
 def named(url: str) -> Iterator[None]:
     """The server that PREFECT_API_URL names."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + ANSWERS
     _wait_for(url, lambda: time.monotonic() < deadline, f"PREFECT_API_URL: no Prefect server answers at {url}")
     yield
 

@@ -14,7 +14,7 @@ __all__ = ["FILE", "refresh", "rooms", "write"]
 
 FILE = "hae.json"
 HAE, PIPELINES = Path(hae.__file__).parent, Path(__file__).parents[1]
-FACE = ("arguments.py", "estimator.py", "storage.py")
+FACE = ("arguments.py", "estimator.py", "fitted.py", "storage.py")
 
 
 def rooms() -> dict[str, str]:
