@@ -11,20 +11,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from hae.training.stored import memory_limit, rows_bytes
 from pipelines import params, paths, settings
 from pipelines.flow import cache
 from pipelines.record import packaging, registry
 from pipelines.record.packaging import Loaded
 from pipelines.record.store import Store, opened, plainly
 from pipelines.sections import ALARMS as KINDS
-from pipelines.watch import drift, notify
+from pipelines.watch import notify
+
+if TYPE_CHECKING:
+    from pipelines.watch import drift
 
 __all__ = ["KINDS", "SCORED", "Looked", "history", "look", "scored"]
 
@@ -66,6 +69,8 @@ def look(project: Path, say: Callable[[str], object], runs: Iterable[str] = ()) 
 def scored(project: Path, store: Store, model: Loaded, seen: drift.Thinned) -> str:
     """Compare rows that were scored by a version with its training data, keep what was found, tell of alarms: in words, "" where the
     version's training data are not here. A fault of it is said in the words."""
+    from pipelines.watch import drift  # with scipy's tests
+
     try:
         with plainly(store.uri):
             reference = _profile(project, store, model)
@@ -115,7 +120,11 @@ def _metrics(drifted: drift.Drift) -> list:
 def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
     """None without a champion, without its data, without new rows, or where they are too many to have in memory twice."""
     champion = registry.champion(store)
-    if champion is None or 2 * rows_bytes(project / paths.FRAMES) > memory_limit():
+    if champion is None:
+        return None
+    from hae.training.stored import memory_limit, rows_bytes  # with torch: a flow with nothing to compare does without
+
+    if 2 * rows_bytes(project / paths.FRAMES) > memory_limit():
         return None
     before = _trained_on(project, store, champion.version)
     if before is None:
@@ -127,6 +136,8 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
     new = now.select(~pd.util.hash_pandas_object(pd.DataFrame(now.values), index=False).isin(known).to_numpy())
     if not len(new):
         return None
+    from pipelines.watch import drift  # with scipy's tests
+
     model, rule = packaging.load(store, champion.version), params.load(project / "params.yaml").drift
     values = _values(model, new)
     return champion.version, drift.compare(_of(model, before), values, rule, new.trajectory, new.frame, _errors(model, values))
@@ -144,6 +155,8 @@ def _trained_on(project: Path, store: Store, version: str) -> Frames | None:
 
 def _profile(project: Path, store: Store, model: Loaded) -> drift.Profile | None:
     """Of the training data of a version, kept once it was made; None where they are not here."""
+    from pipelines.watch import drift  # with scipy's tests
+
     key = store.client.get_model_version(store.name, model.version).tags.get("weights", "")[:16] or model.version
     path = settings.home(project) / "profiles" / f"{key}.npz"
     with suppress(OSError, ValueError, KeyError):
@@ -160,6 +173,8 @@ def _profile(project: Path, store: Store, model: Loaded) -> drift.Profile | None
 
 def _of(model: Loaded, before: Frames) -> drift.Profile:
     """What a version was trained on, with its error on the test blocks alone."""
+    from pipelines.watch import drift  # with scipy's tests
+
     values = _values(model, before)
     held_out = _errors(model, values)
     held_out[:, before.split != "test"] = np.nan

@@ -20,9 +20,9 @@ __all__ = ["serve", "silence", "zone"]
 
 
 def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, metrics_port: int | None = None,
-          drift: bool = False) -> None:
+          drift: bool = False, explore: bool = False) -> None:
     """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data. metrics_port: of /metrics,
-    for Prometheus. drift: whether scored data that drift start a retraining.
+    for Prometheus. drift: whether scored data that drift start a retraining. explore: each time a turn of the loop, not a retraining alone.
 
     Raises BadInput for a cron text that is none, a port that is taken, a server that does not come up.
     """
@@ -40,11 +40,11 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, 
 
         from pipelines.flow import flows
 
-        deployment = flows.retrain.to_deployment(
-            settings.place(project),
+        deployment = (flows.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
+            settings.place(project, alone=not named),  # a server of its own knows no other project
             schedule=schedule,
             parameters={"served": True},
-            description=f"Retraining of {project}",
+            description=f"{'The loop' if explore else 'Retraining'} of {project}",
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         # One at a time by the runner itself: a limit kept by the server stays taken when a run is killed.
