@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hae.errors import BadInput
@@ -28,6 +28,7 @@ FITTED = (
     "train_fve_",
     "best_epoch_",
     "has_target_",
+    "scale_",
 )
 
 
@@ -47,7 +48,7 @@ def save_networks(
     }
     extra = {f"/{key}": value.detach().cpu().contiguous().clone() for key, value in (tensors or {}).items()}
     with written_whole(directory / "weights.safetensors") as partial:
-        save_file({**weights, **extra}, partial)
+        partial.write_bytes(save({**weights, **extra}))  # its own writer raises an error of its own where the disk is full
     write_json(directory / "model.json", {"networks": specs, **about})
 
 

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-__all__ = ["BASELINE", "FRAMES", "MODELS", "PREPARED", "RAW", "RECIPE", "RESULTS", "ROUNDS", "model", "results"]
+__all__ = ["BASELINE", "FRAMES", "MODELS", "POSITIONS", "PREPARED", "RAW", "RECIPE", "RESULTS", "ROUNDS", "model", "results"]
 
 BASELINE = "baseline"
 RAW, ROUNDS, PREPARED, MODELS, RESULTS = Path("data/raw"), Path("data/rounds"), Path("data/prepared"), Path("models"), Path("results")
 FRAMES, RECIPE = PREPARED / "frames.parquet", PREPARED / "recipe.json"
+POSITIONS = PREPARED / "positions.npy"  # of the test rows, where features do not hold them
 
 
 def model(name: str) -> Path:

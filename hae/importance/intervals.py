@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import gammaincinv, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
 __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
@@ -100,7 +99,7 @@ class Sampling:
         trajectories hardly tell r: its upper 95 % bound is taken.
         """
         K = self.trajectories
-        sure, least = chi2.ppf([SURELY, 0.05], max(K - 1, 1))
+        sure, least = 2 * gammaincinv(max(K - 1, 1) / 2, [SURELY, 0.05])  # quantiles of chi-squared
 
         def worth(row: np.ndarray) -> float:
             scatter, of_mean, inside = self._scatter(row)
@@ -122,7 +121,7 @@ class Sampling:
         def half(row: np.ndarray) -> float:
             scatter, of_mean, _ = self._scatter(row)
             beyond = max(scatter / (K - 1) - 1, 0) * of_mean
-            return float(student.ppf(0.5 + CONFIDENCE / 2, K - 1) * np.sqrt(beyond / K))
+            return float(stdtrit(K - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(beyond / K))
 
         return self._of_each(x, half if K > 1 else lambda row: 0.0, float)
 
@@ -204,7 +203,7 @@ class Sampling:
             return Estimate(value, nothing, nothing)
         influence = np.split((a - value[..., None] * v)[..., 1:] / v[0], np.cumsum(SEGMENTS)[:-1], axis=-1)
         scatter = [  # a segment's mean is its sum times the number of segments
-            student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
+            stdtrit(pieces - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
             for pieces, sums in zip(SEGMENTS, influence, strict=True)
         ]
         half = np.max(scatter, axis=0)

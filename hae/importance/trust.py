@@ -79,7 +79,7 @@ def _word(n_eff: float, n_blocks: int | None, unsure: bool) -> str:
 def _answers_of_cvs(cvs: EncodedRows, living: np.ndarray, sampling: Sampling) -> float:
     """Independent frames that trajectories are worth whose CVs surely differ. Errors are of second order in a CV, and so is the
     share of their variance that lies between the trajectories."""
-    alive = [sampling.answers(cvs.embedded(k)[1].T, order=2).min() for k in np.flatnonzero(living)]
+    alive = [sampling.answers(cvs.embedded(int(k))[1].T, order=2).min() for k in np.flatnonzero(living)]
     return min(alive, default=np.inf)
 
 

@@ -1,6 +1,5 @@
 """From a matrix to pairs of input and target: time lag, side of the split, missing values, standardised tensors."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +9,7 @@ import torch
 from hae.data.split import SIDES, split_rows
 from hae.errors import BadInput
 from hae.network.objective import standardisation
+from hae.notices import warn_once
 from hae.training.rows import Rows
 
 __all__ = ["SMALLEST_SIDE", "Pairs", "Standard", "make_pairs", "split_or_warn"]
@@ -186,10 +186,10 @@ def split_or_warn(
     sides = {side: int((split == side).sum()) for side, share in zip(("train", "validation", "test"), shares) if share > 0}
     if min(sides.values()) >= SMALLEST_SIDE:
         return split
-    warnings.warn(
+    warn_once(
         "too few rows to hold some out (" + ", ".join(f"{side} {rows}" for side, rows in sides.items()) + f"; at least "
         f"{SMALLEST_SIDE} of each are needed): all rows train, no early stop, and the explained variance is that of the "
         "training rows",
-        stacklevel=4,  # the line that calls fit
+        "few rows",
     )
     return np.full(len(X), "train", dtype=split.dtype if split.dtype.kind == "U" else object)

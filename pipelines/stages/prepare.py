@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from hae.data.frames import Frames, concatenate
+from hae.data.jacobian import SAME, featurise, positions_read
 from hae.data.molecules import Recipe
 from hae.data.patterns import find_files
 from hae.data.readers import Form, load_table
+from hae.data.rounds import round_weights, share
 from hae.data.split import SIDES, split_rows
 from hae.data.tables import complete, feature_columns, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
@@ -33,26 +35,47 @@ class Rows(NamedTuple):
 
 
 def prepare() -> None:
-    """Make data/prepared/frames.parquet and data/prepared/recipe.json as the section prepare of params.yaml says."""
+    """Make data/prepared/frames.parquet and data/prepared/recipe.json as the section prepare of params.yaml says; of distances and
+    torsions also data/prepared/positions.npy, (N, A, 3) in nm: the atoms they read, at the test rows, for the gradients of CVs."""
     everything = params.load()
     settings = everything.prepare
     files = find_files(settings.trajectories)
+    seen: list[np.ndarray] = []
     if settings.features == "columns":
         frames, recipe, ids, left_out = from_tables(settings, files, everything.temperature)
     else:
-        frames, recipe = from_trajectories(settings, files)
+        frames, recipe = from_trajectories(settings, files, seen)
+        frames = replace(frames, weights=round_weights(frames, files, settings.rounds, everything.temperature))
         ids, left_out = None, 0
     frames = split(frames, settings.split, ids)
     frames, recipe = filled(frames, recipe)
-    folder = paths.PREPARED
-    with written_whole(folder / "recipe.json") as partial:
+    positions, lacking = _of_test(frames, recipe, seen)
+    with written_whole(paths.RECIPE) as partial:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
-        frames.write(folder / "frames.parquet")
-    print("\n".join(f"prepare: {line}" for line in summary(frames, recipe, left_out)))
+        paths.POSITIONS.unlink(missing_ok=True)
+        if positions is not None:
+            with written_whole(paths.POSITIONS) as part, open(part, "wb") as file:
+                np.save(file, positions)
+        frames.write(paths.FRAMES)
+    print("\n".join(f"prepare: {line}" for line in [*summary(frames, recipe, left_out), *lacking]))
 
 
-def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]:
-    """Frames and recipe of molecules. settings: the section prepare."""
+def _of_test(frames: Frames, recipe: Recipe, seen: list[np.ndarray]) -> tuple[np.ndarray | None, list[str]]:
+    """Positions of the test rows, None where features hold them or have none, and a line where they can't be had."""
+    if not seen:
+        return None, []
+    test = frames.split == "test"
+    positions = np.concatenate(seen)[test]
+    try:
+        same = np.allclose(featurise(recipe, positions)[0], frames.values[test], rtol=0, atol=SAME)
+        why = "" if same else "distances between molecules that go by the nearest image of a periodic box"
+    except BadInput as error:
+        why = str(error)
+    return (None, [f"gradients of the CVs by positions will not be measured: {why}"]) if why else (positions, [])
+
+
+def from_trajectories(settings, files: dict[str, Path], seen: list[np.ndarray] | None = None) -> tuple[Frames, Recipe]:
+    """Frames and recipe of molecules. settings: the section prepare. seen: takes the positions that distances and torsions are made of."""
     if settings.topology is None:
         raise BadInput(f"prepare.topology: null is not allowed with features: {settings.features}; allowed: a file with the atoms")
     structure = load_structure(settings.topology)
@@ -65,7 +88,9 @@ def from_trajectories(settings, files: dict[str, Path]) -> tuple[Frames, Recipe]
         torsions=settings.torsions,
         labels=settings.labels,
     )
-    return read_trajectories(recipe, files, structure), recipe
+    if seen is None or recipe.kind == "coordinates":
+        return read_trajectories(recipe, files, structure), recipe
+    return read_trajectories(recipe, files, structure, look=lambda piece: seen.append(positions_read(recipe, piece))), recipe
 
 
 def from_tables(settings, files: dict[str, Path], temperature: float | None = None) -> Rows:
@@ -167,6 +192,8 @@ def summary(frames: Frames, recipe: Recipe, left_out: int = 0) -> list[str]:
     ]
     if left_out:
         lines.append(f"left out: {left_out} rows that lack a feature or a label")
+    if frames.weights is not None:
+        lines.append(f"weights: their effective share is {share(frames.weights):.0%} of the frames")
     constant = frames.constant()
     if constant:
         lines.append(f"constant features, which are kept and carry no information: {', '.join(constant)}")
