@@ -35,7 +35,7 @@ COLUMNS = (
 )
 NAN = float("nan")
 BEHIND = 0.01  # of FVE that refitted decoders may lack of the trained ones
-EVENTS = 20  # pieces of the series that an influence is spread over; as of blocks, fewer do not tell their scatter
+EVENTS = 10  # pieces of the series, of 300, that an influence is spread over: fewer do not tell their scatter
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def trust_of(
     few = heavy(others.v, around)
     spread = around.participation(all_series[n + 1 :])
     events = np.minimum(spread, np.append(spread[:1], spread[:-1]))  # a gain rests on two levels
-    wider = wider * np.where(events < EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
+    wider = wider * np.where(events < 2 * EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
     statuses = [_word(x, n_blocks, few or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
     return Trust(n_eff, statuses, events, wider * (FEW_WIDER if few else 1.0), apart, few)
 

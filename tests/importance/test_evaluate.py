@@ -14,7 +14,7 @@ from hae.importance import evaluate as importance
 from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.refits import RefitSettings
-from hae.importance.report import COLUMNS, ImportanceReport
+from hae.importance.report import COLUMNS, EVENTS, ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import score_frames
 from hae.training.baselines import principal_components
@@ -346,6 +346,6 @@ def test_the_number_of_cvs_says_of_what_it_is_true(torus_report):
 def test_a_few_events_that_decide_are_said():
     X = rare(20_000, 1, share=0.002, dwell=30)
     report = measure(principal_components(X, 2), X[:10_000], X[10_000:], settings=RefitSettings(rows=500, steps=20))
-    few = [cv.name for cv in report.cvs if cv.events < 20]
+    few = [cv.name for cv in report.cvs if cv.events < EVENTS]
     assert few and not report.few and all(cv.status != "ok" for cv in report.cvs if cv.name in few)
     assert "a few events decide CV1" in replace(report, status="rough").sentence()
