@@ -55,15 +55,15 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
     }
-    relations, told = _relations(evidence), movies(evidence)
+    about, relations, told = _about(evidence), _relations(evidence), movies(evidence)
     scripts = [path.read_text(encoding="utf-8") for path in SCRIPTS] if told else []
     there = {"movies": bool(told), "cvs": bool(relations or {"labels", "pairs"} & set(figures)), "time": "time" in figures}
     return template.render(
         contents=[(name, words) for name, words in SECTIONS.items() if there.get(name, True)],
         name=params.record.model_name,
-        variants=[_variant(variant) for variant in evidence.variants],
-        which=which(evidence),
-        about=_about(evidence),
+        variants=[_variant(variant, about["thing"]) for variant in evidence.variants],
+        which=_called(which(evidence), about["thing"]),
+        about=about,
         figures=figures,
         captions=_captions(evidence),
         relations=relations,
@@ -85,7 +85,12 @@ def _policy(scripts: list[str]) -> str:
     return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {digests or chr(39) + 'none' + chr(39)}"
 
 
-def _variant(variant: VariantEvidence) -> dict:
+def _called(words: str, thing: str) -> str:
+    """What the library says of frames, in the words of the data."""
+    return words.replace("frames", f"{thing}s")
+
+
+def _variant(variant: VariantEvidence, thing: str) -> dict:
     report, stability = variant.importance, variant.stability
     parts = [report.sentence(), pca_words(report), _elsewhere(stability) if stability else ""]
     pca = report.compared("pca")
@@ -103,7 +108,7 @@ def _variant(variant: VariantEvidence) -> dict:
     ]
     return {
         "name": variant.name,
-        "sentences": [f"{part[0].upper()}{part[1:]}." for part in parts if part],
+        "sentences": [f"{part[0].upper()}{_called(part[1:], thing)}." for part in parts if part],
         "rows": rows,
         "pca": bool(pca),
         "trust": TRUST[report.status],

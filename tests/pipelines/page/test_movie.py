@@ -17,7 +17,7 @@ from pipelines import params
 from pipelines.page import page
 from pipelines.page.evidence import Along, gather
 from pipelines.page.movie import NUMBERS, as_json, movies
-from pipelines.page.pictures import pictures
+from pipelines.page.pictures import Picture
 
 ROOT = Path(__file__).parents[3]
 AXE = "axe-core@4.14.1"
@@ -63,8 +63,9 @@ def moving_page(trained_folder, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("moving") / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained_folder)
-        evidence = gather(["collective", "boosted"])
-        path.write_text(page.html(molecular(evidence), pictures(evidence), params.load()), encoding="utf-8")
+        made = [Picture(figure.stem.partition("-")[0], figure.stem, "", figure.read_text())
+                for figure in sorted((trained_folder / "results" / "figures").iterdir())]
+        path.write_text(page.html(molecular(gather(["collective", "boosted"])), made, params.load()), encoding="utf-8")
     return path
 
 
