@@ -85,8 +85,17 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     if code < 0 or "exited with -" in "".join(said[-1:]):
         late = "".join(said[-1:]).startswith(processes.OVER)
         return Failed(name="Killed", message=f"{name}: {said[-1] if late else 'something killed it (out of memory?)'}")
+    return Failed(message=settings.masked(f"{name}: {_reason(project, said) or f'DVC ended with {code}'}"))
+
+
+def _reason(project: Path, said: list[str]) -> str:
+    """Why a stage failed: its own last line. DVC says other things, too, after it was stopped by a full disk."""
+    try:
+        retraining.room(project, 1_000_000)
+    except BadInput as full:
+        return str(full)
     own = [line for line in said if not line.startswith(FAILED)] or said
-    return Failed(message=settings.masked(f"{name}: {own[-1] if own else f'DVC ended with {code}'}"))
+    return own[-1] if own else ""
 
 
 def _fault(where: str, error: Exception) -> State:

@@ -59,10 +59,10 @@ def look(project: Path, promote: bool = True) -> Look:
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
 
 
-def room(project: Path) -> None:
-    """Raise BadInput where the disk is full."""
+def room(project: Path, least: int = ROOM) -> None:
+    """Raise BadInput where the disk is full: fewer than so many bytes are free."""
     free = shutil.disk_usage(project).free
-    if free < ROOM:
+    if free < least:
         raise BadInput(f"{project}: the disk is full ({free / 1e6:.1f} MB are free); what was finished is kept; allowed: the same command "
                        f"again once {ROOM / 1e6:.0f} MB are free")
 
