@@ -64,7 +64,8 @@ def moving_page(trained_folder, tmp_path_factory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained_folder)
         drawn = sorted((trained_folder / "results" / "figures").iterdir())
-        made = [Picture(figure.stem.replace("differences", "fve").partition("-")[0], figure.stem, "", figure.read_text()) for figure in drawn]
+        made = [Picture(figure.stem.replace("differences", "fve").partition("-")[0], figure.stem, "", figure.read_text())
+                for figure in drawn]
         made.sort(key=lambda picture: picture.group)
         path.write_text(page.html(molecular(gather(["collective", "boosted"])), made, params.load()), encoding="utf-8")
     return path
