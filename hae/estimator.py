@@ -282,7 +282,8 @@ class HierarchicalAutoencoder(Fitted):
         """Cut all members to the leading CVs that are surely alive on validation rows, by vote of the members."""
         n = None if validation is None else self._measure(validation).n
         if n is None:
-            warn_once(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", "n_cvs")
+            why = "too few independent validation rows to choose, or refitted decoders that stay behind"
+            warn_once(f"n_cvs: {why}; all {self.network_.n_cvs} CVs are kept", "n_cvs")
             return
         self.members_ = [member.first(max(n, 1)) for member in self.members_]
         self.network_ = self.members_[0]

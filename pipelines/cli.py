@@ -199,6 +199,16 @@ def serve(cron: str | None, watch: int | None, port: int, explore: bool, metrics
 
 
 @hae.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of MLflow's page.")
+def ui(port: int) -> None:
+    """Show MLflow's page at this project's trainings, and where Prefect's is, until ended by Ctrl-C."""
+    project = project_here()
+    from pipelines.ui import ui as show
+
+    show(project, port, say)
+
+
+@hae.command()
 @click.argument("version")
 @click.option("--by", default="", metavar="NAME", help="Who decides; asked for where promote.by_hand is true.")
 @click.option("--because", default="", metavar="WHY", help="Why; asked for where promote.by_hand is true.")

@@ -76,7 +76,7 @@ def test_modules_are_short():
 
 @pytest.mark.parametrize(("tool", "doors"), [
     ("dvc", {"pipelines/flow/versioning.py"}),
-    ("prefect", {f"pipelines/flow/{name}.py" for name in ("exploring", "flows", "schedules")}),
+    ("prefect", {f"pipelines/flow/{name}.py" for name in ("flows", "schedules")}),
 ])
 def test_each_tool_has_its_door(tool, doors):
     assert {module for module, names in outside("pipelines").items() if tool in names} == doors

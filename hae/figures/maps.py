@@ -24,7 +24,12 @@ ROUND = ListedColormap(0.2 + 0.6 * matplotlib.colormaps["twilight"](np.linspace(
 
 @dataclass(frozen=True)
 class Variable:
-    """A number a frame: values (N,), name, unit, and the period where it is an angle or the like."""
+    """A number a frame: values (N,), name, unit, and the period where it is an angle or the like.
+
+    Example:
+        >>> Variable(np.array([0.0, 3 * np.pi / 2]), "phi", "rad", 2 * np.pi).shown
+        array([  0., -90.])
+    """
 
     values: np.ndarray
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ PAIRED = 3  # the first CVs, which are drawn against each other
 def worth(report: ImportanceReport, axis: Axes | None = None) -> Figure:
     """Gain and information gain of each CV with 90 % intervals, and its verdict."""
     with style():
-        made, axis = figure(5.2, 1.4 + 0.55 * len(report.cvs)) if axis is None else (axis.get_figure(), axis)
+        made, axis = figure(5.2, 1.4 + 0.55 * len(report.cvs)) if axis is None else (cast(Figure, axis.get_figure()), axis)
         colours, place = level_colours(len(report.cvs)), np.arange(len(report.cvs))
         for name, mark, aside, filled in (("gain", "o", -0.13, True), ("info_gain", "s", 0.13, False)):
             value, low, high = (np.array([getattr(cv, f"{name}{end}") for cv in report.cvs]) for end in ("", "_low", "_high"))
@@ -51,16 +52,16 @@ def picture(report: ImportanceReport, cvs: np.ndarray, kinds: Sequence[str], lab
     """
     named = _labels(labels, len(cvs))
     rows = np.linspace(0, len(cvs) - 1, min(len(cvs), MOST_ROWS)).round().astype(int)
-    pairs = list(combinations(range(min(cvs.shape[1], PAIRED)), 2))
+    pairs: list[tuple[int, int] | None] = [*combinations(range(min(cvs.shape[1], PAIRED)), 2)] or [None]
     with style():
         made = Shown(figsize=(9.6, 3.8 + 3.3 * max(len(named), 1)), layout="constrained")
-        above, below = made.subfigures(2, 1, height_ratios=[3.8, 3.3 * max(len(named), 1)])
-        left, right = above.subfigures(1, 2)
+        above, below = made.subfigures(2, 1, height_ratios=[3.8, 3.3 * max(len(named), 1)]).ravel()  # type: ignore[union-attr]
+        left, right = above.subfigures(1, 2).ravel()
         fve_by_level({report.variant: report}, left.subplots())
         worth(report, right.subplots())
-        axes = below.subplots(max(len(named), 1), max(len(pairs), 1), squeeze=False)
+        axes = below.subplots(max(len(named), 1), len(pairs), squeeze=False)
         for row, (name, values) in zip(axes, named.items() or [("", None)], strict=True):
-            for axis, pair in zip(row, pairs or [None], strict=True):
+            for axis, pair in zip(row, pairs, strict=True):
                 if pair is None:
                     _one(axis, cvs[rows, 0], None if values is None else values.iloc[rows], name)
                 else:
@@ -107,9 +108,9 @@ def _two(axis: Axes, cvs: np.ndarray, pair: tuple[int, int], kinds: Sequence[str
         drawn = axis.scatter(x, y, s=size, linewidths=0, c=values, cmap="viridis", rasterized=True)
         axis.figure.colorbar(drawn, ax=axis, label=plain(name))
     axis.set(xlabel=f"CV{pair[0] + 1}", ylabel=f"CV{pair[1] + 1}")
-    for k, limit in zip(pair, (axis.set_xlim, axis.set_ylim), strict=True):
+    for k, name in zip(pair, "xy", strict=True):
         if kinds[k] == "circular":
-            limit(-np.pi, np.pi)
+            axis.set(**{f"{name}lim": (-np.pi, np.pi)})
 
 
 def _parts(values: pd.Series | None, n: int) -> list[tuple[np.ndarray, str, str]]:

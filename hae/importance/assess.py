@@ -83,7 +83,8 @@ def assess(
                 converged=bool(not parted[k]),
             )
         )
-    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if enough.all() else None for x in sorted({*GRID, eps})}
+    sure = enough.all() and not behind.any()  # a CV whose refits fail is no reason to stop counting
+    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if sure else None for x in sorted({*GRID, eps})}
     status = max(trust.statuses, key=STATUSES.index)
     return ImportanceReport(
         variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers, apart=trust.apart, few=trust.few

@@ -99,7 +99,7 @@ class Sampling:
         trajectories hardly tell r: its upper 95 % bound is taken.
         """
         K = self.trajectories
-        sure, least = (2 * gammaincinv(max(K - 1, 1) / 2, p) for p in (SURELY, 0.05))  # quantiles of chi-squared
+        sure, least = 2 * gammaincinv(max(K - 1, 1) / 2, [SURELY, 0.05])  # quantiles of chi-squared
 
         def worth(row: np.ndarray) -> float:
             scatter, of_mean, inside = self._scatter(row)

@@ -61,7 +61,7 @@ def trust_of(
     few = heavy(others.v, around)
     spread = around.participation(all_series[n + 1 :])
     events = np.minimum(spread, np.append(spread[:1], spread[:-1]))  # a gain rests on two levels
-    wider = wider * student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95)
+    wider = wider * np.where(events < EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
     statuses = [_word(x, n_blocks, few or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
     return Trust(n_eff, statuses, events, wider * (FEW_WIDER if few else 1.0), apart, few)
 
@@ -79,7 +79,7 @@ def _word(n_eff: float, n_blocks: int | None, unsure: bool) -> str:
 def _answers_of_cvs(cvs: EncodedRows, living: np.ndarray, sampling: Sampling) -> float:
     """Independent frames that trajectories are worth whose CVs surely differ. Errors are of second order in a CV, and so is the
     share of their variance that lies between the trajectories."""
-    alive = [sampling.answers(cvs.embedded(k)[1].T, order=2).min() for k in np.flatnonzero(living)]
+    alive = [sampling.answers(cvs.embedded(int(k))[1].T, order=2).min() for k in np.flatnonzero(living)]
     return min(alive, default=np.inf)
 
 

@@ -25,6 +25,14 @@ class Opes(Grid):
 
     Raises:
         BadInput: as `Grid`; a barrier of kT or less.
+
+    Example: Where nothing was seen yet the bias is lowest; a kernel lifts it where it stands.
+        >>> bias = Opes((Axis(-1.0, 1.0, 0.1),), barrier=30.0, temperature=300.0)
+        >>> round(bias.at(np.zeros(1)), 6)
+        -30.0
+        >>> weight = bias.add(np.zeros(1))
+        >>> bias.at(np.zeros(1)) > 0 > bias.at(np.full(1, 0.9))
+        True
     """
 
     def __init__(self, axes: tuple[Axis, ...], barrier: float, temperature: float):

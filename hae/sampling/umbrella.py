@@ -21,7 +21,15 @@ APART = 0.5  # spacings: standard deviation of a window along a CV whose free en
 @dataclass(frozen=True)
 class Windows:
     """Springs strength / 2 (s - centre)^2 of each CV. centres (W, n) and strength (n,), kJ/mol by the CV's unit squared; period (n,): 0
-    where a CV is not an angle."""
+    where a CV is not an angle.
+
+    Example: Four windows over frames on a line, and the frames where their walkers begin.
+        >>> windows, nearest = Windows.over(np.linspace(0.0, 3.0, 31)[:, None], [0.0], 4, 300.0)
+        >>> windows.centres[:, 0], nearest
+        (array([0., 1., 2., 3.]), array([ 0, 10, 20, 30]))
+        >>> windows.energies(np.array([[1.0]])).argmin(1)
+        array([1])
+    """
 
     centres: np.ndarray
     strength: np.ndarray

@@ -127,7 +127,7 @@ def pages(project: Path) -> list[str]:
         settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
-        f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
+        "MLflow   hae ui"
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"

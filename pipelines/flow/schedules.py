@@ -41,7 +41,7 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, 
         from pipelines.flow import flows
 
         deployment = (flows.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
-            settings.place(project),
+            settings.place(project, alone=not named),  # a server of its own knows no other project
             schedule=schedule,
             parameters={"served": True},
             description=f"{'The loop' if explore else 'Retraining'} of {project}",

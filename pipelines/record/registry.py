@@ -257,6 +257,9 @@ def mend(store: Store) -> str:
         words = f"version {now.version} was {now.rejected}: version {back[-1]} is champion again"
         _go_back(store, now.version, back)
         return words
+    past = _up_to(look.history, now.version) if now is not None else look.history
+    if past != look.history:  # killed between the history and the alias, in either order
+        remember(store, past)
     if CANDIDATE in held and (held[CANDIDATE] not in there or (now is not None and held[CANDIDATE] == now.version)):
         point(store, CANDIDATE, None)
     if now is None or held.get(PREVIOUS) not in there - {now.version}:

@@ -7,6 +7,8 @@ from importlib import import_module
 from types import SimpleNamespace
 from unittest import mock
 
+import numpy as np
+import pandas as pd
 import pytest
 from commanding import hae
 
@@ -27,6 +29,25 @@ def test_help_imports_none_of_the_heavy_ones(tmp_path):
     assert told.returncode == 0, told.stderr
     for command in ("retrain", "serve", "status", "promote", "rollback", "transform"):
         assert f"  {command} " in told.stdout
+
+
+def test_commands_that_train_nothing_load_nothing_that_trains(tmp_path):
+    """What init, status, promote and rollback are made of; MLflow comes when its database is opened."""
+    told = process(folder=tmp_path, python=("-c", "import sys\n"
+               "import pipelines.project.init, pipelines.flow.status\n"
+               "assert not {'torch', 'sklearn', 'scipy.stats', 'mlflow', 'prefect', 'matplotlib'} & set(sys.modules)\n"
+               "import pipelines.gate.promotion\n"
+               "assert not {'torch', 'sklearn', 'prefect', 'matplotlib'} & set(sys.modules)"))
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_new_project_is_one_of_dvc(tmp_path):
+    """dvc repro works right after hae init, without git."""
+    table = np.random.default_rng(0).normal(size=(300, 3))
+    pd.DataFrame(table, columns=list("abc")).to_csv(tmp_path / "table.csv", index=False)
+    assert hae("init", "new", "--data", "table.csv", folder=tmp_path).returncode == 0
+    told = process("status", folder=tmp_path / "new", python=("-m", "dvc"))
+    assert told.returncode == 0 and "prepare:" in told.stdout and "not inside" not in told.stderr
 
 
 def test_without_the_pipeline_extra_it_says_what_to_install(tmp_path):

@@ -9,7 +9,9 @@ import pytest
 from commanding import hae
 
 from pipelines.flow import retraining, schedules
-from pipelines.flow.status import to_lines
+from pipelines.flow.status import look, to_lines
+from pipelines.record import registry
+from pipelines.record.store import opened
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +69,18 @@ def test_silence_is_told_once_nothing_succeeded_for_too_long(bare):
     assert schedules.silence(bare, ago(9)) == f"nothing has succeeded since {ago(2.5):%Y-%m-%d %H:%M}"
     retraining.note(bare, ago(0.5), [], "nothing new")
     assert schedules.silence(bare, ago(9)) == ""
+
+
+def test_mlflow_is_asked_again_only_once_its_database_has_changed(bare, monkeypatch):
+    store = opened(bare)
+    look(bare)
+    asked = []
+    monkeypatch.setattr(registry, "status", lambda project, really=registry.status: asked.append(1) or really(project))
+    before = look(bare)
+    assert before == look(bare) and not asked and before["champion"] is None
+    store.client.create_registered_model(store.name)
+    version = str(store.client.create_model_version(store.name, str(bare), tags={"variant": "boosted"}).version)
+    store.client.set_registered_model_alias(store.name, "champion", version)
+    assert look(bare)["champion"]["version"] == version and len(asked) == 1
+    (bare / ".hae" / "status.json").write_text("{torn")
+    assert look(bare)["champion"]["version"] == version and len(asked) == 2
