@@ -63,8 +63,10 @@ def moving_page(trained_folder, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("moving") / "report.html"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(trained_folder)
-        made = [Picture(figure.stem.partition("-")[0], figure.stem, "", figure.read_text())
-                for figure in sorted((trained_folder / "results" / "figures").iterdir())]
+        drawn = sorted((trained_folder / "results" / "figures").iterdir())
+        made = [Picture(figure.stem.replace("differences", "fve").partition("-")[0], figure.stem, "", figure.read_text())
+                for figure in drawn]
+        made.sort(key=lambda picture: picture.group)
         path.write_text(page.html(molecular(gather(["collective", "boosted"])), made, params.load()), encoding="utf-8")
     return path
 
