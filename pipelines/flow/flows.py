@@ -31,14 +31,14 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
-from pipelines.flow import cleaning, drifting, reading, retraining, server, versioning
+from pipelines.flow import cleaning, drifting, exploring, reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
 if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
 
-__all__ = ["retrain"]
+__all__ = ["explore", "retrain"]
 
 # What DVC says around a stage's own output, and nobody needs on the task's page.
 CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
@@ -94,7 +94,7 @@ def _fault(where: str, error: Exception) -> State:
     if isinstance(error, BadInput):
         text = str(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text = f"{error.filename or 'here'}: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+        text = output.in_a_line(error)
     elif isinstance(error, httpx.HTTPError):
         text = f"Prefect: its server no longer answers ({error}); what was finished is kept, hae retrain goes on from there"
     else:
@@ -113,10 +113,10 @@ def record(project: Path, retraining_name: str) -> "State | recording.Records":
 
 
 @task(task_run_name="promote", **OPTIONS)
-def promote(project: Path, decide: bool) -> "State | Outcome":
+def promote(project: Path, decide: bool, objection: str) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
     try:
-        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide)
+        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide, objection)
     except Exception as error:
         return _fault("promote: ", error)
 
@@ -150,8 +150,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 for wave in _waves(folder, look.graph):
                     ran += wave
                 _completed(record(folder, flow_run.name, return_state=True))
-                drifting.look(folder, get_run_logger().info)
-                outcome = _completed(promote(folder, promotes, return_state=True)).result()
+                drifted = drifting.look(folder, get_run_logger().info)
+                outcome = _completed(promote(folder, promotes, drifted.holds, return_state=True)).result()
                 if served:
                     cleaning.by_rule(folder, get_run_logger().info)
             ending = f"{outcome.action}: {outcome.reason}"
@@ -165,6 +165,16 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         retraining.note(folder, started, ran, ending)
         if served:
             print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
+
+
+@flow(name="explore", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
+def explore(served: bool = True) -> State:
+    """Take one turn of the loop in the project that this process was started for (HAE_PROJECT). served: it ends with the server."""
+    if served:
+        processes.end_with_parent()
+    output.guard_output()
+    code, last = exploring.turn(settings.project(os.environ["HAE_PROJECT"]), lambda line: print(line, flush=True))
+    return Completed(message=last) if code == 0 else Failed(message=last)
 
 
 def _address() -> str:
@@ -229,7 +239,7 @@ def _show(project: Path, outcome: "Outcome") -> None:
     if rows:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
-    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
+    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project)[0].items())
     create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 

@@ -13,6 +13,7 @@ from hae.data.jacobian import SAME, featurise, positions_read
 from hae.data.molecules import Recipe
 from hae.data.patterns import find_files
 from hae.data.readers import Form, load_table
+from hae.data.rounds import round_weights, share
 from hae.data.split import SIDES, split_rows
 from hae.data.tables import complete, feature_columns, table_frames
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories
@@ -44,6 +45,7 @@ def prepare() -> None:
         frames, recipe, ids, left_out = from_tables(settings, files, everything.temperature)
     else:
         frames, recipe = from_trajectories(settings, files, seen)
+        frames = replace(frames, weights=round_weights(frames, files, settings.rounds, everything.temperature))
         ids, left_out = None, 0
     frames = split(frames, settings.split, ids)
     frames, recipe = filled(frames, recipe)
@@ -190,6 +192,8 @@ def summary(frames: Frames, recipe: Recipe, left_out: int = 0) -> list[str]:
     ]
     if left_out:
         lines.append(f"left out: {left_out} rows that lack a feature or a label")
+    if frames.weights is not None:
+        lines.append(f"weights: their effective share is {share(frames.weights):.0%} of the frames")
     constant = frames.constant()
     if constant:
         lines.append(f"constant features, which are kept and carry no information: {', '.join(constant)}")
