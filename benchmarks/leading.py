@@ -239,7 +239,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     if options.elsewhere:
         rows = Frames.read(options.elsewhere)
-        print(table(options.folder, rows.values[:: max(1, len(rows) // 4000)].reshape(-1, rows.n_features // 3, 3).astype(float)))
+        print(table(options.folder, rows.values[:: max(1, len(rows) // 1000)].reshape(-1, rows.n_features // 3, 3).astype(float)))
         return
     for seed in range(options.first, options.first + options.seeds):
         for kind in options.kinds.split(";"):
