@@ -23,7 +23,7 @@ from hae.importance.stability import Stability
 from hae.network.scoring import score_frames
 from pipelines import paths
 
-__all__ = ["Along", "Evidence", "VariantEvidence", "gather", "weights"]
+__all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
 
 MOST_FRAMES = 100_000  # drawn in maps, evenly spread
 
@@ -36,11 +36,25 @@ class Along:
     values: np.ndarray
 
 
+READ = ("importance.json", "history.csv", "labels.csv", "stability.json", "gradients.csv", "passages.csv")  # of each variant
+
+
+@dataclass(frozen=True)
+class Steep:
+    """Where the CVs of a variant are steep. sizes: (R, n), |ds/dx| at test rows; at: those rows; passages: (n, T), each CV along its
+    steepest passage, at steps (T,). Units: those of the report's `smoothness`."""
+
+    sizes: np.ndarray
+    at: Frames
+    steps: np.ndarray
+    passages: np.ndarray
+
+
 @dataclass(frozen=True)
 class VariantEvidence:
     """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
     None where it was not measured; along: of each CV where the features are positions, else empty; weights: a name for the trained
-    networks, the tag `weights` of their version in MLflow."""
+    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured."""
 
     name: str
     importance: ImportanceReport
@@ -53,6 +67,7 @@ class VariantEvidence:
     levels: np.ndarray
     along: tuple[Along, ...] = ()
     weights: str = ""
+    steep: Steep | None = None
 
     @property
     def sentence(self) -> str:
@@ -88,7 +103,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     variants, errors = [], {}
     for name in names:
         folder = paths.results(name)
-        for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv", folder / "stability.json"):
+        for path in (folder / file for file in READ):
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
@@ -106,6 +121,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             np.stack(with_levels),
             _along(folder / "along", model.network_.n_cvs, test.n_features) if recipe.kind == "coordinates" else (),
             weights(paths.model(name)),
+            _steep(folder, test),
         ))
         errors[name] = score_frames(model.network_, test.values)
     paired = {
@@ -130,6 +146,14 @@ def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict, test: Frames) 
 def _along(folder: Path, n_cvs: int, n_features: int) -> tuple[Along, ...]:
     tables = [pd.read_csv(folder / f"cv{k + 1}.csv") for k in range(n_cvs)]
     return tuple(Along(table[f"cv{k + 1}"].to_numpy(), table.iloc[:, -n_features:].to_numpy()) for k, table in enumerate(tables))
+
+
+def _steep(folder: Path, test: Frames) -> Steep | None:
+    sizes, along = (pd.read_csv(folder / f"{name}.csv") for name in ("gradients", "passages"))
+    if not len(sizes):
+        return None
+    return Steep(sizes.filter(like="cv").to_numpy(), test.select(sizes["row"].to_numpy()), along["step"].to_numpy(),
+                 along.filter(like="cv").to_numpy().T)
 
 
 def weights(model: Path) -> str:

@@ -33,8 +33,8 @@ TRUST = {
 }
 SECTIONS = {"reading": "How to read this page", "words": "In words", "explained": "How much is explained",
             "movies": "The molecule along each CV", "cvs": "What the CVs are", "along": "Along each CV", "time": "CVs against time",
-            "density": "Where the data are", "gains": "What each gains", "rebuilt": "Reconstructions", "training": "Training",
-            "glossary": "Glossary", "reproduce": "How to reproduce"}
+            "steep": "Where the CVs are steep", "density": "Where the data are", "gains": "What each gains", "rebuilt": "Reconstructions",
+            "training": "Training", "glossary": "Glossary", "reproduce": "How to reproduce"}
 KINDS = {
     "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
     "distances": "distances between atoms, in nm",
@@ -57,7 +57,8 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     }
     about, relations, told = _about(evidence), _relations(evidence), movies(evidence)
     scripts = [path.read_text(encoding="utf-8") for path in SCRIPTS] if told else []
-    there = {"movies": bool(told), "cvs": bool(relations or {"labels", "pairs"} & set(figures)), "time": "time" in figures}
+    there = {"movies": bool(told), "cvs": bool(relations or {"labels", "pairs"} & set(figures)), "time": "time" in figures,
+             "steep": "steep" in figures}
     return template.render(
         contents=[(name, words) for name, words in SECTIONS.items() if there.get(name, True)],
         name=params.record.model_name,
@@ -227,6 +228,7 @@ def _plain(value) -> str:
 def _alternative(picture: Picture) -> str:
     """What a screen reader says of it; the caption says the rest."""
     kinds = {"fve": "fraction of variance explained", "labels": "labels coloured by a CV", "pairs": "two CVs coloured by a label",
-             "along": "features along a CV", "time": "CVs against time", "energy": "free energy on CV1 and CV2", "gains": "gain by feature",
-             "rebuilt": "reconstructions by level", "training": "training curves"}
+             "along": "features along a CV", "time": "CVs against time", "steep": "where CVs are steep",
+             "energy": "free energy on CV1 and CV2", "gains": "gain by feature", "rebuilt": "reconstructions by level",
+             "training": "training curves"}
     return f"{kinds[picture.group]}{': ' + picture.title if picture.title else ''}"

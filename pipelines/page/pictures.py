@@ -9,8 +9,9 @@ from itertools import combinations
 
 import numpy as np
 
+from hae.data.frames import Frames
 from hae.data.units import BOLTZMANN
-from hae.figures import along, maps, plots
+from hae.figures import along, gradients, maps, plots
 from hae.figures.maps import Variable
 from hae.importance.intervals import Sampling
 from pipelines.page.evidence import Evidence, VariantEvidence
@@ -52,6 +53,8 @@ def pictures(evidence: Evidence) -> list[Picture]:
         made += _along(evidence, variant)
     for variant in evidence.variants:
         made += _in_time(evidence, variant)
+    for variant in evidence.variants:
+        made += _steep(variant)
     for variant in evidence.variants:
         made.append(Picture("energy", f"energy-{variant.name}", variant.name, _energy(evidence, variant)))
     for variant in evidence.variants:
@@ -97,8 +100,7 @@ def _variables(variant: VariantEvidence, values: np.ndarray) -> list[Variable]:
     ]
 
 
-def _labels(evidence: Evidence) -> list[Variable]:
-    frames = evidence.frames
+def _labels(frames: Frames) -> list[Variable]:
     return [
         Variable(frames.labels[name].to_numpy(), str(name), unit, period)
         for name, unit, period in zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
@@ -107,7 +109,7 @@ def _labels(evidence: Evidence) -> list[Variable]:
 
 def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
     """Two labels coloured by each CV; with one label and one CV, the one against the other."""
-    labels, cvs, weights = _labels(evidence), _variables(variant, variant.cvs), evidence.frames.weights
+    labels, cvs, weights = _labels(evidence.frames), _variables(variant, variant.cvs), evidence.frames.weights
     if len(labels) >= 2:
         planes = [(labels[0], labels[1], cv, f"cv{k + 1}") for k, cv in enumerate(cvs)]
     elif len(labels) == 1 and len(cvs) == 1:
@@ -123,7 +125,7 @@ def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
 
 def _pairs(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
     """Planes of two CVs, each place coloured by the mean label there."""
-    labels, cvs = _labels(evidence)[:PAIRED_LABELS], _variables(variant, variant.cvs)[:PAIRED_CVS]
+    labels, cvs = _labels(evidence.frames)[:PAIRED_LABELS], _variables(variant, variant.cvs)[:PAIRED_CVS]
     return [
         Picture("pairs", f"pairs-{variant.name}-{i}-{'-'.join(x.name.lower() for x in (a, b))}", f"{variant.name}, {label.name}",
                 _drawn(lambda axis, a=a, b=b, label=label: maps.label_map(a, b, label, axis, evidence.frames.weights), 4.2, 3.3))
@@ -160,6 +162,22 @@ def _in_time(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
     made, axes = plots.grid(4.8, 0.7 + 1.1 * len(cvs), len(cvs), 1)
     along.against_time(cvs, frames.trajectory[rows], frames.frame[rows], axes[:, 0])
     return [Picture("time", f"time-{variant.name}", variant.name, plots.svg(made))]
+
+
+def _steep(variant: VariantEvidence) -> list[Picture]:
+    """Each CV along its steepest passage, and its largest gradient over the plane of the first two labels."""
+    steep, smoothness = variant.steep, variant.importance.smoothness
+    if steep is None or smoothness is None:
+        return []
+    made = [Picture("steep", f"passages-{variant.name}", variant.name,
+                    _drawn(lambda axis: gradients.passages(steep.steps, steep.passages, axis, smoothness.unit)))]
+    labels, unit = _labels(steep.at), smoothness.unit
+    if len(labels) > 1:
+        x, y = labels[:2]
+        made += [Picture("steep", f"gradient-{variant.name}-cv{k + 1}", f"{variant.name}, CV{k + 1}",
+                         _drawn(lambda axis, k=k, size=size: gradients.gradient_map(x, y, size, axis, f"CV{k + 1}", unit)))
+                 for k, size in enumerate(steep.sizes.T[:SHOWN_CVS])]
+    return made
 
 
 def _energy(evidence: Evidence, variant: VariantEvidence) -> str:
