@@ -169,12 +169,12 @@ def _steep(variant: VariantEvidence) -> list[Picture]:
     steep, smoothness = variant.steep, variant.importance.smoothness
     if steep is None or smoothness is None:
         return []
-    made = [Picture("steep", f"passages-{variant.name}", variant.name,
+    made = [Picture("steep", f"steep-{variant.name}", variant.name,
                     _drawn(lambda axis: gradients.passages(steep.steps, steep.passages, axis, smoothness.unit)))]
     labels, unit = _labels(steep.at), smoothness.unit
     if len(labels) > 1:
         x, y = labels[:2]
-        made += [Picture("steep", f"gradient-{variant.name}-cv{k + 1}", f"{variant.name}, CV{k + 1}",
+        made += [Picture("steep", f"steep-{variant.name}-cv{k + 1}", f"{variant.name}, CV{k + 1}",
                          _drawn(lambda axis, k=k, size=size: gradients.gradient_map(x, y, size, axis, f"CV{k + 1}", unit)))
                  for k, size in enumerate(steep.sizes.T[:SHOWN_CVS])]
     return made

@@ -132,7 +132,7 @@ def test_few_and_many_columns_cvs_and_labels_make_a_full_report(tmp_path, monkey
     assert len(text) < 3e6
     groups = {path.stem.split("-")[0] for path in Path("results/figures").iterdir()}
     with_labels = {"labels"} if labels > 1 or (labels and n == 1) else set()
-    assert groups == {"fve", "differences", "along", "energy", "gains", "passages", "rebuilt", "training"} | with_labels | (
+    assert groups == {"fve", "differences", "along", "energy", "gains", "rebuilt", "steep", "training"} | with_labels | (
         {"pairs"} if labels and n > 1 else set())
     assert len(pd.read_csv("results/table.csv")) == 2 * n
     assert ("What the CVs are" in text) == bool(labels)
