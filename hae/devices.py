@@ -1,13 +1,17 @@
 """Where to compute: an environment's matter, never a parameter of an experiment."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from hae.engine import cores
 from hae.errors import BadInput
 
-__all__ = ["resolve_device", "set_threads"]
+__all__ = ["resolve_device", "set_threads", "threads_for"]
+
+FEW_ROWS = 4000  # up to which a second thread costs more than it brings: steps so small are over before it has come up
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -34,6 +38,28 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
 
 def set_threads() -> None:
-    """Let torch use as many threads as HAE_THREADS says, if it says so."""
+    """Let torch use as many threads as HAE_THREADS says, if it says so.
+
+    Raises:
+        BadInput: HAE_THREADS is no number of 1 or more.
+    """
     if "HAE_THREADS" in os.environ:
         torch.set_num_threads(cores())
+
+
+@contextmanager
+def threads_for(rows: float) -> Iterator[None]:
+    """The threads that suit a training of so many rows, for the time of the block: what HAE_THREADS says, else one for few rows and
+    torch's own number for more. Example:
+        >>> with threads_for(178):
+        ...     torch.get_num_threads()
+        1
+    """
+    before = torch.get_num_threads()
+    if rows <= FEW_ROWS and "HAE_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+    set_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -8,7 +8,16 @@ __all__ = ["BadInput", "did_you_mean", "listed"]
 
 
 class BadInput(ValueError):
-    """Input that can't be used. The message is one line: the place, what stood there, what is allowed."""
+    """Input that can't be used. The message is one line: the place, what stood there, what is allowed.
+
+    Example:
+        >>> from hae import HierarchicalAutoencoder
+        >>> try:
+        ...     HierarchicalAutoencoder(n_cvs=0).fit([[1.0, 2.0], [2.0, 1.0]])
+        ... except BadInput as error:
+        ...     print(error)
+        n_cvs: 0 is not allowed; a whole number of 1 or more, or "auto"
+    """
 
 
 def did_you_mean(name: object, among: Iterable[object]) -> str:

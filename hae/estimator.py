@@ -1,21 +1,21 @@
 """The estimator: a nonlinear, ordered PCA with the face of scikit-learn."""
 
-import warnings
-from collections.abc import Callable
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from hae.arguments import checked_kinds, checked_pairs, is_whole, plan_of, rows_in_file, rows_in_memory
+from hae.arguments import checked_kinds, plan_of, rows_in_file, rows_in_memory
+from hae.devices import threads_for
 from hae.errors import BadInput
+from hae.fitted import Fitted
 from hae.importance.evaluate import evaluate
 from hae.importance.report import ImportanceReport
-from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import chunked, encode, filled, score_frames
-from hae.storage import load_estimator, save_estimator
+from hae.network.scoring import score_frames
+from hae.notices import warn_once
+from hae.training.baselines import principal_components
 from hae.training.fit import fit_members
 from hae.training.members import Members
 from hae.training.pairs import Pairs
@@ -24,10 +24,11 @@ from hae.training.stored import StoredFrames
 
 __all__ = ["HierarchicalAutoencoder"]
 
+MOST_OF_PCA = 2000  # features; the time goes with their cube, and here it is a second
 NO_MATTER = {"device", "verbose", "feature_weights", "random_state"}  # to a checkpoint: W goes by its root, a random state by its seeds
 
 
-class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
+class HierarchicalAutoencoder(Fitted):
     """Hierarchical autoencoder: collective variables (CVs) sorted by how much of the data they explain.
 
     Chen, Tan, Ferguson, J. Chem. Phys. 149, 072312 (2018), https://doi.org/10.1063/1.5023804. For n CVs the network makes n outputs
@@ -42,7 +43,9 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         activation: "tanh", "silu", "gelu", "relu" or "identity".
         cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one for each CV.
         scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its
-            standard deviation (tables); "none": raw units.
+            standard deviation (tables of unlike units); "none": raw units; "auto": "feature" where the largest feature is more than ten
+            times a typical one in size and in spread, else "global"; what was taken is ``scale_``. Say "feature" for a table whose
+            units differ though its numbers are alike.
         n_seeds: networks (members) trained side by side; the one with the least validation loss becomes the model.
         batch_size, learning_rate: of Adam with a one-cycle rate, whose peak is learning_rate.
         max_epochs: passes over the training rows, at most; None: 100, and as many more as make min_steps steps of few rows.
@@ -75,9 +78,10 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
             ``importance_.sentence()`` says the verdict.
         history_: DataFrame, one row for each member and epoch: member, epoch, seconds, learning_rate, train_error_k, validation_error_k.
         validation_loss_: loss of ``network_`` on the validation rows over V, the variance in the metric; lower is better.
-        training_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured with; None in a
-            loaded model and in one that was fitted to rows in a file.
+        training_rows_, validation_rows_, held_out_rows_: `hae.training.pairs.Pairs` of `fit`, which importance and stability are measured
+            with; None in a loaded model, in one that was fitted to rows in a file, and where there are no such rows.
         report_: ``importance_`` where it was measured, else None.
+        scale_: what ``scale`` was: "global", "feature" or "none".
         metric_root_: root of feature_weights, or None.
         has_target_: whether `fit` was given a target.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
@@ -103,7 +107,7 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         hidden=(64, 64),
         activation="tanh",
         cv="linear",
-        scale="global",
+        scale="auto",
         n_seeds=4,
         batch_size=512,
         max_epochs=None,
@@ -183,12 +187,14 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         """
         checked_kinds(self)
         rows = {"groups": groups, "frame": frame, "split": split, "target": target, "sample_weight": sample_weight}
+        source: Source
         if isinstance(X, StoredFrames):
-            source: Source = rows_in_file(self, X, **rows)
+            source, n_rows = rows_in_file(self, X, **rows), math.inf
         else:
-            source = rows_in_memory(self, self._validated(X, reset=True), **rows)
+            X = self._validated(X, reset=True)
+            source, n_rows = rows_in_memory(self, X, **rows), len(X)
         self.has_target_ = target is not None
-        with source:
+        with source, threads_for(n_rows):
             plan = plan_of(self, source.n_features, source.n_targets)
             self.metric_root_ = plan.root
             params = {name: value for name, value in self.get_params(deep=False).items() if name not in NO_MATTER}
@@ -201,16 +207,19 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         """Set what is known after training."""
         self.members_, self.network_ = members.networks, members.networks[0]
         self.n_features_in_ = source.n_features
+        self.scale_ = self.scale if self.scale != "auto" else "feature" if np.ptp(self.network_.output_scale.cpu().numpy()) else "global"
         if isinstance(source, RowsInMemory):
             self.split_ = source.split
         self.history_, self.best_epoch_ = pd.DataFrame(members.rows), members.best_epoch[0]
         self.training_rows_: Pairs | None = source.pairs("train")
+        self.validation_rows_: Pairs | None = source.pairs("validation")
+        self.held_out_rows_: Pairs | None = None
         self.report_: ImportanceReport | None = None
         if self.n_cvs == "auto":
             self._keep_the_alive(source.pairs("validation"))
         fve = source.explained(self.network_, self.metric_root_)
         held_out = next(side for side in ("test", "validation", "train") if side in fve)
-        self.held_out_rows_: Pairs | None = source.pairs(held_out)
+        self.held_out_rows_ = source.pairs(held_out)
         self.explained_variance_ratio_ = np.diff(fve[held_out], prepend=0.0)
         self.train_fve_, self.validation_fve_ = fve["train"], fve.get("validation", fve["train"])
         weights = None if self.level_weights is None else self.level_weights[: len(self.validation_fve_)]
@@ -220,7 +229,9 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
     def importance_(self) -> ImportanceReport:
         """What each CV is worth on the rows of `fit` that were held out, how sure that is, and whether the order holds.
 
-        Measured at first use, which refits decoders and takes some seconds: see `hae.importance.evaluate.evaluate`. A saved model keeps it.
+        Measured at first use, which refits decoders and takes a while, said with a bar where ``verbose``: see
+        `hae.importance.evaluate.evaluate`. PCA on the same rows is beside it. A saved model keeps it.
+        What the training and validation rows saw counts too: no interval is narrower than all rows allow.
         """
         check_is_fitted(self)
         if self.report_ is None:
@@ -230,7 +241,7 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         return self.report_
 
     def importance(self, X, groups=None, *, frame=None, target=None, sample_weight=None) -> ImportanceReport:
-        """The same for other held-out rows X (N, D); arguments as in `fit`.
+        """The same for other held-out rows X (N, D), judged by themselves: they may come from elsewhere. Arguments as in `fit`.
 
         Raises:
             BadInput: the model was loaded (decoders are refitted on the training rows, which are not saved), or the rows don't fit.
@@ -242,108 +253,37 @@ class HierarchicalAutoencoder(TransformerMixin, BaseEstimator):
         train = self.training_rows_
         if train is None:
             raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
-        return evaluate(
-            self.network_,
-            train,
-            rows,
-            blocks=rows.blocks(self.block_frames) if held_out else np.zeros(len(rows)),
-            root=self.metric_root_,
-            members=self.members_[1:],
-            features=getattr(self, "feature_names_in_", None) if rows.targets is rows.inputs else None,
-            progress="importance" if self.verbose else None,
-        )
+        known = {id(side): side for side in (train, self.validation_rows_, self.held_out_rows_) if side is not None}
+        with threads_for(len(train)):
+            return evaluate(
+                self.network_,
+                train,
+                rows,
+                seen=Pairs.joined(list(known.values())) if held_out and id(rows) in known else None,
+                blocks=rows.blocks(self.block_frames) if held_out else np.zeros(len(rows)),
+                root=self.metric_root_,
+                members=self.members_[1:],
+                side="validation" if rows is self.validation_rows_ else "test" if held_out else "train",
+                baselines=self._linear(train, rows),
+                features=getattr(self, "feature_names_in_", None) if rows.targets is rows.inputs else None,
+                progress="importance, which refits decoders" if self.verbose else None,
+            )
+
+    def _linear(self, train: Pairs, rows: Pairs) -> dict[str, np.ndarray]:
+        """Errors (n, N) of PCA at rows, of the same metric and number of CVs; nothing of features so many that PCA alone takes long."""
+        if max(train.inputs.shape[1], train.targets.shape[1]) > MOST_OF_PCA:
+            return {}
+        target = None if train.targets is train.inputs else train.targets
+        n = min(self.network_.n_cvs, train.inputs.shape[1])
+        pca = principal_components(train.inputs, n, self.scale_, train.weights, self.metric_root_, target)
+        return {"pca": score_frames(pca, rows.inputs, rows.targets, self.metric_root_, rows.weights).e}
 
     def _keep_the_alive(self, validation: Pairs | None) -> None:
         """Cut all members to the leading CVs that are surely alive on validation rows, by vote of the members."""
         n = None if validation is None else self._measure(validation).n
         if n is None:
-            warnings.warn(f"n_cvs: too few independent validation rows to choose; all {self.network_.n_cvs} CVs are kept", stacklevel=4)
+            why = "too few independent validation rows to choose, or refitted decoders that stay behind"
+            warn_once(f"n_cvs: {why}; all {self.network_.n_cvs} CVs are kept", "n_cvs")
             return
         self.members_ = [member.first(max(n, 1)) for member in self.members_]
         self.network_ = self.members_[0]
-
-    def transform(self, X):
-        """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""
-        X = self._validated(X)
-        return encode(self.network_, X)
-
-    def reconstruct(self, X, level=None):
-        """q_level (N, D'), the reconstruction of rows X from CV_1..CV_level, in raw units; level None: the last."""
-        X, k = self._validated(X), self._level(level)
-        return np.concatenate(chunked(self.network_, X, lambda network, s: network(filled(network, s))[1][k].cpu().numpy()))
-
-    def inverse_transform(self, cvs, level=None):
-        """q_level (N, D') of CVs (N, n_cvs); level None: the last."""
-        check_is_fitted(self)
-        k, cvs = self._level(level), np.asarray(cvs)
-        if cvs.ndim != 2 or cvs.shape[1] != self.network_.n_cvs:
-            raise BadInput(f"cvs: shape {cvs.shape} is not allowed; (N, {self.network_.n_cvs})")
-        return np.concatenate(chunked(self.network_, cvs, lambda network, c: network.decode(c)[k].cpu().numpy()))
-
-    def score(self, X, y=None, *, groups=None, target=None, sample_weight=None):
-        """FVE of the last level, in the metric W about the training mean; 1 is perfect, the mean itself has 0.
-
-        With a lag the target of a row is what stands ``lag`` rows later in the same trajectory (`groups`, as in `fit`).
-
-        Raises:
-            BadInput: the target does not fit the rows or the network.
-        """
-        pairs = self._pairs(self._validated(X), groups, None, target, sample_weight)
-        return float(score_frames(self.network_, pairs.inputs, pairs.targets, self.metric_root_, pairs.weights).fve[-1])
-
-    def save(self, directory) -> None:
-        """Write model.json and weights.safetensors to a folder; nothing is pickled.
-
-        Raises:
-            BadInput: the folder can't be written to.
-        """
-        check_is_fitted(self)
-        save_estimator(self, directory)
-
-    @classmethod
-    def load(cls, directory, network: Callable[[int, int], HierarchicalNetwork] | None = None) -> "HierarchicalAutoencoder":
-        """Read what `save` wrote. ``network`` is the parameter of that name, where the model has modules of one's own.
-
-        Raises:
-            BadInput: a file is missing or not one of ours.
-        """
-        return load_estimator(cls, directory, network)
-
-    def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Names of what `transform` gives: cv1, cv2, ... An argument is not looked at, as in scikit-learn's PCA."""
-        check_is_fitted(self)
-        return np.array([f"cv{k + 1}" for k in range(self.network_.n_cvs)], dtype=object)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing == "mask"
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    def _validated(self, X, reset: bool = False) -> np.ndarray:
-        if not reset:
-            check_is_fitted(self)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=2 if reset else 1,
-            ensure_all_finite="allow-nan",
-        )
-        if self.missing == "error" and np.isnan(X).any():
-            rows = np.isnan(X).any(axis=1)
-            raise BadInput(f"X: NaN in {rows.sum()} of {len(X)} rows, the first of them row {int(rows.argmax())}; allowed: finite numbers, "
-                           'or missing="mask", which reads what is missing as the training mean')
-        return X if X.flags.writeable else X.copy()  # a DataFrame lends what torch must not write to
-
-    def _pairs(self, X, groups, frame, target, sample_weight) -> Pairs:
-        """Other rows than those of `fit`, with the target that the fit had."""
-        fitted = len(self.network_.output_mean), self.has_target_
-        return checked_pairs(self, X, groups, frame, np.full(len(X), "train"), target, sample_weight, fitted)["train"]
-
-    def _level(self, level: int | None) -> int:
-        n = self.network_.n_cvs if hasattr(self, "network_") else 1
-        if level is not None and not (is_whole(level) and 1 <= level <= n):
-            raise BadInput(f"level: {level!r} is not allowed; 1 to {n}, or None for the last")
-        return -1 if level is None else level - 1

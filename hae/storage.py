@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from hae.errors import BadInput
@@ -28,6 +28,7 @@ FITTED = (
     "train_fve_",
     "best_epoch_",
     "has_target_",
+    "scale_",
 )
 
 
@@ -47,7 +48,7 @@ def save_networks(
     }
     extra = {f"/{key}": value.detach().cpu().contiguous().clone() for key, value in (tensors or {}).items()}
     with written_whole(directory / "weights.safetensors") as partial:
-        save_file({**weights, **extra}, partial)
+        partial.write_bytes(save({**weights, **extra}))  # its own writer raises an error of its own where the disk is full
     write_json(directory / "model.json", {"networks": specs, **about})
 
 
@@ -118,7 +119,7 @@ def load_estimator(cls, directory: str | Path, network: Callable[[int, int], Hie
         model.members_ = [networks[f"member-{i}"].requires_grad_(False) for i in range(len(networks))]
         model.network_ = model.members_[0]
         model.metric_root_ = metric["metric_root"]
-        model.training_rows_ = model.held_out_rows_ = None
+        model.training_rows_ = model.validation_rows_ = model.held_out_rows_ = None
         model.report_ = ImportanceReport.from_json(json.dumps(about["importance"])) if "importance" in about else None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())

@@ -13,6 +13,7 @@ try:
     from pipelines import output, settings
     from pipelines.loop import commands as loop
     from pipelines.terminal import project_here, say
+    from pipelines.upkeep import commands as upkeep
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
@@ -85,8 +86,13 @@ def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: b
         raise click.UsageError("--data FILE..., or --system SYSTEM: one of the two is needed")
     group = "<file>" if series else group
     if system:
-        return loop.begin(folder, system, ns, Choices((), columns=_names(columns), labels=_names(labels), group=group, **choices))
-    write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
+        loop.begin(folder, system, ns, Choices((), columns=_names(columns), labels=_names(labels), group=group, **choices))
+    else:
+        write(folder, Choices(data + more, columns=_names(columns), labels=_names(labels), group=group, **choices), say)
+    from pipelines.flow import versioning
+
+    settings.prepare_environment(folder)
+    versioning.begin(folder.resolve())
 
 
 def _names(text: str | None) -> tuple[str, ...]:
@@ -112,6 +118,7 @@ def retrain(promote: bool) -> None:
         if look.complete:
             say("Nothing is stale and the record is whole: nothing to do.")
             outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
+            retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = _flow(project, promote)
@@ -122,6 +129,7 @@ def retrain(promote: bool) -> None:
 def _flow(project: Path, promote: bool):
     """Run the flow here. Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer."""
     from pipelines import processes
+    from pipelines.flow import retraining
 
     os.environ["HAE_PARENT"] = processes.identity()
     if not os.environ.get("PREFECT_API_URL"):
@@ -133,6 +141,7 @@ def _flow(project: Path, promote: bool):
         if state.is_completed():
             return state.result()
     except Exception as error:  # of Prefect itself: what the flow raises is in its state
+        retraining.room(project)
         first = next(iter(str(error).strip().splitlines()), "")
         raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was finished is "
                        "kept; allowed: hae retrain again") from error
@@ -142,8 +151,11 @@ def _flow(project: Path, promote: bool):
 def _tell(project: Path, outcome) -> None:
     from pipelines.flow import retraining
 
-    for variant, words in retraining.verdicts(project).items():
+    verdicts, which = retraining.verdicts(project)
+    for variant, words in verdicts.items():
         say(f"\n{variant}: {words}")
+    if which:
+        say(f"\nwhich: {which}")
     rows = retraining.table(project, outcome)
     say(f"\n{retraining.to_text(rows)}\n" if rows else "")
     say(f"{outcome.action}: {outcome.reason}")
@@ -168,11 +180,14 @@ def status(as_json: bool) -> None:
 @click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
               help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
+@click.option("--explore", is_flag=True, help="A turn of the loop each time (hae explore --rounds 1), not a retraining alone.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Also GET /metrics on 127.0.0.1, for Prometheus.")
+@click.option("--drift", is_flag=True, help="Also retrain when data that hae transform scored have drifted.")
 @click.option("--http", type=click.IntRange(1, 65535), metavar="PORT", help="Instead: the champion's CVs over HTTP, on 127.0.0.1.")
-def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> None:
+def serve(cron: str | None, watch: int | None, port: int, explore: bool, metrics: int | None, drift: bool, http: int | None) -> None:
     """Retrain on a schedule, and when the data change, until ended; or score over HTTP."""
-    if (cron is None) == (http is None) or (http and watch):
-        raise click.UsageError("allowed: --cron (with --watch), or --http alone")
+    if (cron is None) == (http is None) or (http and (watch or explore or metrics or drift)) or (explore and (watch or drift)):
+        raise click.UsageError("allowed: --cron (with --metrics, and --watch and --drift, or --explore), or --http alone")
     project = project_here()
     if http:
         from pipelines import http as over_http
@@ -181,7 +196,17 @@ def serve(cron: str | None, watch: int | None, port: int, http: int | None) -> N
     assert cron is not None
     from pipelines.flow import schedules
 
-    schedules.serve(project, cron, watch, port, say)
+    schedules.serve(project, cron, watch, port, say, metrics_port=metrics, drift=drift, explore=explore)
+
+
+@hae.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of MLflow's page.")
+def ui(port: int) -> None:
+    """Show MLflow's page at this project's trainings, and where Prefect's is, until ended by Ctrl-C."""
+    project = project_here()
+    from pipelines.ui import ui as show
+
+    show(project, port, say)
 
 
 @hae.command()
@@ -286,6 +311,8 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
         click.echo(line, err=True)
     if len(report.far) > 5:
         click.echo(f"... and {len(report.far) - 5} further features", err=True)
+    if report.drift:
+        click.echo(f"drift {report.drift}", err=True)
     say(f"{report.output}: {report.n_cvs} CVs of {report.rows} rows, from version {report.version}")
 
 
@@ -306,7 +333,7 @@ def export(kind: str, output: Path, version: str | None, cvs: int | None, topolo
         click.echo(line)
 
 
-for command in loop.COMMANDS:
+for command in (*loop.COMMANDS, *upkeep.COMMANDS):
     hae.add_command(command)
 
 

@@ -15,7 +15,7 @@ from hae.data.positions import whole
 from hae.data.trajectories import load_frame, load_structure
 from hae.errors import BadInput
 from hae.export import clients
-from hae.export.card import Card, card_of
+from hae.export.card import Card, card_of, write_card
 from hae.export.checks import compared
 from hae.export.colvars import write_colvars
 from hae.export.cv import PositionsToCVs, cv
@@ -97,7 +97,7 @@ def _for_features(kind: str, model: packaging.Loaded, encoder: Encoder, card: Ca
     if kind != "pt2":
         return OF_FEATURES[kind](encoder, card, folder)
     write_program(model.network.first(len(encoder.kinds)), encoder.n_features, folder / "program.pt2")
-    return [folder / "program.pt2"]
+    return [folder / "program.pt2", write_card(card, folder)]
 
 
 def _for_atoms(kind: str, function: PositionsToCVs, model, card: Card, topology, folder: Path, ann: bool) -> list[Path]:

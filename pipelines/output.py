@@ -1,5 +1,6 @@
 """What leaves a process: logs and tracebacks without secrets, and a refusal in one line."""
 
+import errno
 import logging
 import sys
 import threading
@@ -13,7 +14,8 @@ from typing import NoReturn
 from hae.errors import BadInput
 from pipelines.settings import masked
 
-__all__ = ["guard_output", "log_to", "refusals", "refuse"]
+__all__ = ["guard_output", "in_a_line", "log_to", "refusals", "refuse"]
+
 
 def guard_output() -> None:
     """From here on, logs and tracebacks of this process are masked, whoever writes them."""
@@ -39,10 +41,17 @@ def guard_output() -> None:
     threading.excepthook = lambda fault: sys.excepthook(fault.exc_type, fault.exc_value, fault.exc_traceback)  # type: ignore[arg-type]
 
 
+class _Log(RotatingFileHandler):
+    """A log that can't be written, as on a full disk, is no reason to say anything else than what was to be said."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
 def log_to(path: Path) -> None:
     """From here on, what this process logs goes to a file too; five of 2 MB stay. What Prefect and hae say counts, each line once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = RotatingFileHandler(path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", delay=True)
+    file = _Log(path, maxBytes=2_000_000, backupCount=4, encoding="utf-8", delay=True)
     file.setFormatter(logging.Formatter("%(asctime)s  %(levelname)-7s  %(message)s"))
     for name in ("hae", "prefect"):  # neither hands its lines on to the root
         logger = logging.getLogger(name)
@@ -61,6 +70,14 @@ def refuse(message: str) -> NoReturn:
     sys.exit(2)
 
 
+def in_a_line(error: OSError) -> str:
+    """What the system said of a file or a disk."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}the disk is full; what was finished is kept; allowed: the same command again once there is room"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+
+
 @contextmanager
 def refusals() -> Iterator[None]:
     """What people can put right (BadInput, a file that can't be read or written) ends the process in one line."""
@@ -69,4 +86,4 @@ def refusals() -> Iterator[None]:
     except BadInput as error:
         refuse(str(error))
     except OSError as error:
-        refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        refuse(in_a_line(error))

@@ -67,6 +67,7 @@ class Prepare(Section):
     weights: str | None = Field(description="a column, or null")
     bias: str | None = Field(default=None, description="a column, or null")
     temperature: Positive | None = Field(default=None, description="a number above 0 (kelvin), or null")
+    rounds: Literal["equal", "reweighted", "tempered"] = Field(default="equal", description="equal, reweighted or tempered")
     units: dict[str, str] = Field(description="column: unit")
     periods: dict[str, Positive] = Field(description="column: period, a number above 0")
     table: Table | None = Field(default=None, description="a section with the keys separator, decimal, thousands, encoding, sheet, or null")
@@ -84,7 +85,7 @@ class Learning(Section):
         description="tanh, silu, gelu, relu or identity"
     )
     cv: Kind | tuple[Kind, ...] = Field(description="linear, tanh, circular, or a list of these, one for each CV")
-    scale: Literal["global", "feature", "none"] = Field(description="global, feature or none")
+    scale: Literal["auto", "global", "feature", "none"] = Field(description="auto, global, feature or none")
     n_seeds: Count
     batch_size: Count
     max_epochs: Count | None = Field(description="an integer of 1 or more, or null (as many as make min_steps steps)")
@@ -164,9 +165,12 @@ class Sample(Section):
     walkers: Count = 8
     nanoseconds: Positive = 0.2
     cvs: Annotated[int, Field(strict=True, ge=1, le=2, description="1 or 2")] = 2
-    method: Literal["metadynamics", "none"] = Field(default="metadynamics", description="metadynamics or none")
+    method: Literal["metadynamics", "opes", "umbrella", "none"] = Field(
+        default="metadynamics", description="metadynamics, opes, umbrella or none"
+    )
     height: Positive = 1.2
     factor: Annotated[float, Field(strict=True, gt=1, allow_inf_nan=False, description="a number above 1")] = 10.0
+    barrier: Annotated[float, Field(strict=True, ge=5, allow_inf_nan=False, description="a number of 5 or more (kJ/mol)")] = 40.0
     pace_ps: Positive = 0.4
     save_ps: Positive = 0.8
     shared: Annotated[bool, Field(strict=True, description="true or false")] = True
@@ -240,13 +244,20 @@ def checked(model: type[Model], content: object, place: str) -> Model:
         raise BadInput(f"{place}: {_line(error, model)}") from None
 
 
+def _check_weights(prepare: Prepare, temperature: float | None) -> None:
+    """A temperature for weights of a bias, and one source of weights alone."""
+    asked = {"a bias": prepare.bias is not None, f"rounds: {prepare.rounds}": prepare.rounds != "equal"}
+    for what, there in asked.items():
+        if there and temperature is None:
+            raise BadInput(f"prepare.temperature: null is not allowed with {what}, whose weights are exp(bias / kT); "
+                           "allowed: a number above 0 (kelvin)")
+    if prepare.bias is not None and prepare.weights is not None:
+        raise BadInput("prepare.bias: not allowed beside weights; allowed: one of the two")
+
+
 def _check(params: Params) -> None:
     """What holds between keys."""
-    if params.prepare.bias is not None and params.temperature is None:
-        raise BadInput("prepare.temperature: null is not allowed with a bias, whose weights are exp(bias / kT); "
-                       "allowed: a number above 0 (kelvin)")
-    if params.prepare.bias is not None and params.prepare.weights is not None:
-        raise BadInput("prepare.bias: not allowed beside weights; allowed: one of the two")
+    _check_weights(params.prepare, params.temperature)
     shares = params.prepare.split.shares
     if abs(sum(shares) - 1) > 1e-9:
         raise BadInput(f"prepare.split.shares: {list(shares)} sum to {sum(shares):g}; allowed: a sum of 1")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,8 +15,8 @@ import psutil
 
 from pipelines import locks, settings
 
-__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "identity", "lives", "only_one", "orphans",
-           "run"]
+__all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "hae", "identity", "lives", "only_one",
+           "orphans", "run"]
 
 OVER = "it took longer than it may and was ended, after"
 
@@ -64,6 +65,12 @@ def end_with_parent(seconds: float = 1.0) -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def hae(project: Path, *arguments: str) -> list[str]:
+    """The command hae for `run`, which ends with the process that runs it, also one that is ended by kill -9."""
+    code = "from pipelines.processes import end_with_parent; end_with_parent(); from pipelines.cli import main; main()"
+    return [sys.executable, "-c", code, "--project", str(project), *arguments]
 
 
 def orphans(project: Path) -> list[psutil.Process]:

@@ -4,8 +4,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["EVENTS", "Clean", "Count", "Drift", "Event", "Flag", "Limits", "Margin", "Name", "Names", "Natural", "Notify", "Positive",
-           "Section", "Text"]
+__all__ = ["ALARMS", "EVENTS", "Clean", "Count", "Drift", "Event", "Flag", "Limits", "Margin", "Name", "Names", "Natural", "Notify",
+           "Positive", "Section", "Text"]
 
 # The description of a type or of a field is what an error message says is allowed.
 Count = Annotated[int, Field(strict=True, ge=1, description="an integer of 1 or more")]
@@ -18,6 +18,8 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description
 Names = Annotated[tuple[str, ...], Field(min_length=1, description="a list of names")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Event = Literal["promoted", "held", "failed", "drift", "silence", "disk", "rolled back"]
+Alarm = Literal["missing", "distribution", "beyond", "error"]
+ALARMS: tuple[Alarm, ...] = get_args(Alarm)
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 
@@ -42,6 +44,9 @@ class Drift(Section):
 
     alarms: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of false alarms; 0: never one")
     beyond: Margin = Field(default=0.05, description="a number of 0 or more, below 1: share of rows beyond the training range")
+    holds: tuple[Alarm, ...] = Field(default=(), description=f"a list of {', '.join(ALARMS)}: only a person promotes after such an alarm")
+    retrains: tuple[Alarm, ...] = Field(
+        default=ALARMS, description=f"a list of {', '.join(ALARMS)}: of scored data, start a retraining under hae serve --drift")
 
 
 class Notify(Section):

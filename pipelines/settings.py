@@ -78,9 +78,9 @@ def artifact_root(project: Path | None = None) -> str:
     return (home(project) / "artifacts").as_uri()
 
 
-def place(project: Path) -> str:
-    """A name for this checkout on this machine, in characters that Prefect takes."""
-    return re.sub(r"[^\w .-]", "_", " ".join([socket.gethostname(), *project.parts[1:]]))
+def place(project: Path, alone: bool = False) -> str:
+    """A name for this checkout on this machine, in characters that Prefect takes; alone: among no others, where its folder's name does."""
+    return re.sub(r"[^\w .-]", "_", project.name if alone else " ".join([socket.gethostname(), *project.parts[1:]]))
 
 
 def has_gpu() -> bool:

@@ -13,8 +13,10 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.errors import BadInput
 from hae.files import write_csv, written_whole
+from pipelines.flow import drifting
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
+from pipelines.watch.drift import Thinned
 
 __all__ = ["TransformReport", "transform"]
 
@@ -24,7 +26,8 @@ ROWS = 16384  # that the network takes at a time
 
 @dataclass(frozen=True)
 class TransformReport:
-    """What was written: rows and CVs, by which version, where; far: features far outside the training data, a line for each."""
+    """What was written: rows and CVs, by which version, where; far: features far outside the training data, a line for each.
+    drift: from the data that the version was trained on, in words, "" where they are not here."""
 
     rows: int
     n_cvs: int
@@ -32,6 +35,7 @@ class TransformReport:
     variant: str
     output: Path
     far: tuple[str, ...] = ()
+    drift: str = ""
 
 
 def transform(
@@ -62,12 +66,13 @@ def transform(
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
     pieces = featurise(model.recipe, [Path(path) for path in inputs], topology, keep)
-    outside = np.zeros(len(model.about["features"]), dtype=int)
+    outside, seen = np.zeros(len(model.about["features"]), dtype=int), Thinned()
 
     def encoded(piece: Frames, rows: pd.DataFrame) -> pd.DataFrame:
         nonlocal outside
         values = piece.values[:, [piece.features.index(name) for name in model.about["features"]]]
         outside = outside + _far(model.about, values).sum(0)
+        seen.add(values, piece.trajectory)
         cvs = np.concatenate([model.encode(values[start : start + ROWS]) for start in range(0, len(values), ROWS)])
         return rows.assign(**{f"cv{k + 1}": cvs[:, k] for k in range(cvs.shape[1])})
 
@@ -82,7 +87,8 @@ def transform(
         for name, count, low, high in zip(model.about["features"], outside, model.about["low"], model.about["high"])
         if count
     ]
-    return TransformReport(len(table), len(model.about["cv"]), row.version, row.variant, output, tuple(far))
+    drifted = drifting.scored(project, store, model, seen)
+    return TransformReport(len(table), len(model.about["cv"]), row.version, row.variant, output, tuple(far), drifted)
 
 
 def _far(about: dict, values: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from websockets.sync.client import connect
 __all__ = ["Page", "browser"]
 
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--remote-debugging-port=0", "--remote-allow-origins=*", "--hide-scrollbars")
+         "--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", "--remote-debugging-port=0",
+         "--remote-allow-origins=*", "--hide-scrollbars")
 # What sticks out of the page or of a box that hides the rest, and texts of one parent that lie on each other.
 LOOK = """(() => {
   const wide = document.documentElement.clientWidth, bad = [];
@@ -55,14 +56,17 @@ class Browser:
     def __init__(self, socket):
         self._socket, self._numbers, self._events = socket, itertools.count(1), []
 
-    def look(self, address: str, width: int, picture: bool = False, script: str = LOOK) -> Page:
-        """Open an address at this width in CSS pixels. picture: take a PNG of the whole page. script: gives the list of faults."""
+    def look(self, address: str, width: int, picture: bool = False, script: str = LOOK, dark: bool = False) -> Page:
+        """Open an address at this width in CSS pixels. picture: take a PNG of the whole page. script: gives the list of faults.
+        dark: as where a dark page is preferred."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._events.clear()
         for domain in ("Page", "Network", "Runtime", "Log"):
             self._call(f"{domain}.enable", session)
         self._call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+        likes = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", session, features=[likes])
         self._call("Page.navigate", session, url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._events.append(json.loads(self._socket.recv(timeout=60)))
@@ -85,7 +89,7 @@ class Browser:
             elif event["method"] == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning", "assert"):
                 page.errors.append(str(about["args"]))
             elif event["method"] == "Log.entryAdded" and about["entry"]["level"] in ("error", "warning"):
-                page.errors.append(about["entry"]["text"])
+                page.errors += [about["entry"]["text"]] if "GPU stall" not in about["entry"]["text"] else []  # of a picture without a GPU
         self._call("Target.closeTarget", targetId=target)
         return page
 

@@ -6,6 +6,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +21,17 @@ TOOLS = {
 }
 
 
+# Files that take long, the longest first, so that no worker has one left when the others are done. The first two have no fixture in common.
+LONG = ("pipelines/flow/test_flows.py", "test_site.py", "pipelines/gate/test_promotion.py", "pipelines/flow/test_kill.py",
+        "pipelines/gate/test_crashes.py", "pipelines/flow/test_secrets.py", "pipelines/record/test_packaging.py",
+        "pipelines/flow/test_schedules.py", "sampling/test_round.py", "pipelines/flow/test_cleaning.py", "training/test_stored.py",
+        "export/test_compiled.py", "test_distribution.py")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what can't run here, with a word; where HAE_NO_SKIPS is set (.ci/run) a missing tool is a failure instead."""
+    """Long files first; skip what can't run here, with a word; where HAE_NO_SKIPS is set (.ci/run) a missing tool is a failure instead."""
+    turn = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: turn.get(item.path, len(turn)))
     missing = {name for name, found in TOOLS.items() if not found()}
     for item in items:
         for name in missing.intersection(mark.name for mark in item.iter_markers()):
@@ -91,6 +102,40 @@ def new_project(trained_folder, database, tmp_path_factory) -> Callable[..., Pat
         shutil.copy(database, folder / ".hae")
         write_graph(folder, **more)
         return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prefect_database(made_once) -> Path:
+    """A database of Prefect with its tables and nothing in them: its migrations take five seconds, a copy none."""
+
+    def upgrade(folder: Path) -> None:
+        command = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "-y"]
+        subprocess.run(command, env=os.environ | {"PREFECT_HOME": str(folder)}, check=True, capture_output=True)
+
+    return made_once("prefect", upgrade) / "prefect.db"
+
+
+@pytest.fixture(scope="session")
+def run_project(new_project, trained_folder, prefect_database, made_once, tmp_path_factory) -> Callable[[], Path]:
+    """Makes such projects whose stages have all run, as DVC knows it: a retraining does what a change of params.yaml asks for. Nothing is
+    recorded in them."""
+
+    def commit(parent: Path) -> None:
+        from pipelines.flow.versioning import in_repository
+
+        folder = Path(shutil.copytree(new_project(), parent / "project"))
+        for part in ("data/prepared", "models", "results"):
+            shutil.copytree(trained_folder / part, folder / part)
+        (folder / ".hae/prefect").mkdir()
+        shutil.copy(prefect_database, folder / ".hae/prefect")
+        with pytest.MonkeyPatch.context() as patch, in_repository(folder) as repository:
+            patch.chdir(folder)
+            repository.commit(force=True)
+
+    def make() -> Path:
+        return Path(shutil.copytree(made_once("run", commit) / "project", tmp_path_factory.mktemp("run") / "project"))
 
     return make
 

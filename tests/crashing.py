@@ -1,9 +1,8 @@
 """Every write of a retraining to its records, counted; the one that is asked for raises an error, or kills the process."""
 
+import multiprocessing
 import os
-import pickle
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -11,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["Died", "act", "writes"]
+__all__ = ["CHILDREN", "Died", "act", "act_and_be_killed", "writes"]
+
+# One process imports all of it and is forked for every child that is killed.
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(["mlflow", "hae.estimator", "pipelines.gate.promotion"])
 
 READS = ("get_", "search_", "list_", "download_", "load_", "tracking_uri")
 
@@ -70,6 +73,8 @@ def act(folder: Path, facts: dict, what: str) -> None:
             promotion.promote(folder, facts)
 
 
-if __name__ == "__main__":
-    with writes(int(sys.argv[1]), kill=True):
-        act(Path.cwd(), pickle.load(sys.stdin.buffer), sys.argv[2])
+def act_and_be_killed(folder: Path, facts: dict, what: str, fatal: int) -> None:
+    """For a process of its own."""
+    os.chdir(folder)
+    with writes(fatal, kill=True):
+        act(folder, facts, what)

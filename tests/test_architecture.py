@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ GRAPH = rooms.imports()
 
 # They bring files, params and processes to a stage. What they bring is among its deps and params already, so a change of theirs alone
 # must not train anew.
-PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.engine", "hae.cluster", "pipelines", "pipelines.stages",
-            "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths", "pipelines.processes", "pipelines.output",
-            "pipelines.locks"}
+PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "pipelines",
+            "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths", "pipelines.processes",
+            "pipelines.output", "pipelines.locks"}
 OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
 LONGEST = 350  # lines of a module
 
@@ -75,7 +76,7 @@ def test_modules_are_short():
 
 @pytest.mark.parametrize(("tool", "doors"), [
     ("dvc", {"pipelines/flow/versioning.py"}),
-    ("prefect", {"pipelines/flow/flows.py", "pipelines/flow/schedules.py"}),
+    ("prefect", {f"pipelines/flow/{name}.py" for name in ("flows", "schedules")}),
 ])
 def test_each_tool_has_its_door(tool, doors):
     assert {module for module, names in outside("pipelines").items() if tool in names} == doors
@@ -132,3 +133,20 @@ def _graph() -> dict:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())
+
+
+OF_A_KIND = re.compile(r"""(kind|kinds\[\w\]|of) (==|!=) "(circular|tanh)"|"linear", "tanh", "circular"|"linear": [01], "tanh"|"""
+                       r"""about\["cv"\]""")
+
+
+def test_the_list_of_places_that_know_the_kinds_of_cvs_is_whole():
+    known = {path.relative_to(ROOT).as_posix() for wing in ("hae", "pipelines") for path in (ROOT / wing).rglob("*.py")
+             if OF_A_KIND.search(path.read_text())}
+    section = (ROOT / "docs" / "architecture.md").read_text().split("A kind of CV (linear")[1].split("\n## ")[0]
+    listed, folder = set(), ""
+    for word in re.findall(r"`([^`]+)`", section.partition("\n- ")[2]):
+        if word.endswith("/"):
+            folder = word
+        else:
+            listed.add(folder + word)
+    assert listed == known

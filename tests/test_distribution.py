@@ -11,9 +11,9 @@ import pytest
 import hae
 
 ROOT = Path(__file__).parents[1]
-READ_BY_CODE = {"hae/py.typed", "hae/data/alanine-dipeptide.npz", "pipelines/page/page.html", "pipelines/project/dvc.yaml.j2",
-                "pipelines/project/params.yaml.j2",
-                "pipelines/stages/alanine-dipeptide.pdb"}
+READ_BY_CODE = {"hae/py.typed", "hae/data/alanine-dipeptide.npz", "pipelines/page/page.html", "pipelines/page/page.css",
+                "pipelines/page/movie.js", "pipelines/page/3Dmol-min.js", "pipelines/page/3Dmol-LICENSE", "pipelines/project/dvc.yaml.j2",
+                "pipelines/project/params.yaml.j2", "pipelines/stages/alanine-dipeptide.pdb"}
 EXTRAS = ("prefect", "mlflow", "dvc", "pydantic", "ruamel", "click", "psutil", "mdtraj", "openmm")
 
 

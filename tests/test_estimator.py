@@ -164,7 +164,7 @@ def test_history_has_a_row_a_member_and_epoch(model):
         ({"cv": "round"}, "cv: 'round' is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
         ({"cv": ["linear"]}, "cv: ['linear'] is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
         ({"cv": None}, "cv: None is not allowed; one of linear, tanh, circular, or a list of 2 of these"),
-        ({"scale": "local"}, "scale: 'local' is not allowed; one of global, feature, none"),
+        ({"scale": "local"}, "scale: 'local' is not allowed; one of auto, global, feature, none"),
         ({"n_seeds": 0}, "n_seeds: 0 is not allowed; a whole number of 1 or more"),
         ({"batch_size": -1}, "batch_size: -1 is not allowed; a whole number of 1 or more"),
         ({"max_epochs": 0}, "max_epochs: 0 is not allowed; a whole number of 1 or more, or None"),

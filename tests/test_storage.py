@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from disks import files_end_at
 from generators import small
 from quick import quick
 from torch import nn
@@ -124,3 +125,11 @@ def test_a_folder_that_cannot_be_written_is_named_and_leaves_what_was_there(tmp_
     with pytest.raises(BadInput, match=r"file/weights.safetensors: can't be written \(.*\); allowed: a folder that can be written to"):
         save_networks(tmp_path / "file", {"one": small()}, {})
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_write_that_fails_leaves_what_was_saved(tmp_path):
+    save_networks(tmp_path, {"one": small()}, {"number": 1})
+    with files_end_at(256), pytest.raises(BadInput, match=r"weights.safetensors: can't be written \(File too large\)"):
+        save_networks(tmp_path, {"one": small()}, {"number": 2})
+    assert load_networks(tmp_path)[1]["number"] == 1
+    assert {file.name for file in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}

@@ -32,7 +32,12 @@ WORDS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas", SPACES: "s
 
 @dataclass(frozen=True)
 class Form:
-    """How a table is written; None: not known, or nothing of the kind. sheet: of a workbook, or the key of an HDF5 file."""
+    """How a table is written; None: not known, or nothing of the kind. sheet: of a workbook, or the key of an HDF5 file.
+
+    Example:
+        >>> Form(separator=";", decimal=",").words()
+        "separated by semicolons, decimal sign ','"
+    """
 
     separator: str | None = None
     decimal: str | None = None

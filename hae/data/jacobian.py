@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hae.data.molecules import Recipe
+from hae.data.molecules import Recipe, atom_names
+from hae.data.positions import whole
 from hae.errors import BadInput
 
-__all__ = ["atoms_read", "featurise"]
+__all__ = ["atoms_read", "featurise", "positions_read"]
 
 DEGENERATE = 1e-6  # of the largest: where less is left, an alignment or a torsion has no one answer
+SAME = 1e-3  # nm, or of a sine: features in float32 and those of the positions that they are of differ by less
 Pull = Callable[[np.ndarray], np.ndarray]
 
 
@@ -23,6 +25,12 @@ def atoms_read(recipe: Recipe) -> tuple[str, ...]:
     if recipe.kind == "columns":
         raise BadInput("recipe: it reads columns of a table, not atoms; allowed: coordinates, distances or torsions of a molecule")
     return recipe.atoms or tuple(dict.fromkeys(name for group in (*recipe.pairs, *recipe.torsions) for name in group))
+
+
+def positions_read(recipe: Recipe, raw) -> np.ndarray:
+    """Positions (N, A, 3) in nm of `atoms_read` in an mdtraj Trajectory of the recipe's molecule, whole where a periodic box cut them."""
+    place = {name: number for number, name in enumerate(atom_names(raw.topology))}
+    return whole(raw, [place[name] for name in atoms_read(recipe)], np.array(recipe.reference) if recipe.reference else None)
 
 
 def featurise(recipe: Recipe, positions: np.ndarray) -> tuple[np.ndarray, Pull]:

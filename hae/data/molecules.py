@@ -26,7 +26,12 @@ LIGHT = ("H", "D", "VS")  # hydrogen, deuterium, virtual sites such as the M of 
 
 @dataclass(frozen=True)
 class Label:
-    """What is looked at beside the CVs: the torsion of four atoms in radians; without atoms, a column of a table."""
+    """What is looked at beside the CVs: the torsion of four atoms in radians; without atoms, a column of a table.
+
+    Example:
+        >>> Label("phi", "rad", 6.283185, ("1:ACE-C", "2:ALA-N", "2:ALA-CA", "2:ALA-C")).name
+        'phi'
+    """
 
     name: str
     unit: str = ""

@@ -28,9 +28,12 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
     Raises BadInput that names place, column and first bad row, counted from 1 in the file.
     """
     values = np.empty((len(table), len(columns)))
+    absent = [name for name in columns if name not in table.columns]
+    if absent:
+        named = ", ".join(f"'{name}'" for name in absent)
+        raise BadInput(f"{place}: no column{'s' * (len(absent) > 1)} {named}; allowed: {listed(table.columns, 12)}"
+                       + (did_you_mean(absent[0], table.columns) if len(absent) == 1 else ""))
     for j, name in enumerate(columns):
-        if name not in table.columns:
-            raise BadInput(f"{place}: no column '{name}'; allowed: {listed(table.columns, 12)}{did_you_mean(name, table.columns)}")
         column = table[name]
         if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
             values[:, j] = column.to_numpy(dtype=float, na_value=np.nan)

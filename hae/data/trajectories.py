@@ -10,11 +10,11 @@ import re
 import struct
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from itertools import islice
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from tqdm import tqdm
@@ -82,16 +82,20 @@ def check_atoms(files: Mapping[str, str | os.PathLike], structure) -> None:
             raise _does_not_fit(path, atoms, structure.n_atoms)
 
 
-def read_trajectories(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Frames:
+def read_trajectories(
+    recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True, look: Callable[[Any], None] | None = None
+) -> Frames:
     """Frames of the trajectories in `files` (name -> path), one after the other; arguments and errors as in `frames_of`."""
-    return concatenate(list(frames_of(recipe, files, structure, labels)))
+    return concatenate(list(frames_of(recipe, files, structure, labels, look)))
 
 
-def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True) -> Iterator[Frames]:
+def frames_of(
+    recipe: Recipe, files: Mapping[str, str | os.PathLike], structure, labels: bool = True, look: Callable[[Any], None] | None = None
+) -> Iterator[Frames]:
     """The same in pieces, one in memory at a time.
 
-    structure: what `load_structure` gave. Raises BadInput for a file that is missing, cut short, not readable or not of
-    this topology, and for positions that are not finite.
+    structure: what `load_structure` gave. look: is shown every piece as it was read, an mdtraj Trajectory. Raises BadInput for a file
+    that is missing, cut short, not readable or not of this topology, and for positions that are not finite.
     """
     topology = getattr(structure, "topology", structure)
     if not files:
@@ -102,6 +106,8 @@ def frames_of(recipe: Recipe, files: Mapping[str, str | os.PathLike], structure,
         first = 0
         for piece in _pieces(Path(path), topology, len(recipe.names)):
             part = recipe.features(piece, name=name, first_frame=first, labels=labels)
+            if look is not None:
+                look(piece)
             yield part
             first += len(part)
             shown.update(len(part))

@@ -59,7 +59,7 @@ def ask(kind: str, folder: Path, card: Card, values: np.ndarray, numbers: Sequen
 
 def _numpy(folder: Path, card: Card, s: np.ndarray) -> Answer:
     code = ("import json, sys; sys.modules['torch'] = sys.modules['hae'] = None; import numpy as np; from cvs import cvs; "
-            "np.save(sys.argv[2], cvs(np.load(sys.argv[1]), json.loads(sys.stdin.read()))); print(np.__version__)")
+            "np.save(sys.argv[2], cvs(dict(zip(json.loads(sys.stdin.read()), np.load(sys.argv[1]).T)))); print(np.__version__)")
     with tempfile.TemporaryDirectory() as scratch:
         np.save(f"{scratch}/s.npy", s)
         version = _run("NumPy", [sys.executable, "-B", "-c", code, f"{scratch}/s.npy", f"{scratch}/cvs.npy"], folder,

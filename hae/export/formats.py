@@ -7,16 +7,15 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from hae.errors import BadInput
-from hae.export import reader
 from hae.export.card import Card, write_card
 from hae.export.encoder import Encoder
+from hae.export.script import arrays_of, script
 from hae.files import written_whole
 from hae.network.layers import ACTIVATIONS
 
@@ -58,14 +57,12 @@ class Published(nn.Module):
 
 
 def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:
-    """Write weights.npz, card.json and cvs.py (`hae.export.reader`), whose function ``cvs(table)`` gives CVs (N, n) by NumPy alone."""
+    """Write weights.npz, card.json and cvs.py (`hae.export.script`), whose function ``cvs(table)`` gives CVs (N, n) by NumPy alone."""
     folder = Path(folder)
-    arrays: dict[str, Any] = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
-    path = np.zeros((encoder.n_features, len(encoder.t))) if encoder.path is None else encoder.path
     with written_whole(folder / "weights.npz") as partial, open(partial, "wb") as file:
-        np.savez(file, mean=encoder.mean, scale=encoder.scale, T=encoder.T, t=encoder.t, path=path, depth=len(encoder.layers), **arrays)
+        np.savez(file, **arrays_of(encoder, card))  # type: ignore[arg-type]
     with written_whole(folder / "cvs.py") as partial:
-        partial.write_bytes(Path(reader.__file__).read_bytes())
+        partial.write_text(script(encoder, card), encoding="utf-8")
     return [folder / "weights.npz", folder / "cvs.py", write_card(card, folder)]
 
 

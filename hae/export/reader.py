@@ -1,43 +1,16 @@
-"""CVs of features by NumPy alone: ``from cvs import cvs; cvs(table)`` or ``cvs(values, names)``. It reads card.json and weights.npz
-beside it."""
-
-import json
-import math
-from pathlib import Path
+"""Features from tables by the names of their columns, with a line for what can't be right: what the HTTP server reads."""
 
 import numpy as np
 
-ACTIVATIONS = {
-    "tanh": np.tanh,
-    "silu": lambda x: x / (1 + np.exp(-x)),
-    "gelu": lambda x: x * (1 + np.vectorize(math.erf)(x / np.sqrt(2))) / 2,
-    "relu": lambda x: np.maximum(x, 0),
-    "identity": lambda x: x,
-}
+__all__ = ["FARTHEST", "features", "usual_size"]
+
 FARTHEST = 4  # times the usual size of lengths: what is beyond is in other units, Angstrom for nm
 
 
-def cvs(rows, names=None):
-    """CVs (N, n) of a table with named columns, or of values (N, D) and the names of their columns. ValueError says what is wrong."""
-    card = json.loads(Path(__file__).with_name("card.json").read_text(encoding="utf-8"))
-    with np.load(Path(__file__).with_name("weights.npz")) as numbers:
-        return encoded(features(rows, names, card), numbers, card["kinds"], ACTIVATIONS[card["activation"]])
-
-
-def encoded(s, numbers, kinds, activation):
-    x = (s - numbers["mean"]) / numbers["scale"]
-    y, depth, i, found = x, int(numbers["depth"]), 0, []
-    for layer in range(depth):
-        y = y @ numbers[f"w{layer}"] + numbers[f"b{layer}"]
-        y = activation(y) if layer < depth - 1 else y
-    y = y + x @ numbers["path"]
-    for kind in kinds:
-        at = slice(i, i := i + (2 if kind == "circular" else 1))
-        size = np.maximum(np.linalg.norm(y[:, at], axis=1), 1e-12)[:, None]
-        y[:, at] = y[:, at] / size if kind == "circular" else np.tanh(y[:, at]) if kind == "tanh" else y[:, at]
-        c = y[:, :i] @ numbers["T"][at, :i].T + numbers["t"][at]
-        found.append(np.arctan2(c[:, 1], c[:, 0]) if kind == "circular" else c[:, 0])
-    return np.stack(found, 1)
+def usual_size(card) -> float:
+    """Root mean square of the features in nm as they usually are, 0 where none is or their ranges are not known. card: as card.json."""
+    lengths = [between for unit, between in zip(card["units"], card["feature_ranges"]) if unit == "nm"]
+    return float(np.sqrt(np.square(np.abs(lengths).mean(1)).mean())) if lengths else 0.0
 
 
 def features(rows, names, card):
@@ -70,10 +43,9 @@ def _in_units(s, card):
     for name, column in zip(card["features"], s.T):
         if name.startswith(("sin(", "cos(")) and np.abs(column).max(initial=0) > 1 + 1e-6:
             raise ValueError(f"column '{name}': {np.abs(column).max():.4g}; allowed: -1 to 1, the sine or cosine of an angle")
-    lengths = np.array([unit == "nm" for unit in card["units"]])
-    if len(s) and lengths.any() and len(card["feature_ranges"]):
-        usual = np.abs(np.array(card["feature_ranges"])[lengths]).mean(1)
-        size = np.sqrt((s[:, lengths] ** 2).mean(1) / (usual**2).mean())
+    lengths, usual = np.array([unit == "nm" for unit in card["units"]]), usual_size(card)
+    if len(s) and usual:
+        size = np.sqrt((s[:, lengths] ** 2).mean(1)) / usual
         if size.max() > FARTHEST or size.min() < 1 / FARTHEST:
             wrong = size.max() if size.max() > FARTHEST else size.min()
             raise ValueError(f"lengths: a row {wrong:.3g} times the usual size; allowed: nm (1 nm = 10 Angstrom), as in the training data")

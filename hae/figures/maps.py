@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import matplotlib
 import matplotlib.patheffects as effects
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, ListedColormap
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from hae.figures.plots import level_colours, plain
 from hae.importance.intervals import Sampling
@@ -15,11 +18,18 @@ from hae.importance.intervals import Sampling
 __all__ = ["Variable", "free_energy", "free_energy_profile", "label_map", "pair_of_reconstruction", "skeleton", "sticks"]
 
 BOND, STEP = 0.2, 0.45  # nm: longest bond of heavy atoms; longest step between atoms of a coarser chain
+# Twilight, which goes round, less its white and its black: those can't be told from the paper of a light or a dark page.
+ROUND = ListedColormap(0.2 + 0.6 * matplotlib.colormaps["twilight"](np.linspace(0, 1, 256))[:, :3], name="twilight of mid tones")
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A number a frame: values (N,), name, unit, and the period where it is an angle or the like."""
+    """A number a frame: values (N,), name, unit, and the period where it is an angle or the like.
+
+    Example:
+        >>> Variable(np.array([0.0, 3 * np.pi / 2]), "phi", "rad", 2 * np.pi).shown
+        array([  0., -90.])
+    """
 
     values: np.ndarray
     name: str
@@ -61,15 +71,15 @@ class Variable:
 def label_map(x: Variable, y: Variable, cv: Variable, axis: Axes, weights: np.ndarray | None = None) -> None:
     """The plane of two labels, each place coloured by the mean of a CV there: round the circle, with circular colours, for an angle."""
     total, extent = _counts(x, y, weights)
+    colours: Colormap | str = "cividis"
     w = np.ones(len(cv.values)) if weights is None else weights
     if cv.period is None:
         mean = _counts(x, y, w * cv.shown)[0] / np.where(total > 0, total, 1)
         low, high = np.quantile(cv.shown, [0.02, 0.98])
-        colours = "cividis"
     else:
         turn = np.exp(2j * np.pi * np.asarray(cv.values) / cv.period)
         mean = np.angle(_counts(x, y, w * turn.real)[0] + 1j * _counts(x, y, w * turn.imag)[0]) / (2 * np.pi) * cv.period * cv._factor
-        (low, high), colours = cv.edges, "twilight"
+        (low, high), colours = cv.edges, ROUND
     image = axis.imshow(np.ma.masked_where(total <= 0, mean).T, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=low,
                         vmax=high, interpolation="nearest")
     _dress(x, y, axis)
@@ -129,11 +139,9 @@ def pair_of_reconstruction(true: Variable, rebuilt: np.ndarray, axis: Axes, weig
 
 def skeleton(reference: np.ndarray) -> list[tuple[int, int]]:
     """Pairs of atoms to join by a line, from positions (A, 3) in nm: bonds by their length, or the chain of a coarser choice of atoms."""
-    distance = np.linalg.norm(reference[:, None] - reference[None], axis=-1)
-    i, j = np.nonzero(np.triu(distance < BOND, 1))
-    if len(i):
-        return list(zip(i.tolist(), j.tolist(), strict=True))
-    return [(k, k + 1) for k in range(len(reference) - 1) if distance[k, k + 1] < STEP]
+    bonds = sorted(cKDTree(reference).query_pairs(BOND))
+    steps = np.linalg.norm(np.diff(reference, axis=0), axis=1)
+    return bonds or [(k, k + 1) for k in np.flatnonzero(steps < STEP).tolist()]
 
 
 def sticks(true: np.ndarray, rebuilt: np.ndarray, bonds: list[tuple[int, int]], axis: Axes, level: int, n: int) -> None:

@@ -17,8 +17,8 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from hae.importance.report import Comparison, Contributions, ImportanceReport
 
 __all__ = [
-    "COLOURS", "differences", "figure", "fve_by_level", "gains", "grid", "level_colours", "plain", "style", "svg", "training_curves",
-    "variant_colours",
+    "COLOURS", "FURTHER", "Shown", "arms", "differences", "figure", "fve_by_level", "gains", "grid", "legend", "level_colours", "plain",
+    "style", "svg", "training_curves", "variant_colours",
 ]
 
 # Okabe and Ito's palette, which the colour-blind can tell apart; levels, which are ordered, go along viridis.
@@ -49,6 +49,15 @@ def plain(name: object) -> str:
     return str(name).replace("$", r"\$")
 
 
+class Shown(Figure):
+    """A figure that a notebook shows, also where nobody has imported pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=100)
+        return file.getvalue()
+
+
 def figure(width: float = 4.8, height: float = 3.6) -> tuple[Figure, Axes]:
     """A figure of this size in inches with one axis."""
     made, axes = grid(width, height, 1, 1)
@@ -57,7 +66,7 @@ def figure(width: float = 4.8, height: float = 3.6) -> tuple[Figure, Axes]:
 
 def grid(width: float, height: float, rows: int, columns: int) -> tuple[Figure, np.ndarray]:
     """A figure of this size in inches with axes (rows, columns). It needs no screen, and no figure of anybody else's is touched."""
-    made = Figure(figsize=(width, height), layout="constrained")
+    made = Shown(figsize=(width, height), layout="constrained")
     return made, made.subplots(rows, columns, squeeze=False)
 
 
@@ -91,14 +100,14 @@ def fve_by_level(reports: Mapping[str, ImportanceReport], axis: Axes) -> None:
     for i, (name, line, rows) in enumerate(drawn):
         level, fve, low, high = np.array(rows).T
         aside = (i - (len(drawn) - 1) / 2) * 0.06  # so that intervals stand beside each other
-        axis.errorbar(level + aside, fve, yerr=_arms(fve, low, high), fmt=line, color=colours[name], label=name, capsize=3, markersize=5,
+        axis.errorbar(level + aside, fve, yerr=arms(fve, low, high), fmt=line, color=colours[name], label=name, capsize=3, markersize=5,
                       zorder=3 if name in reports else 2)
     longest = max(len(report.cvs) for report in reports.values())
     axis.set(xlabel="number of CVs", ylabel="fraction of variance explained", ylim=_fve_limits(axis))
     axis.set_xticks(range(1, longest + 1))
     axis.set_xlim(0.7, longest + 0.3)
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
-    _legend(axis)
+    legend(axis)
 
 
 def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
@@ -114,7 +123,7 @@ def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
         ticks.append(place + (len(comparisons) - 1) / 2)
         names.append(plain(title))
         for row in comparisons:
-            bounds = _arms([row.difference], [row.difference_low], [row.difference_high])
+            bounds = arms([row.difference], [row.difference_low], [row.difference_high])
             axis.errorbar(row.difference, place, xerr=bounds, capsize=3, markersize=5, color=shades[row.level - 1],
                           fmt=marks[(row.level - 1) % len(marks)])
             place += 1
@@ -127,7 +136,7 @@ def differences(rows: Mapping[str, Sequence[Comparison]], axis: Axes) -> None:
     axis.invert_yaxis()
     axis.grid(axis="x", color="#dddddd", linewidth=0.8)
     axis.set_xlabel("difference of the explained fraction")
-    _legend(axis)
+    legend(axis)
 
 
 def training_curves(history: pd.DataFrame, axis: Axes) -> None:
@@ -151,7 +160,7 @@ def training_curves(history: pd.DataFrame, axis: Axes) -> None:
     axis.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="y", color="#dddddd", linewidth=0.8)
-    _legend(axis)
+    legend(axis)
 
 
 def gains(shares: Contributions, axis: Axes, top: int = 15) -> None:
@@ -160,7 +169,7 @@ def gains(shares: Contributions, axis: Axes, top: int = 15) -> None:
     chosen = np.argsort(-gain.sum(axis=0), kind="stable")[:top]
     n, place = len(gain), np.arange(len(chosen))
     for k, colour in enumerate(level_colours(n)):
-        bounds = _arms(gain[k, chosen], low[k, chosen], high[k, chosen])
+        bounds = arms(gain[k, chosen], low[k, chosen], high[k, chosen])
         axis.barh(place + (k - (n - 1) / 2) * 0.8 / n, gain[k, chosen], height=0.8 / n, color=colour, label=f"CV{k + 1}", xerr=bounds,
                   error_kw={"elinewidth": 1, "capsize": min(6 / n, 2), "ecolor": "#222222"})
     axis.axvline(0, color="#444444", linewidth=0.8)
@@ -170,16 +179,16 @@ def gains(shares: Contributions, axis: Axes, top: int = 15) -> None:
     axis.grid(axis="x", color="#dddddd", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.set_xlabel("gain (share of all variance)" + (f", largest {top} of {gain.shape[1]}" if gain.shape[1] > top else ""))
-    _legend(axis)
+    legend(axis)
 
 
-def _legend(axis: Axes) -> None:
+def legend(axis: Axes) -> None:
     """Above the axis, where no data can be."""
     handles, names = axis.get_legend_handles_labels()
     axis.figure.legend(handles, names, frameon=False, loc="outside upper center", ncols=min(len(names), 4), columnspacing=1.2)
 
 
-def _arms(value, low, high) -> np.ndarray | None:
+def arms(value, low, high) -> np.ndarray | None:
     """Lengths of error bars (2, N), or None where there is no interval at all."""
     value, low, high = (np.asarray(x, dtype=float) for x in (value, low, high))
     arms = np.nan_to_num(np.stack([value - low, high - value])).clip(0)

@@ -10,6 +10,7 @@ from hae.importance.intervals import STATUSES, Estimate, Sampling, status_of
 from hae.importance.refits import EncodedRows, Refits
 from hae.importance.relation import on_circle, relate
 from hae.importance.report import BEHIND, CVImportance, ImportanceReport
+from hae.importance.trust import FEW_WIDER, heavy, trust_of
 from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
 from hae.network.scoring import FrameErrors
 
@@ -17,9 +18,6 @@ __all__ = ["Measured", "assess", "compare", "fields"]
 
 GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
 PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
-FEW = 15  # pieces of 300 that the variance is spread over: 1 to 15 in heavy tails and under uneven weights, else 20 to 150
-FEWEST = 3  # pieces that the influence on a figure is spread over, where the variance is spread over fewer than twice FEW
-FEW_WIDER = 2.0  # times wider where a few frames decide
 SHARPEST = 0.001  # half width below which no gain is known: of decoders that all but agree the segments do not show the whole error
 
 
@@ -32,19 +30,6 @@ class Measured:
     errors: FrameErrors
     refits: Refits
     train_fve: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Trust:
-    """How far the frames can be trusted, level by level. statuses: their words; apart: whether trajectories surely have other means;
-    few: whether a few pieces of the series decide; wider: (n,) factors of half widths, 1 or more, that the other rows of the source, and
-    trajectories that differ, ask for."""
-
-    n_eff: np.ndarray
-    statuses: list[str]
-    apart: bool
-    few: bool
-    wider: np.ndarray
 
 
 def assess(
@@ -60,7 +45,7 @@ def assess(
     before, refitted = np.concatenate([v[None], e[:-1]]), measured.refits.prefix
     refitted_before = np.concatenate([v[None], refitted[:-1]])
     fve, gain = sampling.ratio(v - e, v), sampling.ratio(before - e, v)
-    trust = _trust(measured.errors, sampling, n_blocks, fve, seen)
+    trust = trust_of(measured.errors, sampling, n_blocks, fve, measured.cvs, gain.value > eps, seen)
     enough = np.array([status != "not enough data" for status in trust.statuses])
     both = enough[:-1] & enough[1:]
     # Where a few frames decide, the error of a last level is mostly that of frames farther out than any that were seen: no bounds hold.
@@ -91,13 +76,15 @@ def assess(
                 order=order,
                 n_eff=float(trust.n_eff[k]),
                 status=trust.statuses[k],
+                events=float(trust.events[k]),
                 info=float(info.value[k]),
                 train_fve=float(measured.train_fve[k]),
                 **margins,
                 converged=bool(not parted[k]),
             )
         )
-    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if enough.all() else None for x in sorted({*GRID, eps})}
+    sure = enough.all() and not behind.any()  # a CV whose refits fail is no reason to stop counting
+    numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if sure else None for x in sorted({*GRID, eps})}
     status = max(trust.statuses, key=STATUSES.index)
     return ImportanceReport(
         variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers, apart=trust.apart, few=trust.few
@@ -113,54 +100,12 @@ def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Samp
     n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))
     enough = np.array([status_of(x, n_blocks) != "not enough data" for x in n_eff])
     found = sampling.ratio(difference, v)
-    few = _few(v, difference - found.value[:, None] * v, sampling)
-    return _only(_wider(found, FEW_WIDER if few else 1.0), enough)
+    return _only(_wider(found, FEW_WIDER if heavy(v, sampling) else 1.0), enough)
 
 
 def fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
     """An estimate of level k (from 0) as fields name, name_low, name_high."""
     return {name: float(estimate.value[k]), f"{name}_low": float(estimate.low[k]), f"{name}_high": float(estimate.high[k])}
-
-
-def _series(errors: FrameErrors, fve: np.ndarray) -> np.ndarray:
-    """(2 n + 1, N): what decides how independent frames are: the variance, the error of each level, and the influence on its FVE."""
-    return np.concatenate([errors.v[None], errors.e, errors.e - (1 - fve)[:, None] * errors.v])
-
-
-def _levels(figures: np.ndarray) -> np.ndarray:
-    """Figures (2 n + 1,) of a series each -> (4, n): for each CV those of the variance, the level before, the level and its influence."""
-    n = len(figures) // 2
-    return np.stack([np.broadcast_to(figures[:1], n), figures[:n], figures[1 : n + 1], figures[n + 1 :]])
-
-
-def _few(v: np.ndarray, influence: np.ndarray, sampling: Sampling) -> bool:
-    """Whether a few pieces of the series hold most of the variance (N,), or not many do, and of an influence (n, N) next to none."""
-    pieces = sampling.participation(v - sampling.mean(v))
-    return bool(pieces < FEW or (pieces < 2 * FEW and sampling.participation(influence).min() < FEWEST))
-
-
-def _trust(
-    errors: FrameErrors, sampling: Sampling, n_blocks: int | None, fve: Estimate, seen: tuple[FrameErrors, Sampling] | None
-) -> _Trust:
-    others, around = seen or (errors, sampling)
-    share, n = len(sampling) / len(around), len(fve.value)
-    series, all_series = _series(errors, fve.value), _series(others, others.fve)
-    n_eff = _levels(sampling.n_eff(series)).min(0)
-    half = fve.high - fve.value
-    own = np.where(half > 0, half, np.inf)
-    if seen is not None:
-        n_eff = np.minimum(n_eff, _levels(around.n_eff(all_series)).min(0) * share)
-        all_fve = around.ratio(others.v - others.e, others.v)
-        half = np.fmax(half, (all_fve.high - all_fve.value) / np.sqrt(share))
-    between = around.between(all_series[n + 1 :]) / (around.mean(others.v) or 1.0)
-    wider = np.fmax(np.hypot(half, between) / own, 1.0)
-    apart = _levels(around.apart(all_series)).any(0)
-    n_eff = np.where(apart, np.minimum(n_eff, around.trajectories), n_eff)  # each trajectory is one answer
-    few = _few(errors.v, series[n + 1 :], sampling) or _few(others.v, all_series[n + 1 :], around)
-    statuses = [status_of(x, n_blocks) for x in n_eff]
-    return _Trust(
-        n_eff, ["rough" if few and word == "ok" else word for word in statuses], bool(apart.any()), few, wider * (FEW_WIDER if few else 1.0)
-    )
 
 
 def _verdict(cvs: EncodedRows, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:

@@ -37,6 +37,7 @@ def evaluate(
     features: Sequence[str] | None = None,
     groups: Mapping[str, str] | None = None,
     eps: float = EPS,
+    side: str = "test",
     settings: RefitSettings | None = None,
     progress: str | None = None,
 ) -> ImportanceReport:
@@ -52,6 +53,7 @@ def evaluate(
         baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric.
         features: names of the D' features; groups: feature -> what it is a part of, such as an atom, for gains by group.
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
+        side: of the split that the evaluated rows are: of "validation" rows the report says that they chose the model.
         progress: title of a progress bar.
 
     Missing entries (NaN) of targets are left out, of refits too. Only where ``root`` is a matrix, which mixes features, refitted decoders
@@ -126,6 +128,7 @@ def evaluate(
         members=tuple(reports[1:]),
         by_feature=by_feature,
         by_group=by_group,
+        side=side,
         seconds=time.perf_counter() - start,
     )
 

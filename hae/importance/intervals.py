@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 from scipy.fft import irfft, next_fast_len, rfft
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import gammaincinv, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
 __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
@@ -17,6 +16,7 @@ SEGMENTS = (8, 10, 16, 24, 32)  # numbers of segments tried; the widest interval
 CONFIDENCE = 0.90
 PIECES = 300  # of a series, to see whether a few of them decide
 SURELY = 0.999  # confidence at which trajectories are said to differ
+TAIL, SURE_OF_TAIL = 25, 2.33  # one in so many frames is of the tail; standard deviations of its index on the safe side
 STATUSES = ("ok", "rough", "not enough data")
 OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
@@ -91,13 +91,24 @@ class Sampling:
         """How many trajectories the frames come from; rows without one count as one series."""
         return int(self.walker[-1]) + 1 if len(self) else 0
 
-    def apart(self, x: np.ndarray) -> np.ndarray:
-        """Whether (...) the trajectories surely differ in their means of x (..., N): walkers that stay in different basins.
+    def answers(self, x: np.ndarray, order: int = 1) -> np.ndarray:
+        """How many independent frames (...) the trajectories leave of x (..., N), or of its power ``order``; inf where they may agree.
 
-        The scatter of their means against what the independent frames inside each allow, by a chi-squared test at one in a thousand.
+        They surely differ where the scatter of their means is beyond what the independent frames inside each allow, by a chi-squared test
+        at one in a thousand. K trajectories of which a share r of the variance lies between them are then worth K / r frames. Few
+        trajectories hardly tell r: its upper 95 % bound is taken.
         """
-        most = chi2.ppf(SURELY, max(self.trajectories - 1, 1))
-        return self._of_each(x, lambda row: self._scatter(row)[0] > most, bool)
+        K = self.trajectories
+        sure, least = 2 * gammaincinv(max(K - 1, 1) / 2, [SURELY, 0.05])  # quantiles of chi-squared
+
+        def worth(row: np.ndarray) -> float:
+            scatter, of_mean, inside = self._scatter(row)
+            if not scatter > sure:
+                return np.inf
+            between = (scatter / least - 1) * of_mean
+            return K * (1 + inside / between) ** order
+
+        return self._of_each(x, worth, float)
 
     def between(self, x: np.ndarray) -> np.ndarray:
         """Half width (...) of the 90 % interval of the mean of x (..., N) that comes from trajectories differing by more than chance.
@@ -108,9 +119,9 @@ class Sampling:
         K = self.trajectories
 
         def half(row: np.ndarray) -> float:
-            scatter, inside = self._scatter(row)
-            beyond = max(scatter / (K - 1) - 1, 0) * inside
-            return float(student.ppf(0.5 + CONFIDENCE / 2, K - 1) * np.sqrt(beyond / K))
+            scatter, of_mean, _ = self._scatter(row)
+            beyond = max(scatter / (K - 1) - 1, 0) * of_mean
+            return float(stdtrit(K - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(beyond / K))
 
         return self._of_each(x, half if K > 1 else lambda row: 0.0, float)
 
@@ -118,17 +129,17 @@ class Sampling:
         x = np.asarray(x, dtype=np.float64)
         return np.array([function(row) for row in x.reshape(-1, x.shape[-1])], dtype=dtype).reshape(x.shape[:-1])
 
-    def _scatter(self, x: np.ndarray) -> tuple[float, float]:
-        """Chi-squared of the trajectories' means of x (N,), and the variance that one such mean has from the frames inside."""
+    def _scatter(self, x: np.ndarray) -> tuple[float, float, float]:
+        """Chi-squared of the trajectories' means of x (N,), the variance that one such mean has from the frames inside, and theirs."""
         total = np.bincount(self.walker, self.weights)
         mean = np.bincount(self.walker, x[self.order] * self.weights) / total
         inside = np.empty(len(x))
         inside[self.order] = x[self.order] - mean[self.walker]
         variance = self.mean(inside**2)
         if len(total) < 2 or not variance > 0:
-            return 0.0, 0.0
+            return 0.0, 0.0, 0.0
         independent = self._n_eff(inside) * total / total.sum()
-        return float(independent @ (mean - self.mean(x)) ** 2 / variance), float(variance / independent.mean())
+        return float(independent @ (mean - self.mean(x)) ** 2 / variance), float(variance / independent.mean()), float(variance)
 
     def participation(self, x: np.ndarray) -> np.ndarray:
         """Over how many of up to 300 pieces of the series the square of x (..., N) is spread: (sum b^2)^2 / sum b^4 of the sums b of
@@ -136,7 +147,26 @@ class Sampling:
         x = np.asarray(x, dtype=np.float64)[..., self.order] * self.weights
         starts = np.unique(np.linspace(0, len(self), PIECES, endpoint=False).astype(int))
         square = np.add.reduceat(x, starts, axis=-1) ** 2
-        return square.sum(-1) ** 2 / np.maximum((square**2).sum(-1), 1e-300)
+        fourth = (square**2).sum(-1)
+        return np.where(fourth > 0, square.sum(-1) ** 2 / np.where(fourth > 0, fourth, 1), len(starts))  # nothing at all: no few hold it
+
+    def tail(self, x: np.ndarray) -> tuple[float, float]:
+        """Index of the upper tail of x (N,), as its weights have it, and its upper 99 % bound: 0 for an exponential tail, 0.5 where the
+        variance ceases to exist, below 0 where there is an end.
+
+        Of a generalised Pareto tail by probability weighted moments (Hosking and Wallis 1987) of the largest 4 %, known to (1 + index) over
+        the root of the number of times that the series goes there. 0 and 0 for fewer than 250 frames.
+        """
+        x = np.asarray(x, dtype=np.float64)[self.order] * self.weights
+        most = np.sort(x)[-(len(x) // TAIL) - 1 :]
+        beyond = most[1:] - most[0]
+        if len(beyond) < 10 or not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
+            return 0.0, 0.0
+        mean = beyond.mean()
+        weighted = beyond @ (np.arange(len(beyond))[::-1] + 0.35) / len(beyond) ** 2
+        index = 2 - mean / max(mean - 2 * weighted, 1e-12 * mean)
+        times = 1 + np.count_nonzero(np.diff((x > most[0]).astype(int)) > 0)
+        return float(index), float(index + SURE_OF_TAIL * (1 + max(index, 0)) / np.sqrt(times))
 
     def mean(self, x: np.ndarray) -> np.ndarray:
         """Weighted mean over frames of x (..., N)."""
@@ -173,7 +203,7 @@ class Sampling:
             return Estimate(value, nothing, nothing)
         influence = np.split((a - value[..., None] * v)[..., 1:] / v[0], np.cumsum(SEGMENTS)[:-1], axis=-1)
         scatter = [  # a segment's mean is its sum times the number of segments
-            student.ppf(0.5 + CONFIDENCE / 2, pieces - 1) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
+            stdtrit(pieces - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(pieces) * sums.std(axis=-1, ddof=1)
             for pieces, sums in zip(SEGMENTS, influence, strict=True)
         ]
         half = np.max(scatter, axis=0)

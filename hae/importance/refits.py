@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -22,6 +23,7 @@ DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to ea
 NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
 MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
 CHUNK_ROWS = 2048
+LITTLE = 1e8  # multiplications a step, some hundredths of a second: less is not worth a second thread
 
 
 @dataclass(frozen=True)
@@ -184,8 +186,23 @@ def refit(
     luck. Hidden layers are trained with Adam; then the last layer is solved for: ridge regression towards the trained one.
     """
     run = _Stack(tasks, target, weights, settings, torch.device(device))
-    run.train(progress)
+    with _threads(run.work):
+        run.train(progress)
     return np.stack([run.errors(m, target_test[m]) for m in range(len(tasks))])
+
+
+@contextmanager
+def _threads(work: float) -> Iterator[None]:
+    """One thread of torch for steps of little work: several wait for each other thousands of times, and on a busy machine for long."""
+    before = torch.get_num_threads()
+    if work >= LITTLE or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Stack:
@@ -241,6 +258,11 @@ class _Stack:
         for layer in self.net.layers:
             layer.reset(generator, (0, 0), layer.weight.shape[-2])
             layer.weight.copy_(layer.weight[0, 0].clone())
+
+    @property
+    def work(self) -> float:
+        """Multiplications of a step forward."""
+        return float(self.settings.batch_size * sum(layer.weight.numel() for layer in self.net.layers))
 
     def hidden(self, x: Tensor, m: int) -> Tensor:
         """Last hidden units (R, N, h) of member m of x (R, N, width)."""

@@ -22,6 +22,14 @@ class Decoder(nn.Module):
     """What variants share: a decoder of its own for every level, which reads the CVs that ``reads`` names.
 
     coordinates: (*members, N, C) -> levels q: (*members, n, N, D).
+
+    Example:
+        >>> class Together(Decoder):  # a variant: every level sees all CVs, and is what its decoder gives
+        ...     reads = staticmethod(lambda n: torch.ones(n, n))
+        ...     combine = staticmethod(lambda outputs: outputs)
+        >>> decoder = Together(lambda width: nn.Linear(width, 5), owner=torch.arange(3))
+        >>> decoder(torch.zeros(7, 3)).shape  # (n, N, D)
+        torch.Size([3, 7, 5])
     """
 
     def __init__(self, factory: Callable[[int], nn.Module], owner: Tensor):

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from ..errors import BadInput
 
-__all__ = ["Objective", "frame_errors", "rounding", "scales", "standardisation", "warn_of_rounding"]
+__all__ = ["Objective", "frame_errors", "like_units", "rounding", "scales", "standardisation", "warn_of_rounding"]
 
-SCALES = ("global", "feature", "none")
+SCALES = ("auto", "global", "feature", "none")
+UNLIKE = 10.0  # times a typical column, both in size and in spread, from which the largest one has another unit
 ROUNDING = 1e-12  # of a mean: differences from it up to this are what arithmetic leaves of a constant
 SMALLEST = 1.5e-154  # a difference whose square is no normal float64
 
@@ -19,7 +20,8 @@ def standardisation(values: np.ndarray, scale: str, weights: np.ndarray | None =
     """Mean (D,) and scale (D,) of rows (N, D), missing entries (NaN) left out.
 
     "global": one number, the root of the mean variance (coordinates, all in one unit); "feature": the standard deviation of every
-    column (tables); "none": 1. A column that never changes has the scale 1: nothing is to be explained there, and nothing divided by 0.
+    column (tables); "none": 1; "auto": "global" for columns that are alike (`like_units`), else "feature". A column that never changes
+    has the scale 1: nothing is to be explained there, and nothing divided by 0.
     Warns of columns that change by no more than `rounding`, and count as constant.
     """
     if scale not in SCALES:
@@ -58,9 +60,29 @@ def scales(mean: np.ndarray, variance: np.ndarray, scale: str) -> np.ndarray:
     variance = np.where(np.sqrt(variance) <= rounding(mean), 0, variance)
     if scale == "none":
         return np.ones_like(variance)
-    if scale == "global":
+    if scale == "global" or (scale == "auto" and like_units(mean, variance)):
         return np.full_like(variance, np.sqrt(variance.mean()) or 1)
     return np.where(variance > 0, np.sqrt(variance), 1)
+
+
+def like_units(mean: np.ndarray, variance: np.ndarray) -> bool:
+    """Whether columns of this mean and variance, (D,), seem to be in one unit, so that one number may scale all of them.
+
+    They do unless the largest column is more than ten times a typical one (the lower median of those that vary) both in its standard
+    deviation and in its root mean square. Both are asked: a loose end of a molecule moves far, and its positions are as large as others.
+
+    Example: Positions in nm, one of them loose; then a table with a column of thousands.
+        >>> like_units(np.array([1.0, 2.0, 3.0]), np.array([0.01, 0.01, 1.0]) ** 2)
+        True
+        >>> like_units(np.array([1.0, 2.0, 800.0]), np.array([0.3, 0.8, 300.0]) ** 2)
+        False
+    """
+    varies = variance > 0
+    if not varies.any():
+        return True
+    typical = (int(varies.sum()) - 1) // 2
+    spread, size = np.sort(variance[varies]), np.sort((mean**2 + variance)[varies])
+    return not (spread[-1] > UNLIKE**2 * spread[typical] and size[-1] > UNLIKE**2 * size[typical])
 
 
 def frame_errors(levels: Tensor, target: Tensor, root: Tensor | None = None, observed: Tensor | None = None) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from numba import njit
 
 from hae.errors import BadInput
 
-__all__ = ["Axis", "Grid", "value"]
+__all__ = ["Axis", "Grid", "both", "hill", "value"]
 
 NODES_A_WIDTH = 3  # of the Gaussians: cubic pieces between nodes are then true to 1e-3 of a hill's height
 CUT = 6.0  # widths from its centre, where a hill ends: 1.5e-8 of its height
@@ -19,7 +20,13 @@ GAS = 0.00831446261815324  # kJ/mol/K
 
 @dataclass(frozen=True)
 class Axis:
-    """One CV: hills of `width`, from `low` to `high`; period 2 pi where the CV is an angle. All in the CV's own unit."""
+    """One CV: hills of `width`, from `low` to `high`; period 2 pi where the CV is an angle. All in the CV's own unit.
+
+    Example:
+        >>> axis = Axis(low=-2.0, high=2.0, width=0.2)
+        >>> axis.nodes, round(axis.step, 3)
+        (61, 0.067)
+    """
 
     low: float
     high: float
@@ -43,6 +50,12 @@ class Grid:
 
     Raises:
         BadInput: no or more than two axes, a factor of 1 or less, an axis of no length or width.
+
+    Example:
+        >>> grid = Grid((Axis(-2.0, 2.0, 0.2),), height=1.2, factor=10.0, temperature=300.0)
+        >>> grid.put(np.array([0.5]), 1.2)
+        >>> round(grid.at(np.array([0.5])), 3), round(grid.at(np.array([-1.0])), 3)
+        (1.2, 0.0)
     """
 
     def __init__(self, axes: tuple[Axis, ...], height: float, factor: float, temperature: float):
@@ -72,7 +85,7 @@ class Grid:
 
     def at(self, cvs: np.ndarray) -> float:
         """The bias in kJ/mol at CVs (n,)."""
-        return float(value(_both(cvs), *self.plain)[0])
+        return float(value(both(cvs), *self.plain)[0])
 
     def add(self, cvs: np.ndarray) -> float:
         """Add a hill at CVs (n,); gives its height, which shrinks as the bias there grows."""
@@ -82,7 +95,23 @@ class Grid:
 
     def put(self, cvs: np.ndarray, height: float) -> None:
         """Add a hill of a known height, as on reading hills back."""
-        _hill(_both(cvs), height, self.low, self.step, self.period, self.width, self.values)
+        hill(both(cvs), height, self.low, self.step, self.period, self.width, self.values)
+
+    def told(self, height: float) -> tuple[float, float]:
+        """What a file of hills has of one after its widths, as PLUMED writes it: height, times factor / (factor - 1), and factor."""
+        return height * self.factor / (self.factor - 1), self.factor
+
+    def highest(self) -> float:
+        """The largest bias anywhere, kJ/mol."""
+        return float(self.plain[-1][0].max())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """What a checkpoint keeps."""
+        return {"values": self.values}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Be as `state` was."""
+        self.values = np.array(state["values"])
 
     def shift(self) -> float:
         """c(t) in kJ/mol, by which the bias as a whole has risen: Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015), eq. 12."""
@@ -95,12 +124,14 @@ class Grid:
         return float(self.kt * (above - below))
 
 
-def _both(cvs: np.ndarray) -> np.ndarray:
+def both(cvs: np.ndarray) -> np.ndarray:
+    """A place (2,) of CVs (n,): 0 for a second one that is not there."""
     return np.array([cvs[0], cvs[1] if len(cvs) > 1 else 0.0])
 
 
 @njit(cache=True)
-def _hill(centre, height, low, step, period, width, values):
+def hill(centre, height, low, step, period, width, values):
+    """Add a Gaussian to values (4, n, m): itself, its slopes by the first and by the second CV, and the mixed one."""
     first, last = np.zeros(2, np.int64), np.zeros(2, np.int64)
     for d in range(2):
         n = values.shape[d + 1]

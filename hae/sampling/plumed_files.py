@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from hae.errors import BadInput
+from hae.files import written_whole
 
-__all__ = ["Table", "colvar", "hills", "read"]
+__all__ = ["RBIAS", "Table", "colvar", "hills", "kernels", "put", "read"]
 
 ANGLE = "3.141592653589793"
+RBIAS = ".rbias"  # how the column ends whose exp(rbias / kT) is a frame's weight
 
 
 class Table:
@@ -41,15 +43,21 @@ class Table:
             return file.tell()
 
 
-def colvar(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:
-    """time (ps), the CVs, metad.bias and metad.rbias (kJ/mol): the bias, and the bias less its common rise c(t)."""
-    return Table(path, ["time", *names, "metad.bias", "metad.rbias"], _bounds(names, periodic), size)
+def colvar(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None, label: str = "metad") -> Table:
+    """time (ps), the CVs, metad.bias and metad.rbias (kJ/mol): the bias, and the bias whose exp(rbias / kT) is a frame's weight."""
+    return Table(path, ["time", *names, f"{label}.bias", f"{label}{RBIAS}"], _bounds(names, periodic), size)
 
 
 def hills(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:
     """time (ps), centre, widths, height (kJ/mol, times factor / (factor - 1) as PLUMED does), bias factor."""
     fields = ["time", *names, *(f"sigma_{name}" for name in names), "height", "biasf"]
     return Table(path, fields, [("multivariate", "false"), ("kerneltype", "gaussian"), *_bounds(names, periodic)], size)
+
+
+def kernels(path: Path, names: Sequence[str], periodic: Sequence[bool], size: int | None = None) -> Table:
+    """time (ps), centre, widths, height and the logarithm of a kernel's weight, as PLUMED's OPES_METAD writes them."""
+    fields = ["time", *names, *(f"sigma_{name}" for name in names), "height", "logweight"]
+    return Table(path, fields, [("action", "OPES_METAD_kernels"), *_bounds(names, periodic)], size)
 
 
 def _bounds(names: Sequence[str], periodic: Sequence[bool]) -> list[tuple[str, str]]:
@@ -68,3 +76,18 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except ValueError:
         raise BadInput(f"{path}: a row has not {len(head) - 2} numbers; allowed: the fields of its first line") from None
     return dict(zip(head[2:], rows.T))
+
+
+def put(path: Path, name: str, values: np.ndarray) -> None:
+    """Set one column of a file (rows,), the lines that begin with # as they are; the file is whole at any moment."""
+    lines = path.read_text().splitlines(keepends=True)
+    at = lines[0].split()[2:].index(name)
+    rows = iter(values)
+    with written_whole(path) as partial:
+        partial.write_text("".join(line if line.startswith("#") else _with(line, at, next(rows)) for line in lines))
+
+
+def _with(line: str, at: int, value: float) -> str:
+    words = line.split()
+    words[at] = f"{value:.12g}"
+    return f" {' '.join(words)}\n"

@@ -1,4 +1,4 @@
-"""A round: walkers biased along CVs by well-tempered metadynamics, from nothing or from its last checkpoint, as a folder of files."""
+"""A round: walkers biased along CVs by metadynamics, OPES or windows, from nothing or from its last checkpoint, as a folder of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from hae.sampling import plumed_files
 from hae.sampling.crew import Crew, Hill
 from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
+from hae.sampling.opes import Opes
 from hae.sampling.system import Dynamics, Molecule
+from hae.sampling.umbrella import Windows, mbar, pooled
 from hae.sampling.walker import Place, Walker
 
 __all__ = ["CVRange", "Sampling", "run"]
@@ -30,12 +32,18 @@ __all__ = ["CVRange", "Sampling", "run"]
 CHECKPOINT_SECONDS = 30.0
 WALL = 200.0  # kJ/mol at one spread beyond a wall
 ROOM = 6.0  # widths between a wall and the end of the grid
-METHODS = ("metadynamics", "none")
+METHODS = ("metadynamics", "opes", "umbrella", "none")
+LABELS = {"metadynamics": "metad", "opes": "opes", "umbrella": "restraint", "none": "metad"}  # of columns, as in PLUMED's manual
 
 
 @dataclass(frozen=True)
 class CVRange:
-    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: standard deviation in the training data."""
+    """Of one CV, in its own unit: walls at low and high (None: an angle, all round), spread: standard deviation in the training data.
+
+    Example:
+        >>> CVRange(low=-1.8, high=2.1, spread=1.0).spread
+        1.0
+    """
 
     low: float | None
     high: float | None
@@ -45,7 +53,18 @@ class CVRange:
 @dataclass(frozen=True)
 class Sampling:
     """nanoseconds: of each walker. pace_ps: between two hills. height: of a first hill, kJ/mol. factor: bias factor. width: of hills,
-    in spreads of a CV, in radians for an angle (None: 0.2, 0.1 for one CV, 0.35). shared: one bias for all walkers, or each its own."""
+    in spreads of a CV, in radians for an angle (None: 0.2, 0.1 for one CV, 0.35). shared: one bias for all walkers, or each its own.
+    barrier: of OPES, kJ/mol.
+
+    Example:
+        >>> Sampling(walkers=4, nanoseconds=0.5).shared
+        True
+        >>> try:
+        ...     Sampling(save_ps=1.0)
+        ... except BadInput as error:
+        ...     print(error)
+        sample: a frame every 1 ps; allowed: a multiple of 0.4 ps, the time between hills
+    """
 
     walkers: int = 8
     nanoseconds: float = 1.0
@@ -54,6 +73,7 @@ class Sampling:
     save_ps: float = 0.8
     height: float = 1.2
     factor: float = 10.0
+    barrier: float = 40.0
     width: float | None = None
     shared: bool = True
     seed: int = 1
@@ -71,13 +91,14 @@ class Sampling:
 def run(
     folder: Path, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs | None, ranges: Sequence[CVRange], sampling: Sampling,
     about: dict[str, Any] | None = None, cores: int = 1, say: Callable[[float, str], None] = lambda done, words: None,
-    work: Path | None = None,
+    work: Path | None = None, windows: Windows | None = None,
 ) -> dict[str, Any]:
     """Run a round into `folder`, which appears when the round is done; gives what its round.json holds.
 
-    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share), topology.pdb and round.json. A round
-    that was ended goes on from its last checkpoint, which stands in `work` (None: beside it, .NAME.partial; else on the same disk).
-    function: None where there are no CVs yet; then nothing is biased. about: goes into round.json as it is.
+    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share; KERNELS of OPES), topology.pdb and
+    round.json. A round that was ended goes on from its last checkpoint, which stands in `work` (None: beside it, .NAME.partial; else on
+    the same disk). function: None where there are no CVs yet; then nothing is biased. about: goes into round.json as it is.
+    windows: of umbrella sampling, one a walker; window_<i>.pdb is then where each began, and the weights are those of MBAR.
     say(nanoseconds done, words): called as it goes on; words: of a walker that has stopped, or "".
 
     Raises:
@@ -88,10 +109,17 @@ def run(
     work = work or folder.with_name(f".{folder.name}.partial")
     if function is None and sampling.method != "none":
         raise BadInput(f"sample: method {sampling.method} without CVs; allowed: none")
+    if (windows is not None) != (sampling.method == "umbrella") or len(windows or range(sampling.walkers)) != sampling.walkers:
+        raise BadInput(f"sample: method {sampling.method}, {sampling.walkers} walkers, {len(windows or [])} windows; "
+                       "allowed: a window for each walker with umbrella, none with other methods")
     plan = {"sampling": asdict(sampling), "dynamics": asdict(dynamics), "ranges": [asdict(r) for r in ranges], "about": about or {}}
-    result = _Round(work, molecule, dynamics, function, ranges, sampling, plan).run(cores, say)
+    if windows is not None:
+        plan["windows"] = windows.plain()
+    result = _Round(work, molecule, dynamics, function, ranges, sampling, plan, windows).run(cores, say)
     for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
         shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
+    if windows is not None:  # after the checkpoint is gone, which knows the files as they were
+        _pool(work, windows, molecule, sampling.walkers, dynamics.temperature)
     shutil.copyfile(molecule.topology, work / "topology.pdb")
     write_json(work / "round.json", result)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +128,7 @@ def run(
 
 
 class _Round:
-    def __init__(self, work: Path, molecule, dynamics, function, ranges, sampling: Sampling, plan: dict):
+    def __init__(self, work: Path, molecule, dynamics, function, ranges, sampling: Sampling, plan: dict, windows: Windows | None):
         self.work, self.sampling, self.dynamics, self.plan = work, sampling, dynamics, plan
         self.kept = _kept(work, plan)
         self.names = [f"cv{k + 1}" for k in range(len(ranges))]
@@ -109,16 +137,17 @@ class _Round:
         self.widths = [axis.width for axis in axes]
         checkpoint = work / self.kept["folder"] if self.kept else None
         grid = partial(_grid, axes, sampling, dynamics.temperature, checkpoint)
-        biased = [] if function is None else [0] if sampling.shared else range(sampling.walkers)
-        self.grids = {number: grid(number) for number in biased}
+        walls = _walls(ranges)
+        by_grid = [] if sampling.method in ("umbrella", "none") else [0] if sampling.shared else range(sampling.walkers)
+        self.grids = {number: grid(number) for number in by_grid}
         self.stride = round(sampling.pace_ps / dynamics.step_ps)
         self.every = round(sampling.save_ps / sampling.pace_ps)
-        self.make = partial(_walker, molecule, dynamics, function, _walls(ranges), sampling, work, self.stride * self.every, checkpoint,
-                            self.kept.get("done", 0) // self.every, grid)
+        self.make = partial(_walker, molecule, dynamics, function, walls if windows is None else windows, sampling, work,
+                            self.stride * self.every, checkpoint, self.kept.get("done", 0) // self.every, grid)
         self.tables: dict[str, plumed_files.Table] = {}
         if function is not None:  # compiled here, once, and kept on disk: else each walker's process would compile it for itself
             indices = function.indices(mdtraj.load_topology(str(molecule.topology)))
-            Along(function, self.grids[0], _walls(ranges)).at(molecule.starts[0][indices])
+            Along(function, self.grids.get(0), walls).at(molecule.starts[0][indices])
 
     def run(self, cores: int, say) -> dict[str, Any]:
         sampling = self.sampling
@@ -152,7 +181,7 @@ class _Round:
         return self.plan | {
             "nanoseconds": self._ns(lived), "faults": faults,
             "steepest": np.max([*steepest.values()], axis=0).tolist() if steepest else [],
-            "height": {str(i): float(grid.values[0].max()) for i, grid in self.grids.items()},
+            "height": {str(i): grid.highest() for i, grid in self.grids.items()},
         }
 
     def _ns(self, lived: dict[str, int]) -> float:
@@ -161,10 +190,12 @@ class _Round:
     def _open(self) -> None:
         sizes = self.kept.get("sizes", {})
         for i in range(self.sampling.walkers):
-            self.tables[f"COLVAR.{i}"] = plumed_files.colvar(self.work / f"COLVAR.{i}", self.names, self.periodic, sizes.get(f"COLVAR.{i}"))
+            self.tables[f"COLVAR.{i}"] = plumed_files.colvar(self.work / f"COLVAR.{i}", self.names, self.periodic, sizes.get(f"COLVAR.{i}"),
+                                                             LABELS[self.sampling.method])
+        write = plumed_files.kernels if self.sampling.method == "opes" else plumed_files.hills
         for i in self.grids:
-            name = _hills_name(i, self.sampling.shared)
-            self.tables[name] = plumed_files.hills(self.work / name, self.names, self.periodic, sizes.get(name))
+            name = _hills_name(i, self.sampling)
+            self.tables[name] = write(self.work / name, self.names, self.periodic, sizes.get(name))
 
     def _write(self, step: int, places: dict[int, Place], crew: Crew) -> None:
         """A row of each walker's COLVAR where a frame is due, and a hill of each."""
@@ -174,15 +205,14 @@ class _Round:
             for number, place in places.items():
                 shift = shifts.get(0 if self.sampling.shared else number, 0.0)
                 self.tables[f"COLVAR.{number}"].add([at, *place.cvs, place.bias, place.bias - shift])
-        if self.sampling.method == "none":
+        if not self.grids:
             return
         hills: list[Hill] = []
-        scale = self.sampling.factor / (self.sampling.factor - 1)
         for number, place in places.items():
             of = 0 if self.sampling.shared else number
             height = self.grids[of].add(place.cvs)
             hills.append((of, place.cvs, height))
-            self.tables[_hills_name(of, self.sampling.shared)].add([at, *place.cvs, *self.widths, height * scale, self.sampling.factor])
+            self.tables[_hills_name(of, self.sampling)].add([at, *place.cvs, *self.widths, *self.grids[of].told(height)])
         crew.learn(hills)
 
     def _checkpoint(self, crew: Crew, step: int, faults, steepest, lived) -> None:
@@ -190,7 +220,7 @@ class _Round:
         folder, old = f"checkpoint-{step}", self.kept.get("folder")
         crew.checkpoint(self.work / folder)
         for i, grid in self.grids.items():
-            np.save(self.work / folder / f"grid-{i}.npy", grid.values)
+            np.savez(self.work / folder / f"grid-{i}.npz", **grid.state())  # type: ignore[arg-type]  # its stub knows of one keyword
         self.kept = {
             "folder": folder, "done": step, "sizes": {name: table.kept() for name, table in self.tables.items()}, "faults": faults,
             "steepest": {str(i): v.tolist() for i, v in steepest.items()}, "lived": lived,
@@ -211,8 +241,9 @@ def _kept(work: Path, plan: dict) -> dict[str, Any]:
     return {}
 
 
-def _hills_name(number: int, shared: bool) -> str:
-    return "HILLS" if shared else f"HILLS.{number}"
+def _hills_name(number: int, sampling: Sampling) -> str:
+    name = "KERNELS" if sampling.method == "opes" else "HILLS"
+    return name if sampling.shared else f"{name}.{number}"
 
 
 def _axis(r: CVRange, sampling: Sampling, n: int) -> Axis:
@@ -225,21 +256,37 @@ def _axis(r: CVRange, sampling: Sampling, n: int) -> Axis:
 def _walls(ranges: Sequence[CVRange]) -> Walls:
     return Walls(
         np.array([-np.inf if r.low is None else r.low for r in ranges]), np.array([np.inf if r.high is None else r.high for r in ranges]),
-        np.array([0.0 if r.low is None else 2 * WALL / r.spread**2 for r in ranges]),
+        np.array([0.0 if r.low is None else 2 * WALL / r.spread**2 for r in ranges]), np.zeros(len(ranges)),
     )
 
 
 def _grid(axes: tuple[Axis, ...], sampling: Sampling, temperature: float, checkpoint: Path | None, number: int) -> Grid:
     """The grid with the hills of the checkpoint."""
-    grid = Grid(axes, sampling.height, sampling.factor, temperature)
+    grid = (Opes(axes, sampling.barrier, temperature) if sampling.method == "opes"
+            else Grid(axes, sampling.height, sampling.factor, temperature))
     if checkpoint is not None:
-        grid.values[:] = np.load(checkpoint / f"grid-{number}.npy")
+        with np.load(checkpoint / f"grid-{number}.npz") as state:
+            grid.restore(state)
     return grid
 
 
 def _walker(molecule, dynamics, function, walls, sampling: Sampling, work, save_steps, checkpoint, done, grid, number: int):
-    """In the walker's process: the walker, its grid, and the grid's number."""
+    """In the walker's process: the walker, its grid, and the grid's number. walls: of all walkers, or a window for each."""
     of = 0 if sampling.shared else number
-    filled = grid(of) if function is not None else None
+    filled = grid(of) if sampling.method in ("metadynamics", "opes") else None
+    mine = walls.walls(number) if isinstance(walls, Windows) else walls
     at = None if checkpoint is None else checkpoint / f"walker-{number}.chk"
-    return Walker(number, molecule, dynamics, function, filled, walls, sampling.seed, work, save_steps, at, done), filled, of
+    return Walker(number, molecule, dynamics, function, filled, mine, sampling.seed, work, save_steps, at, done), filled, of
+
+
+def _pool(work: Path, windows: Windows, molecule: Molecule, walkers: int, temperature: float) -> None:
+    """Put the weights of MBAR where each COLVAR has the bias of its window alone, and write where each walker began."""
+    tables = [plumed_files.read(work / f"COLVAR.{i}") for i in range(walkers)]
+    energies = [windows.energies(np.stack([table[f"cv{k + 1}"] for k in range(len(windows.strength))], 1)) for table in tables]
+    window = np.repeat(np.arange(walkers), [len(rows) for rows in energies])
+    every = np.concatenate(energies)
+    bias = pooled(every, window, temperature, mbar(every, window, temperature))
+    topology = mdtraj.load_topology(str(molecule.topology))
+    for i in range(walkers):
+        plumed_files.put(work / f"COLVAR.{i}", LABELS["umbrella"] + plumed_files.RBIAS, bias[window == i])
+        mdtraj.Trajectory(molecule.starts[i % len(molecule.starts)], topology).save_pdb(str(work / f"window_{i}.pdb"))

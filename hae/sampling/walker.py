@@ -33,8 +33,8 @@ class Place:
 
 
 class Walker:
-    """number: from 0. biased: whether the bias acts, or the CVs are only looked at. Its frames go to `folder`/walker-<number>.dcd, from
-    frame `done` on; its state comes from the checkpoint, where one is given."""
+    """number: from 0. function: None where nothing is biased; grid: None where the walls alone are the bias. Its frames go to
+    `folder`/walker-<number>.dcd, from frame `done` on; its state comes from the checkpoint, where one is given."""
 
     def __init__(self, number: int, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs | None, grid: Grid | None,
                  walls: Walls, seed: int, folder: Path, save_steps: int, checkpoint: Path | None = None, done: int = 0):
@@ -42,7 +42,7 @@ class Walker:
 
         self.number, self.dynamics = number, dynamics
         topology = app.PDBFile(str(molecule.topology)).topology
-        self.along = None if function is None or grid is None else Along(function, grid, walls)
+        self.along = None if function is None else Along(function, grid, walls)
         self.simulation = molecule.simulation(dynamics, seed, number, lambda system: self._bias(system, topology))
         self.path = folder / f"walker-{number}.dcd"
         self.freedom = _freedom(self.simulation.system)

@@ -1,5 +1,6 @@
 """Checkpoints of a training: one file, replaced in one move, read without running any code from it."""
 
+import io
 import os
 import time
 from pathlib import Path
@@ -50,9 +51,14 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, state: dict) -> None:
-    """Write a state of tensors and plain values; a kill at any moment leaves the old file or the new one."""
+    """Write a state of tensors and plain values; a kill at any moment leaves the old file or the new one.
+
+    Raises BadInput where it can't be written. torch's own writer would raise another error over that of a full disk.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
     with written_whole(path) as partial, open(partial, "wb") as file:
-        torch.save(state, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 

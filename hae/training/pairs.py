@@ -1,6 +1,6 @@
 """From a matrix to pairs of input and target: time lag, side of the split, missing values, standardised tensors."""
 
-import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from hae.data.split import SIDES, split_rows
 from hae.errors import BadInput
 from hae.network.objective import standardisation
+from hae.notices import warn_once
 from hae.training.rows import Rows
 
 __all__ = ["SMALLEST_SIDE", "Pairs", "Standard", "make_pairs", "split_or_warn"]
@@ -42,7 +43,7 @@ class Pairs:
     """Rows in raw units, NaN where missing.
 
     inputs: (N, D); targets: (N, D'), the same array where the target is the input; weights: (N,) or None; trajectory, frame: (N,) where
-    each input comes from, None for rows that stand alone.
+    each input comes from. No trajectory: rows that stand alone, and frame is their place among all rows, where it is known.
 
     Example:
         >>> series = np.arange(5.0)[:, None]
@@ -61,6 +62,21 @@ class Pairs:
     def same(cls, X: np.ndarray, weights: np.ndarray | None = None) -> "Pairs":
         """Rows (N, D) that are their own target."""
         return cls(X, X, weights)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Pairs]") -> "Pairs":
+        """Sides of one source in one, its rows in the order of their frames, as they were before the split."""
+        if len(parts) == 1:
+            return parts[0]
+
+        def whole(name: str) -> np.ndarray | None:
+            arrays = [getattr(part, name) for part in parts]
+            return None if arrays[0] is None else np.concatenate(arrays)
+
+        inputs = np.concatenate([part.inputs for part in parts])
+        targets = inputs if parts[0].targets is parts[0].inputs else np.concatenate([part.targets for part in parts])
+        both = cls(inputs, targets, whole("weights"), whole("trajectory"), whole("frame"))
+        return both if both.frame is None else both.take(np.argsort(both.frame, kind="stable"))
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -123,7 +139,7 @@ def make_pairs(
             raise BadInput(f"sample_weight: allowed are {len(X)} finite numbers above zero, one for each row")
     if groups is not None:
         frame = frame_numbers(groups) if frame is None else np.asarray(frame)
-    pairs = Pairs(X, X if target is None else target, weights, groups, None if groups is None else frame)
+    pairs = Pairs(X, X if target is None else target, weights, groups, np.arange(len(X)) if groups is None else frame)
     if not lag:
         return {side: pairs.take(split == side) for side in SIDES}
     keys = [] if groups is None or frame is None else list(zip(groups.tolist(), frame.tolist()))
@@ -170,10 +186,10 @@ def split_or_warn(
     sides = {side: int((split == side).sum()) for side, share in zip(("train", "validation", "test"), shares) if share > 0}
     if min(sides.values()) >= SMALLEST_SIDE:
         return split
-    warnings.warn(
+    warn_once(
         "too few rows to hold some out (" + ", ".join(f"{side} {rows}" for side, rows in sides.items()) + f"; at least "
         f"{SMALLEST_SIDE} of each are needed): all rows train, no early stop, and the explained variance is that of the "
         "training rows",
-        stacklevel=4,  # the line that calls fit
+        "few rows",
     )
     return np.full(len(X), "train", dtype=split.dtype if split.dtype.kind == "U" else object)

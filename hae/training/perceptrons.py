@@ -18,7 +18,17 @@ ACTIVATIONS = {
 
 
 class Perceptrons:
-    """A `MaskedMLP` of M members x L perceptrons that read the same x (M, n_0, B): the first layers of all L are one wide layer."""
+    """A `MaskedMLP` of M members x L perceptrons that read the same x (M, n_0, B): the first layers of all L are one wide layer.
+
+    Example: Values as the layers give them, (N, n) there and (n, N) here.
+        >>> mlp = MaskedMLP(3, 2, (8,), "tanh", (1,)).requires_grad_(False)
+        >>> for parameter in mlp.parameters():
+        ...     parameter.grad = torch.zeros_like(parameter.normal_())
+        >>> x = torch.randn(1, 20, 3)
+        >>> values = Perceptrons(mlp, members=1, batch_size=20).forward(x.mT)
+        >>> torch.allclose(values[:, 0].mT, mlp(x), atol=1e-6)
+        True
+    """
 
     def __init__(self, mlp: MaskedMLP, members: int, batch_size: int):
         self.mlp, self.activation = mlp, mlp.activation

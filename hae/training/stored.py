@@ -43,7 +43,15 @@ def rows_bytes(folder: str | os.PathLike) -> int:
 
 @dataclass
 class Moments:
-    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values."""
+    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values.
+
+    Example:
+        >>> moments = Moments()
+        >>> for part in ([[1.0], [2.0]], [[6.0]]):
+        ...     moments.add(np.array(part), np.ones(len(part)))
+        >>> moments.total, moments.mean, moments.squares
+        (np.float64(3.0), array([3.]), array([14.]))
+    """
 
     total: float = 0.0
     mean: np.ndarray | float = 0.0

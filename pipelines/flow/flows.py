@@ -31,14 +31,14 @@ from prefect.states import Cancelled, Completed, Crashed, Failed, State
 
 from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
-from pipelines.flow import cleaning, drifting, reading, retraining, server, versioning
+from pipelines.flow import cleaning, drifting, exploring, reading, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
 if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
 
-__all__ = ["retrain"]
+__all__ = ["explore", "retrain"]
 
 # What DVC says around a stage's own output, and nobody needs on the task's page.
 CHATTER = ("Generating lock file", "Updating lock file", "To track the changes", "\tgit add", "To enable auto staging",
@@ -85,8 +85,17 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     if code < 0 or "exited with -" in "".join(said[-1:]):
         late = "".join(said[-1:]).startswith(processes.OVER)
         return Failed(name="Killed", message=f"{name}: {said[-1] if late else 'something killed it (out of memory?)'}")
+    return Failed(message=settings.masked(f"{name}: {_reason(project, said) or f'DVC ended with {code}'}"))
+
+
+def _reason(project: Path, said: list[str]) -> str:
+    """Why a stage failed: its own last line. DVC says other things, too, after it was stopped by a full disk."""
+    try:
+        retraining.room(project, 1_000_000)
+    except BadInput as full:
+        return str(full)
     own = [line for line in said if not line.startswith(FAILED)] or said
-    return Failed(message=settings.masked(f"{name}: {own[-1] if own else f'DVC ended with {code}'}"))
+    return own[-1] if own else ""
 
 
 def _fault(where: str, error: Exception) -> State:
@@ -94,7 +103,7 @@ def _fault(where: str, error: Exception) -> State:
     if isinstance(error, BadInput):
         text = str(error)
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        text = f"{error.filename or 'here'}: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+        text = output.in_a_line(error)
     elif isinstance(error, httpx.HTTPError):
         text = f"Prefect: its server no longer answers ({error}); what was finished is kept, hae retrain goes on from there"
     else:
@@ -113,10 +122,10 @@ def record(project: Path, retraining_name: str) -> "State | recording.Records":
 
 
 @task(task_run_name="promote", **OPTIONS)
-def promote(project: Path, decide: bool) -> "State | Outcome":
+def promote(project: Path, decide: bool, objection: str) -> "State | Outcome":
     """Name the candidate, decide, move the aliases."""
     try:
-        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide)
+        return promotion.promote(project, retraining.facts(project, versioning.read_graph(project)), decide, objection)
     except Exception as error:
         return _fault("promote: ", error)
 
@@ -149,9 +158,9 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 _begin(folder, look)
                 for wave in _waves(folder, look.graph):
                     ran += wave
-                _completed(record(folder, flow_run.name, return_state=True))
-                drifting.look(folder, get_run_logger().info)
-                outcome = _completed(promote(folder, promotes, return_state=True)).result()
+                records = _completed(record(folder, flow_run.name, return_state=True)).result()
+                drifted = drifting.look(folder, get_run_logger().info, [records.runs[name] for name in records.runs if name != "baseline"])
+                outcome = _completed(promote(folder, promotes, drifted.holds, return_state=True)).result()
                 if served:
                     cleaning.by_rule(folder, get_run_logger().info)
             ending = f"{outcome.action}: {outcome.reason}"
@@ -165,6 +174,16 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
         retraining.note(folder, started, ran, ending)
         if served:
             print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
+
+
+@flow(name="explore", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
+def explore(served: bool = True) -> State:
+    """Take one turn of the loop in the project that this process was started for (HAE_PROJECT). served: it ends with the server."""
+    if served:
+        processes.end_with_parent()
+    output.guard_output()
+    code, last = exploring.turn(settings.project(os.environ["HAE_PROJECT"]), lambda line: print(line, flush=True))
+    return Completed(message=last) if code == 0 else Failed(message=last)
 
 
 def _address() -> str:
@@ -229,7 +248,7 @@ def _show(project: Path, outcome: "Outcome") -> None:
     if rows:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
-    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project).items())
+    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project)[0].items())
     create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 

@@ -6,7 +6,9 @@ retraining which was killed in between is put right by the next one.
 """
 
 import json
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from hae.errors import BadInput
@@ -14,7 +16,7 @@ from hae.files import write_json
 from pipelines import params, processes, settings
 from pipelines.flow import versioning
 
-__all__ = ["put_right", "run"]
+__all__ = ["put_right", "run", "seconds"]
 
 TRIES = 3
 
@@ -31,7 +33,9 @@ def run(project: Path, name: str, say: Callable[[str], None]) -> int:
             versioning.snapshot(project, params.load(project / "params.yaml"))
         before = versioning.sources(project, name)
         write_json(mark, before)
+        begun = time.monotonic()
         code = processes.run(versioning.command(name, anew), project, say, _limit(project))
+        write_json(_took(project, name), {"seconds": round(time.monotonic() - begun, 1), "code": code})
         changed = _changed(project, name, before)
         if code or not changed:
             if not changed:
@@ -68,6 +72,21 @@ def _changed(project: Path, name: str, before: dict[str, str]) -> list[str]:
     """What dvc.lock says was read and was not there before."""
     recorded = versioning.recorded_sources(project, name)
     return sorted(path for path in recorded if recorded[path] != before.get(path))
+
+
+def seconds(project: Path) -> dict[str, float]:
+    """Stage -> what its last run took, DVC included, if it ended well."""
+    found = {}
+    for path in sorted(settings.home(project).glob("took/*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            entry = json.loads(path.read_text())
+            if entry["code"] == 0:
+                found[path.stem] = float(entry["seconds"])
+    return found
+
+
+def _took(project: Path, name: str) -> Path:
+    return settings.home(project) / "took" / f"{name}.json"
 
 
 def _mark(project: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -10,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines import params, paths, settings
+from pipelines import output, params, paths, settings
 from pipelines.flow import reading, versioning
-from pipelines.gate import promotion
 from pipelines.project import code
-from pipelines.record import recording
 from pipelines.watch import notify
 
 if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "pages", "refusals_noted", "table", "to_text", "verdicts"]
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "table", "to_text",
+           "verdicts"]
 
+ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
@@ -41,7 +42,14 @@ class Look:
 
 
 def look(project: Path, promote: bool = True) -> Look:
-    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect."""
+    """Check params.yaml, snapshot own data, and see what is stale and whether the record is whole. Imports no Prefect.
+
+    Raises BadInput also where the disk is full: Prefect would say so on many pages.
+    """
+    from pipelines.gate import promotion  # what they import takes a second, which hae status has no need of
+    from pipelines.record import recording
+
+    room(project)
     upgrades = code.refresh(project)
     reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
@@ -51,17 +59,26 @@ def look(project: Path, promote: bool = True) -> Look:
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
 
 
+def room(project: Path, least: int = ROOM) -> None:
+    """Raise BadInput where the disk is full: fewer than so many bytes are free."""
+    free = shutil.disk_usage(project).free
+    if free < least:
+        raise BadInput(f"{project}: the disk is full ({free / 1e6:.1f} MB are free); what was finished is kept; allowed: the same command "
+                       f"again once {ROOM / 1e6:.0f} MB are free")
+
+
 def facts(project: Path, graph: versioning.Graph) -> "dict[str, StageFacts]":
     """Of every stage that has a run in the record."""
     return {name: versioning.stage_facts(project, name) for name in versioning.recorded(graph)}
 
 
-def verdicts(project: Path) -> dict[str, str]:
-    """Variant -> what the report says of its CVs in a sentence; nothing where there is no report."""
+def verdicts(project: Path) -> tuple[dict[str, str], str]:
+    """Variant -> what the report says of its CVs in a sentence, and which to choose, PCA among them; nothing where there is no report."""
     try:
-        return json.loads((project / paths.RESULTS / "importance.json").read_text(encoding="utf-8"))["verdicts"]
+        said = json.loads((project / paths.RESULTS / "importance.json").read_text(encoding="utf-8"))
+        return said["verdicts"], said["which"]
     except (OSError, ValueError, KeyError):
-        return {}
+        return {}, ""
 
 
 def table(project: Path, outcome: "Outcome") -> list[dict[str, str]]:
@@ -111,7 +128,7 @@ def pages(project: Path) -> list[str]:
         settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
-        f"MLflow   mlflow ui --backend-store-uri {settings.tracking_uri(project)}"
+        "MLflow   hae ui"
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
@@ -121,7 +138,7 @@ def pages(project: Path) -> list[str]:
 
 
 def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
-    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads, and tell whoever wants to know."""
+    """Add a line to `.hae/retrainings.jsonl`, which `hae status` reads, and tell whoever wants to know, also where the disk is full."""
     entry = {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
@@ -130,9 +147,16 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
     }
     path = settings.home(project) / "retrainings.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with open(path, "a") as file:
+    with suppress(OSError), open(path, "a") as file:
         file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
     notify.ended(project, settings.masked(ending))
+
+
+def nothing_new(project: Path) -> None:
+    """Leave a line in the history where the last one says that a retraining was ended or failed: what it left undone is done."""
+    last = notes(project, 1)
+    if last and last[0]["ending"].partition(":")[0] not in GOOD:
+        note(project, datetime.now().astimezone(), [], "nothing new")
 
 
 @contextmanager
@@ -142,7 +166,7 @@ def refusals_noted(project: Path) -> Iterator[None]:
     try:
         yield
     except (BadInput, OSError) as error:
-        note(project, started, [], str(error))
+        note(project, started, [], str(error) if isinstance(error, BadInput) else output.in_a_line(error))
         raise
 
 

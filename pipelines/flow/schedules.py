@@ -13,14 +13,16 @@ from zoneinfo import ZoneInfo
 
 from hae.errors import BadInput
 from pipelines import params, processes, settings
-from pipelines.flow import retraining, server, versioning
+from pipelines.flow import drifting, metrics, retraining, server, versioning
 from pipelines.watch import notify
 
 __all__ = ["serve", "silence", "zone"]
 
 
-def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> None:
-    """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data.
+def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, metrics_port: int | None = None,
+          drift: bool = False, explore: bool = False) -> None:
+    """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data. metrics_port: of /metrics,
+    for Prometheus. drift: whether scored data that drift start a retraining. explore: each time a turn of the loop, not a retraining alone.
 
     Raises BadInput for a cron text that is none, a port that is taken, a server that does not come up.
     """
@@ -32,17 +34,17 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         settings.close_door(project, f"http://127.0.0.1:{port}")
     schedule = _schedule(cron)
     os.environ["HAE_PARENT"] = processes.identity()  # the runs started from here end with it
-    with suppress(KeyboardInterrupt), server.named(named) if named else server.own(project, port):
+    with suppress(KeyboardInterrupt), metrics.served(project, metrics_port), server.named(named) if named else server.own(project, port):
         from prefect.runner import Runner
         from prefect.types.entrypoint import EntrypointType
 
         from pipelines.flow import flows
 
-        deployment = flows.retrain.to_deployment(
-            settings.place(project),
+        deployment = (flows.explore if explore else flows.retrain).to_deployment(  # type: ignore[attr-defined]
+            settings.place(project, alone=not named),  # a server of its own knows no other project
             schedule=schedule,
             parameters={"served": True},
-            description=f"Retraining of {project}",
+            description=f"{'The loop' if explore else 'Retraining'} of {project}",
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
         # One at a time by the runner itself: a limit kept by the server stays taken when a run is killed.
@@ -54,9 +56,13 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print) -> 
         say(f"Serving {project}, at '{cron}' ({schedule.timezone})"
             + (f" and when its data change (looking every {watch} s)" if watch else ""))
         say(f"Page: {page}/deployments/deployment/{identifier}")
+        if metrics_port:
+            say(f"Metrics: http://{metrics.HOST}:{metrics_port}/metrics")
         if not named:
             say(f"The page asks for a password: the line in {settings.home(project) / 'prefect-auth'}")
         threading.Thread(target=_listen, args=(project, datetime.now().astimezone()), name="silence", daemon=True).start()
+        if drift:
+            threading.Thread(target=_drifting, args=(project, identifier), name="drift", daemon=True).start()
         if watch:
             threading.Thread(target=_watch, args=(project, identifier, watch), name="watch", daemon=True).start()
         with server.needed(os.environ["PREFECT_API_URL"]):
@@ -139,4 +145,21 @@ def _watch(project: Path, deployment, seconds: int) -> None:
             before = now
         except Exception as error:  # the next look may succeed: a file gone for a moment, a server busy
             logging.getLogger("prefect.hae").warning("Look at the data: %s", error)
+        time.sleep(seconds)
+
+
+def _drifting(project: Path, deployment, seconds: float = 10) -> None:
+    """Start one retraining for each look at scored data whose alarms `drift.retrains` names. The last is kept in `.hae/drifted`."""
+    from prefect.deployments import run_deployment
+
+    kept = settings.home(project) / "drifted"
+    while True:
+        try:
+            wanted = params.load(project / "params.yaml").drift.retrains
+            last = next(iter(drifting.history(project, 1, of=(drifting.SCORED,))), None)
+            if last and set(wanted) & set(last["alarms"]) and last["at"] != (kept.read_text() if kept.exists() else ""):
+                run_deployment(deployment, timeout=0, as_subflow=False, tags=["drift"])
+                kept.write_text(last["at"])
+        except Exception as error:  # the next look may succeed: params being edited, a server busy
+            logging.getLogger("prefect.hae").warning("Look at the drift: %s", error)
         time.sleep(seconds)

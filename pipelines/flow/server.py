@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,24 +16,25 @@ import httpx
 from hae.errors import BadInput
 from pipelines import processes, settings
 
-__all__ = ["free", "named", "needed", "own"]
+__all__ = ["free", "named", "needed", "own", "running"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
 LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
+ANSWERS = 10  # seconds, that a server which is named may take to answer
 GONE = 20  # seconds without a listener: a server that is only busy still takes the connection
 LOST = "Prefect: its server is gone; what was finished is kept, a training goes on from its checkpoint; allowed: the same command again"
 
 
-def free(port: int) -> int:
-    """The port. Raises BadInput when somebody listens there."""
+def free(port: int, option: str = "--port") -> int:
+    """The port. Raises BadInput, which names the option, when somebody listens there."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise BadInput(f"--port: {port} is taken on this machine; allowed: a free port") from None
+            raise BadInput(f"{option}: {port} is taken on this machine; allowed: a free port") from None
     return port
 
 
@@ -41,18 +42,26 @@ def free(port: int) -> int:
 def own(project: Path, port: int) -> Iterator[None]:
     """A Prefect server of our own, its pages included, for the time of the block."""
     url = os.environ["PREFECT_API_URL"]
+    command = [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     path = settings.home(project) / "prefect" / "server.log"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and path.stat().st_size > LOG:
-        path.replace(path.with_suffix(".log.1"))
-    with open(path, "a") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
-            env=os.environ | {"PREFECT_SERVER_UI_API_URL": url},
-        )
+    with running(command, {"PREFECT_SERVER_UI_API_URL": url}, path, f"{url}/health", "the Prefect server"):
+        yield
+
+
+@contextmanager
+def running(command: Sequence[str], environment: Mapping[str, str], log: Path, health: str, name: str) -> Iterator[None]:
+    """A server of our own for the time of the block, which begins once it answers at the address `health`; its lines go to a log.
+
+    Raises BadInput where it ends before, or does not come up.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG:
+        log.replace(log.with_suffix(".log.1"))
+    with open(log, "a") as file:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+                                 env=os.environ | environment)
     try:
-        _wait_for(url, lambda: child.poll() is None, f"the Prefect server did not start; see {path}")
+        _wait_for(health, lambda: child.poll() is None, f"{name} did not start; see {log}")
         yield
     finally:
         with suppress(ProcessLookupError):
@@ -67,8 +76,8 @@ def own(project: Path, port: int) -> Iterator[None]:
 @contextmanager
 def named(url: str) -> Iterator[None]:
     """The server that PREFECT_API_URL names."""
-    deadline = time.monotonic() + 10
-    _wait_for(url, lambda: time.monotonic() < deadline, f"PREFECT_API_URL: no Prefect server answers at {url}")
+    deadline = time.monotonic() + ANSWERS
+    _wait_for(f"{url}/health", lambda: time.monotonic() < deadline, f"PREFECT_API_URL: no Prefect server answers at {url}")
     yield
 
 
@@ -76,7 +85,7 @@ def _wait_for(url: str, hopeful, failure: str) -> None:
     deadline = time.monotonic() + STARTING
     while time.monotonic() < deadline and hopeful():
         with suppress(httpx.HTTPError):
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+            if httpx.get(url, timeout=5).status_code == 200:
                 return
         time.sleep(0.3)
     raise BadInput(failure)

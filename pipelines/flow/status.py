@@ -1,12 +1,15 @@
 """What `hae status` says: champion, candidate and why, stale stages, last retrainings; as data, and in lines."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines import locks, params
+from hae.files import write_json
+from pipelines import locks, params, paths, settings
 from pipelines.flow import retraining, versioning
 from pipelines.record import registry
 from pipelines.record.registry import VersionRow
@@ -22,19 +25,65 @@ def look(project: Path) -> dict:
 
     Raises BadInput for params.yaml or dvc.yaml that can't be read.
     """
-    params.load(project / "params.yaml")
-    with ProcessPoolExecutor(1) as beside:  # DVC and MLflow take a second each to come up: side by side
-        looking = beside.submit(versioning.read_graph, project)
-        known = _registry(project)
-        graph = looking.result()
+    name = params.load(project / "params.yaml").record.model_name
+    known = _seen(project, name)
+    if known is not None:
+        graph = versioning.read_graph(project)
+    else:
+        with ProcessPoolExecutor(1) as beside:  # DVC and MLflow take seconds to come up: side by side
+            looking = beside.submit(versioning.read_graph, project)
+            known = _looked_up(project, name)
+            graph = looking.result()
+    verdicts, which = retraining.verdicts(project)
     return {
         "project": str(project),
         **known,
-        "verdicts": retraining.verdicts(project),
+        "verdicts": verdicts,
+        "which": which,
         "stale": {name: list(graph.stages[name].changed) for name in graph.order() if name in graph.stale},
         "at_work": locks.holder(project),
         "runs": retraining.notes(project, LAST),
     }
+
+
+def _looked_up(project: Path, name: str) -> dict:
+    """What MLflow says, kept with the state of the database that it was read from."""
+    mark = _mark(project, name)
+    known = _registry(project)
+    if mark is not None and mark == _mark(project, name) and "error" not in known["registry"]:
+        with suppress(OSError):  # a full disk, somebody else's project: it is read anew the next time
+            write_json(_kept(project), {"mark": mark, "known": known})
+    return known
+
+
+def _seen(project: Path, name: str) -> dict | None:
+    """What MLflow said the last time, where its database has not changed since: MLflow itself takes 3 s to come up."""
+    mark = _mark(project, name)
+    try:
+        kept = json.loads(_kept(project).read_text(encoding="utf-8"))
+        return kept["known"] if mark is not None and kept["mark"] == mark else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _kept(project: Path) -> Path:
+    return settings.home(project) / "status.json"
+
+
+def _mark(project: Path, name: str) -> list | None:
+    """What changes with everything that `_registry` looks at; None where that is not a file of this machine."""
+    uri = settings.tracking_uri(project)
+    database = Path(uri.removeprefix("sqlite:///"))
+    try:
+        if not uri.startswith("sqlite:///") or Path(f"{database}-wal").exists() or Path(f"{database}-journal").exists():
+            return None
+        with open(database, "rb") as file:
+            counter = file.read(100)[24:28].hex()  # sqlite counts the changes of a file in its head
+        about = database.stat()
+        history = [path.stat().st_mtime_ns for path in sorted(settings.home(project).glob("registry*.json"))]
+    except OSError:
+        return None
+    return [uri, name, counter, about.st_size, about.st_mtime_ns, about.st_ino, history, (project / paths.MODELS).exists()]
 
 
 def _registry(project: Path) -> dict:
@@ -65,6 +114,8 @@ def to_lines(state: dict) -> Iterator[str]:
         yield f"note       {state['note']}"
     for variant, words in state["verdicts"].items():
         yield f"verdict    {variant}: {words}"
+    if state["which"]:
+        yield f"choice     {state['which']}"
     yield f"stale      {', '.join(state['stale']) or 'nothing'}"
     yield from (f"           {name}: {', '.join(changed)}" for name, changed in state["stale"].items() if changed)
     if state["at_work"]:

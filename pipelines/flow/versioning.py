@@ -16,7 +16,7 @@ from hae.errors import BadInput
 from pipelines.params import Params
 from pipelines.record.lineage import StageFacts
 
-__all__ = ["Graph", "Stage", "command", "data_digest", "forget", "in_repository", "read_graph", "recorded", "recorded_sources",
+__all__ = ["Graph", "Stage", "begin", "command", "data_digest", "forget", "in_repository", "read_graph", "recorded", "recorded_sources",
            "snapshot", "sources", "stage_facts"]
 
 
@@ -58,6 +58,12 @@ class Graph:
             waves.append(sorted(sorter.get_ready()))
             sorter.done(*waves[-1])
         return waves
+
+
+def begin(project: Path) -> None:
+    """Make the folder a DVC project, so that `dvc repro` works there before the first retraining, with or without git."""
+    with in_repository(project):
+        pass
 
 
 def read_graph(project: Path) -> Graph:

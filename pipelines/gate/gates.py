@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hae.importance.smoothness import CLIFF
+
 __all__ = ["Candidate", "Champion", "Decision", "Margins", "decide"]
 
 
@@ -18,7 +20,7 @@ class Margins:
     worse: float = 0.01
     better: float = 0.02
     variant: float | None = None
-    gradient: float | None = 250  # of a CV at its steepest frame, per nm
+    gradient: float | None = CLIFF  # the largest of a CV, per nm
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Candidate:
 
     above_pca_high: upper bounds of the paired intervals of fve - pca_fve, NaN where there are none.
     order: verdict on every CV and the next, such as "ordered"; "" where there is none.
-    gradient: of each CV of a molecule at its steepest frame, per nm.
+    gradient: the largest of each CV of a molecule, per nm.
     fault: why the registered model can't be used ("" if it loads and gives the trained network's CVs).
     """
 
@@ -68,10 +70,10 @@ class Decision:
 
 
 def decide(candidate: Candidate, champion: Champion | None, margins: Margins) -> Decision:
-    """Promote a candidate that is sound alone and, where there is a champion, no worse at any level and better at one.
+    """Promote a candidate that is sound alone and, where there is a champion, surely worse at no level and surely better at one.
 
-    Worse and better are more than the margin, and, where there is an interval, an interval on that side of zero. A number that
-    is not a number speaks against the candidate.
+    Surely below PCA, worse or better: by more than the margin, and, where there is an interval, with all of it on that side of zero. A
+    number that is not a number speaks against the candidate.
     """
     objections = list(_alone(candidate, margins))
     if champion is None:
@@ -91,7 +93,7 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
     levels = zip(candidate.fve, candidate.pca_fve, _or_nan(candidate.above_pca_high, candidate.fve), strict=True)
     for k, (fve, pca, high) in enumerate(levels, 1):
         if _below(fve - pca, margins.pca, high):
-            yield f"level {k} explains {fve:.3f}, PCA {pca:.3f} (allowed: {margins.pca:g} below)"
+            yield f"level {k} explains {fve:.3f}, PCA {pca:.3f}: surely below PCA, by more than {margins.pca:g}"
     for k, gain in enumerate(candidate.gain, 1):
         if not gain >= -margins.gain:
             yield f"CV{k} has a gain of {gain:.3f} (allowed: {-margins.gain:g} or more)"
@@ -113,7 +115,8 @@ def _behind_pca(candidate: Candidate) -> str:
 def _too_steep(candidate: Candidate, margins: Margins) -> Iterator[str]:
     for k, gradient in enumerate(candidate.gradient, 1):
         if margins.gradient is not None and not gradient <= margins.gradient:
-            yield f"CV{k} has a cliff that no force can act along: {gradient:.0f} per nm (allowed: {margins.gradient:g}; train with smooth)"
+            what = "a gradient" if gradient <= CLIFF else "a cliff that no force can act along"
+            yield f"CV{k} has {what}: {gradient:.0f} per nm (allowed: {margins.gradient:g}; train with smooth)"
 
 
 def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]:
@@ -124,8 +127,8 @@ def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]
     differences, highs = _differences(champion), _or_nan(champion.high, champion.fve)
     below = [k for k, (difference, high) in enumerate(zip(differences, highs, strict=True)) if _below(difference, margins.worse, high)]
     for k in below:
-        yield (f"level {k + 1} explains {champion.candidate_fve[k]:.3f}, {who} {champion.fve[k]:.3f} on the same test blocks "
-               f"(allowed: {margins.worse:g} below)")
+        yield (f"level {k + 1} explains {champion.candidate_fve[k]:.3f}, {who} {champion.fve[k]:.3f} on the same test blocks"
+               f": surely worse, by more than {margins.worse:g}")
     changes = variant != champion.variant and margins.variant is not None
     wanted = margins.variant if changes else margins.better
     assert wanted is not None  # `changes` only where there is such a margin

@@ -58,16 +58,17 @@ class Today:
         return self.rows[self.better]
 
 
-def promote(project: Path, facts: Mapping[str, StageFacts], decide: bool = True) -> Outcome:
+def promote(project: Path, facts: Mapping[str, StageFacts], decide: bool = True, objection: str = "") -> Outcome:
     """Decide on today's better variant and, if the gate says so, make it the champion. Safe to repeat: one decision for one situation.
 
     decide: False only names the candidate; the decision is left for later (`hae retrain`) or for a person (`hae promote`).
+    objection: why only a person may promote, found outside of the gate; "" where there is none.
     All is found out before anything is moved, so a call that fails leaves the aliases as they were.
     """
     with _moving(project) as (store, mended):
         for _ in range(TRIES):
             today = _today(store, project, facts)
-            outcome = _standing(store, today) or _decision(store, project, today, decide)
+            outcome = _standing(store, today) or _decision(store, project, today, decide, objection)
             if outcome is not None:
                 return _after(mended, outcome)
     raise BadInput(f"{store.name}: the champion changed {TRIES} times while a candidate was looked at; allowed: hae retrain, once others "
@@ -88,7 +89,7 @@ def _after(mended: str, outcome: Outcome) -> Outcome:
     return replace(outcome, reason=f"{mended}; {outcome.reason}") if mended else outcome
 
 
-def _decision(store: Store, project: Path, today: Today, decide: bool) -> Outcome | None:
+def _decision(store: Store, project: Path, today: Today, decide: bool, objection: str) -> Outcome | None:
     """Judge today's candidate and move the aliases; None if the champion changed meanwhile. The key of the decision is written last."""
     version = today.row.version
     if not decide:
@@ -105,9 +106,10 @@ def _decision(store: Store, project: Path, today: Today, decide: bool) -> Outcom
     past = registry.history(store)
     if decision.promote and champion is None and past:
         reason = f"of the champions before it (versions {', '.join(past)}) none is left to compare with"
-    crowns = decision.promote and not today.by_hand
-    if decision.promote and today.by_hand:
-        reason = f'awaits approval (hae promote {version} --by NAME --because "..."), for it passed the gate: {reason}'
+    crowns = decision.promote and not today.by_hand and not objection
+    if decision.promote and not crowns:
+        passed = f'awaits approval (hae promote {version} --by NAME --because "..."), for it passed the gate: {reason}'
+        reason = f"{objection}; {passed}" if objection else passed
     registry.nominate(store, version)
     registry.reasoned(store, version, reason)
     if crowns:

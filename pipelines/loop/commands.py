@@ -19,7 +19,7 @@ __all__ = ["COMMANDS", "begin"]
 @click.command()
 @click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker.")
 @click.option("--walkers", type=click.IntRange(1), metavar="N")
-@click.option("--method", type=click.Choice(["metadynamics", "none"]))
+@click.option("--method", type=click.Choice(["metadynamics", "opes", "umbrella", "none"]))
 @click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="The first K CVs.")
 @click.option("--seed", type=click.IntRange(0), metavar="N")
 @click.option("--version", help="Of the registered model; default: the champion.")
@@ -42,12 +42,14 @@ def explore(rounds: int, ns: float | None, walkers: int | None) -> None:
     """Sample, retrain, sample again, until rounds bring nothing new. A loop that was ended goes on."""
     project = project_here()
     from pipelines.loop import explore as loop
+    from pipelines.loop import page
     from pipelines.loop.progress import Progress
 
     with Progress("sample") as progress:
         for turn in loop.explore(project, rounds, {"nanoseconds": ns, "walkers": walkers}, say, progress):
             say(f"after round {turn.round}: {turn.nanoseconds:.1f} ns in all, {turn.new} new cells of {turn.cells} in the plane of CV1 "
                  f"and CV2, champion version {turn.champion}")
+            say(f"page: {page.write(project)}")
 
 
 @click.command()

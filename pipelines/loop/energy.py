@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from hae.data.molecules import Recipe
 from hae.data.trajectories import load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.sampling import plumed_files
-from hae.sampling.reweighting import Difference, difference, weights_of
+from hae.sampling.grid import GAS
+from hae.sampling.reweighting import Difference, Profile, difference, profile, weights_of
+from hae.sampling.umbrella import Windows, mbar, pooled
 from pipelines import params
 from pipelines.loop.sampling import rounds
 
-__all__ = ["Between", "between", "rows"]
+__all__ = ["Between", "Pool", "along", "between", "rows"]
 
+BESIDE = ("weight", "block", "round", "walker", "frame", "stratum", "time")
 SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what was visited first weighs too much (docs/biasing.md)
 
 
@@ -45,41 +50,100 @@ def between(project: Path, first: str, second: str) -> Between:
                            f"allowed: regions that were visited, of {_columns(table)}")
     if (inside[0] & inside[1]).any():
         raise BadInput(f"--between {first!r} {second!r}: {int((inside[0] & inside[1]).sum())} frames lie in both; allowed: regions apart")
-    found = difference(inside[0], inside[1], table["weight"].to_numpy(), table["block"].to_numpy(), float(table.attrs["temperature"]))
+    found = difference(inside[0], inside[1], **_drawn(table))
     told = table.groupby("round")["time"].agg(["max", "size"])
     return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())))
 
 
+def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, bins: int = 40) -> Profile:
+    """Free energy along a variable (N,) of the rows that `rows` gives; period: of an angle in radians, which goes from -pi to pi."""
+    low, high = (-period / 2, period / 2) if period else np.nanquantile(values, [0.0, 1.0])
+    return profile(values, np.linspace(low, high, bins + 1), **_drawn(table))
+
+
+def _drawn(table: pd.DataFrame) -> dict:
+    """What `difference` and `profile` ask for of the rows."""
+    weights, pools = table["weight"].to_numpy(), table.attrs["pools"]
+    return {"weights": weights, "blocks": table["block"].to_numpy(), "temperature": float(table.attrs["temperature"]),
+            "strata": table["stratum"].to_numpy(), "again": partial(_again, pools, weights) if pools else None}
+
+
 def rows(project: Path) -> pd.DataFrame:
-    """A row a frame of all biased rounds: labels, CVs, weight (mean 1 in a round), round, block (a quarter of a walker), time in ps."""
+    """A row a frame of all biased rounds: labels, CVs, weight (mean 1 in a round), round, block (a quarter of a walker), stratum (of a
+    window; else ""), time in ps. In attrs: temperature, nanoseconds, and pools, of each round of windows what `Pool` says."""
     content = params.load(project / "params.yaml")
     section = content.sample
-    done = [folder for folder in rounds(project) if (folder / "HILLS").exists() or list(folder.glob("HILLS.*"))]
-    done = [folder for folder in done if "cv1" in plumed_files.read(folder / "COLVAR.0")]
+    done = [folder for folder in rounds(project) if "cv1" in plumed_files.read(folder / "COLVAR.0")]
     if section is None or not done:
         raise BadInput(f"{project / 'data' / 'rounds'}: no biased round; allowed: hae sample first")
-    parts, nanoseconds = [], 0.0
+    parts, pools = list[pd.DataFrame](), list[Pool]()
     for folder in done:
-        structure = load_structure(folder / "topology.pdb")
-        recipe = Recipe.for_molecule(structure, "torsions", labels=content.prepare.labels)
-        for path in sorted(folder.glob("walker-*.dcd")):
-            colvar = plumed_files.read(folder / f"COLVAR.{path.stem.partition('-')[2]}")
-            frames = read_trajectories(recipe, {path.stem: path}, structure)
-            n = min(len(frames), len(colvar["time"]))
-            part = frames.labels.iloc[:n].reset_index(drop=True)
-            part = part.assign(**{name: values[:n] for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"][:n],
-                               weight=weights_of(colvar["metad.rbias"][:n], section.temperature), round=folder.name,
-                               block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
-            parts.append(part[part["time"] > SETTLE * part["time"].max()])
-            nanoseconds += float(colvar["time"][-1]) / 1000
+        part = _round(folder, content.prepare.labels, section.temperature)
+        told = json.loads((folder / "round.json").read_text())
+        if "windows" in told:
+            cvs = part[[f"cv{k + 1}" for k in range(len(told["windows"]["strength"]))]].to_numpy()
+            pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
+                        section.temperature)
+            pools.append(pool)
+            part["weight"] = pool.weights(np.ones(len(part)))
+        part["stratum"] = folder.name + " " + part["walker"].astype(str) if "windows" in told else ""
+        part["weight"] /= part["weight"].mean()
+        parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    table["weight"] /= table.groupby("round")["weight"].transform("mean")
-    table.attrs |= {"temperature": section.temperature, "nanoseconds": nanoseconds}
+    table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools}
     return table
 
 
+@dataclass(frozen=True)
+class Pool:
+    """The frames of a round of umbrella windows: the row at which they begin, their energies in every window (N, W), the window each was
+    seen in (N,). Their weights come from all of them together."""
+
+    first: int
+    energies: np.ndarray
+    window: np.ndarray
+    temperature: float
+
+    def weights(self, counts: np.ndarray) -> np.ndarray:
+        """(N,) of mean 1 over frames that count so often (N,)."""
+        bias = pooled(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature, counts), counts)
+        weights = np.exp((bias - bias.max()) / (GAS * self.temperature))
+        return weights / (weights @ counts / counts.sum())
+
+
+def _round(folder: Path, labels, temperature: float) -> pd.DataFrame:
+    """The rows of one round, without the first `SETTLE` of each walker."""
+    structure = load_structure(folder / "topology.pdb")
+    recipe = Recipe.for_molecule(structure, "torsions", labels=labels)
+    parts, nanoseconds = [], 0.0
+    for path in sorted(folder.glob("walker-*.dcd")):
+        walker = path.stem.partition("-")[2]
+        colvar = plumed_files.read(folder / f"COLVAR.{walker}")
+        bias = next(values for name, values in colvar.items() if name.endswith(plumed_files.RBIAS))
+        frames = read_trajectories(recipe, {path.stem: path}, structure)
+        n = min(len(frames), len(colvar["time"]))
+        part = frames.labels.iloc[:n].reset_index(drop=True)
+        part = part.assign(**{name: values[:n] for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"][:n],
+                           weight=weights_of(bias[:n], temperature), round=folder.name, walker=int(walker), frame=range(n),
+                           block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
+        parts.append(part[part["time"] > SETTLE * part["time"].max()])
+        nanoseconds += float(colvar["time"][-1]) / 1000 if n else 0.0
+    table = pd.concat(parts, ignore_index=True)
+    table.attrs["nanoseconds"] = nanoseconds
+    return table
+
+
+def _again(pools: list[Pool], weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The weights of frames that were drawn so often: those of windows are found anew."""
+    weights = weights.copy()
+    for pool in pools:
+        mine = slice(pool.first, pool.first + len(pool.window))
+        weights[mine] = pool.weights(counts[mine])
+    return weights
+
+
 def _columns(table: pd.DataFrame) -> str:
-    names = [str(name) for name in table.columns if name not in ("weight", "block", "round", "time") and not str(name).startswith("cv")]
+    names = [str(name) for name in table.columns if name not in BESIDE and not str(name).startswith("cv")]
     cvs = [str(name) for name in table.columns if str(name).startswith("cv")]
     return f"{', '.join(names)} (torsions in radians), {', '.join(cvs)}, time (ps)"
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hae.data.frames import Frames
+from hae.data.rounds import share
 from hae.errors import BadInput
+from hae.files import written_whole
 from pipelines import params, paths, processes, settings
 from pipelines.loop.sampling import Options, rounds, sample
-from pipelines.record import packaging, registry
+from pipelines.record import loops, packaging, registry
 from pipelines.record.store import opened, plainly
 
 __all__ = ["Turn", "explore", "turns"]
@@ -27,7 +28,7 @@ QUIET = 2  # rounds in a row that brought nothing, and the loop stops
 @dataclass(frozen=True)
 class Turn:
     """Of a round: which CVs it was biased along, nanoseconds in all so far, cells of the CVs' plane and those that it added, walkers torn
-    apart, and the champion after it."""
+    apart, the champion after it; and of the training on it the effective share of frames and the FVE of each level."""
 
     round: str
     version: str
@@ -36,6 +37,8 @@ class Turn:
     new: int
     torn: int
     champion: str
+    share: float = 1.0
+    fve: Sequence[float] = ()
 
     @property
     def quiet(self) -> bool:
@@ -67,12 +70,18 @@ def explore(project: Path, most: int, options: Options | None, say: Callable[[st
         if len(done) >= last:
             break
         if len(told) >= QUIET and all(turn.quiet for turn in told[-QUIET:]):
-            say(f"nothing new in {QUIET} rounds (fewer than {NEW:.0%} new cells of {told[-1].cells} each): the loop ends")
+            say(f"nothing new in {QUIET} rounds (fewer than {NEW:.0%} new cells of {told[-1].cells} each{_moved(told)}): the loop ends")
             break
         folder, round_ = sample(project, (options or {}) | ({} if done else {"method": "none"}), say=progress)
         say(f"round {folder.name}: {round_['nanoseconds']:.2f} ns, {len(round_['faults'])} walkers torn apart"
             + (f", along version {round_['about']['version']}" if "version" in round_["about"] else ", unbiased"))
     (settings.home(project) / "loop-plan").unlink(missing_ok=True)
+
+
+def _moved(told: Sequence[Turn]) -> str:
+    """In words by how much the levels moved over the quiet rounds."""
+    levels = list(zip(*(turn.fve for turn in told[-QUIET:])))
+    return f", levels within {max(max(level) - min(level) for level in levels):.3f} of FVE" if levels else ""
 
 
 def turns(project: Path) -> list[Turn]:
@@ -92,7 +101,8 @@ def _planned(project: Path, most: int) -> int:
     """Number of rounds at which to stop: that of the loop which was ended, else so many more than there are."""
     path = settings.home(project) / "loop-plan"
     if not path.exists():
-        path.write_text(str(len(rounds(project)) + most))
+        with written_whole(path) as partial:
+            partial.write_text(str(len(rounds(project)) + most))
     return int(path.read_text())
 
 
@@ -106,7 +116,7 @@ def _retrain(project: Path, say: Callable[[str], None]) -> None:
             say(f"  {line}")
 
     with processes.children():
-        code = processes.run([sys.executable, "-m", "pipelines.cli", "--project", str(project), "retrain"], project, hear)
+        code = processes.run(processes.hae(project, "retrain"), project, hear)
     if code == 3:
         raise BadInput("explore: no champion yet, so there are no CVs to bias along; allowed: a longer first round (--ns), or hae promote")
     if code not in (0, 1):
@@ -127,8 +137,15 @@ def _turn(project: Path, folder: Path) -> Turn:
     mine = np.array([name.startswith(f"{folder.name}/") for name in frames.trajectory])
     before = {tuple(cell) for cell in cells[~mine]}
     after = {tuple(cell) for cell in cells}
+    with plainly(store.uri):
+        learned = loops.learned(store)
     turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
-                len(after - before), len(told["faults"]), row.version)
+                len(after - before), len(told["faults"]), row.version, 1.0 if frames.weights is None else share(frames.weights),
+                [value for name, value in sorted(learned.items()) if name.startswith("fve_")])
+    numbers = {"nanoseconds": turn.nanoseconds, "cells": turn.cells, "new_cells": turn.new, "torn": turn.torn,
+               "effective_share": turn.share}
+    with plainly(store.uri):
+        loops.note(store, project, turn.round, numbers | learned)
     path = settings.home(project) / "loop.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with open(path, "a") as file:

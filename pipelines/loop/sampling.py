@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -19,6 +19,7 @@ from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv
 from hae.sampling.round import CVRange, Sampling, run
 from hae.sampling.system import Dynamics, Molecule
+from hae.sampling.umbrella import Windows
 from pipelines import params, paths, processes, settings
 from pipelines.loop.systems import molecule
 from pipelines.record import packaging, registry
@@ -62,15 +63,18 @@ def _sample(project: Path, section: params.Sample, version: str | None, say) -> 
     about |= {"packages": {name: installed(name) for name in ("hae", "openmm", "numpy", "numba")}}
     sampling = Sampling(
         walkers=section.walkers, nanoseconds=section.nanoseconds, method=section.method, pace_ps=section.pace_ps, save_ps=section.save_ps,
-        height=section.height, factor=section.factor, shared=section.shared, seed=section.seed + 1000 * number,
+        height=section.height, factor=section.factor, barrier=section.barrier, shared=section.shared and section.method != "umbrella",
+        seed=section.seed + 1000 * number,
     )
     dynamics = Dynamics(section.temperature, section.step_ps, section.friction, section.platform)
     work = settings.home(project) / "rounds" / folder.name
     work.parent.mkdir(parents=True, exist_ok=True)
-    start = molecule(project, section)
-    if function is not None and section.start == "frontier":
+    start, windows = molecule(project, section), None
+    if function is not None and section.method == "umbrella":
+        start, windows = _windows(project, start, function, section)
+    elif function is not None and section.start == "frontier":
         start = _frontier(project, start, function, section.walkers, sampling.seed)
-    told = run(folder, start, dynamics, function, ranges, sampling, about, cores(), say, work)
+    told = run(folder, start, dynamics, function, ranges, sampling, about, cores(), say, work, windows)
     return folder, told
 
 
@@ -110,13 +114,9 @@ def _spreads(project: Path, loaded: packaging.Loaded, n: int) -> list[float]:
 def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walkers: int, seed: int) -> Molecule:
     """The molecule with as many frames to start from as there are walkers, far apart along the CVs: a first one at random, then always the
     frame farthest from all before it. As it is where the prepared frames are not of the same atoms."""
-    prepare = params.load(project / "params.yaml").prepare
-    if not (project / paths.MANIFEST).is_file() or prepare.topology is None or not Path(project / prepare.topology).is_file():
+    frames = _frames(project, molecule)
+    if frames is None:
         return molecule
-    structure = load_structure(project / prepare.topology)
-    if structure.n_atoms != molecule.starts.shape[1]:
-        return molecule
-    frames = Frames.read(project / paths.FRAMES)
     cvs = function.encoder(frames.values)[0]
     place = np.concatenate([np.stack([np.cos(s), np.sin(s)], 1) if period else s[:, None] / (s.std() or 1.0)
                             for s, period in zip(cvs.T, function.periods)], axis=1)
@@ -125,7 +125,33 @@ def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walke
     while len(chosen) < walkers:
         away = np.minimum(away, ((place - place[chosen[-1]]) ** 2).sum(1))
         chosen.append(int(away.argmax()))
-    files = find_files(prepare.trajectories, project)
+    return _starting(project, molecule, frames, chosen)
+
+
+def _windows(project: Path, molecule: Molecule, function: PositionsToCVs, section: params.Sample) -> tuple[Molecule, Windows]:
+    """A window for each walker over the prepared frames, and the molecule with the frames nearest to their centres to start from."""
+    frames = _frames(project, molecule)
+    if frames is None:
+        raise BadInput(f"{project / paths.FRAMES}: not there, or of other atoms than what is simulated; allowed: --method umbrella after "
+                       "hae retrain, where windows are put over the prepared frames and begin at them")
+    windows, nearest = Windows.over(function.encoder(frames.values)[0], [period or 0.0 for period in function.periods],
+                                    section.walkers, section.temperature)
+    return _starting(project, molecule, frames, nearest.tolist()), windows
+
+
+def _frames(project: Path, molecule: Molecule) -> Frames | None:
+    """The prepared frames, or None where there are none, or they are not of the same atoms as what is simulated."""
+    topology = params.load(project / "params.yaml").prepare.topology
+    if not (project / paths.MANIFEST).is_file() or topology is None or not (project / topology).is_file():
+        return None
+    return Frames.read(project / paths.FRAMES) if load_structure(project / topology).n_atoms == molecule.starts.shape[1] else None
+
+
+def _starting(project: Path, molecule: Molecule, frames: Frames, chosen: Sequence[int]) -> Molecule:
+    """The molecule with the chosen rows of the prepared frames to start from."""
+    prepare = params.load(project / "params.yaml").prepare
+    assert prepare.topology is not None  # frames that are not there can't be chosen
+    structure, files = load_structure(project / prepare.topology), find_files(prepare.trajectories, project)
     positions = [load_frame(files[frames.trajectory[i]], int(frames.frame[i]), structure.topology).xyz[0] for i in chosen]
     return replace(molecule, starts=np.array(positions, dtype=np.float64))
 

@@ -15,7 +15,7 @@ from hae.errors import BadInput
 from hae.sampling.round import Sampling, run
 from hae.sampling.system import Dynamics, Molecule
 from pipelines import params, paths, settings
-from pipelines.loop.systems import BUILT_IN, molecule
+from pipelines.loop.systems import BUILT_IN, molecule, take
 from pipelines.project.init import Choices, init
 from pipelines.stages import simulate
 
@@ -53,11 +53,8 @@ def _start(folder: Path, system: str, topology: Path | None, choices: Choices, s
         topology = simulate.TOPOLOGY
     if topology is None or not topology.is_file():
         raise BadInput(f"--topology: {topology or 'missing'}; allowed: a PDB file with the molecule, where walkers start")
-    shutil.copyfile(topology, folder / HOME / "topology.pdb")
-    named = system
-    if Path(system).is_file():
-        named = str(HOME / Path(system).name)
-        shutil.copyfile(system, folder / named)
+    taken = take(system, topology, folder / HOME)
+    named = str(HOME / taken) if Path(system).is_file() else taken
     section = section.model_copy(update={"system": named, "topology": None if system == BUILT_IN else str(HOME / "topology.pdb")})
     made = molecule(folder, section)
     dynamics = Dynamics(section.temperature, section.step_ps, section.friction, section.platform)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from hae.sampling.system import Molecule
 from pipelines.params import Sample
 from pipelines.stages import simulate
 
-__all__ = ["BUILT_IN", "molecule"]
+__all__ = ["BUILT_IN", "molecule", "take"]
 
 BUILT_IN = "alanine-dipeptide"
+PLACES = {".inpcrd": "AmberInpcrdFile", ".rst7": "AmberInpcrdFile", ".crd": "AmberInpcrdFile", ".gro": "GromacsGroFile"}
 FORMS = (f"{BUILT_IN}, an OpenMM System (.xml), AMBER (.prmtop), GROMACS (.top), or names of force fields over the PDB "
          "(amber14-all.xml implicit/gbn2.xml)")
 
@@ -40,6 +42,51 @@ def molecule(project: Path, section: Sample) -> Molecule:
         raise BadInput(f"params.yaml: sample.system: {section.system}: {' '.join(str(error).split())[:200]}; allowed: {FORMS}") from None
 
 
+def take(system: str, topology: Path, home: Path) -> str:
+    """Put the files of a system into a folder of a project: topology.pdb, and system.xml of AMBER or GROMACS, whose files name others
+    that do not travel with them. Gives the name of the file there, or the names of force fields as they are.
+
+    topology: a PDB file, whose models are places to start from; or, beside a .prmtop or .top, .inpcrd, .rst7, .crd of AMBER, or .gro.
+
+    Raises:
+        BadInput: what OpenMM can't read, in one line.
+    """
+    import openmm
+    from openmm import app
+
+    path = Path(system)
+    if not path.is_file() or path.suffix not in (".prmtop", ".top"):
+        if topology.suffix in PLACES:
+            raise BadInput(f"--topology: {topology} is not allowed with {system}; allowed: a PDB file (others beside a .prmtop or .top)")
+        shutil.copyfile(topology, home / "topology.pdb")
+        if path.is_file():
+            shutil.copyfile(path, home / path.name)
+        return path.name if path.is_file() else system
+    try:
+        if topology.suffix in PLACES:
+            read = getattr(app, PLACES[topology.suffix])(str(topology))
+            box = getattr(read, "boxVectors", None) or (read.getPeriodicBoxVectors() if topology.suffix == ".gro" else None)
+            places, atoms = read.getPositions(), _amber_or_gromacs(path, box).topology
+            atoms.setPeriodicBoxVectors(box)
+            with open(home / "topology.pdb", "w") as file:
+                app.PDBFile.writeFile(atoms, places, file)
+        else:
+            shutil.copyfile(topology, home / "topology.pdb")
+        made = _system(path.parent, path.name, app.PDBFile(str(home / "topology.pdb")))
+        (home / "system.xml").write_text(openmm.XmlSerializer.serialize(made))
+    except Exception as error:  # OpenMM's own kinds
+        raise BadInput(f"--system: {system}, {topology}: {' '.join(str(error).split())[:200]}; "
+                       "allowed: files of the same atoms that OpenMM reads") from None
+    return "system.xml"
+
+
+def _amber_or_gromacs(path: Path, box):
+    from openmm import app
+
+    options = {"periodicBoxVectors": box} if box is not None else {}
+    return app.AmberPrmtopFile(str(path), **options) if path.suffix == ".prmtop" else app.GromacsTopFile(str(path), **options)
+
+
 def _system(project: Path, text: str, pdb):
     import openmm
     from openmm import app, unit
@@ -53,9 +100,9 @@ def _system(project: Path, text: str, pdb):
     path = _file(project, text, "system")
     readers: dict[str, Callable] = {
         ".xml": lambda: openmm.XmlSerializer.deserialize(path.read_text()),
-        ".prmtop": lambda: app.AmberPrmtopFile(str(path), **({"periodicBoxVectors": box} if box is not None else {})).createSystem(
+        ".prmtop": lambda: _amber_or_gromacs(path, box).createSystem(
             **options, **({} if box is not None else {"implicitSolvent": app.OBC2})),
-        ".top": lambda: app.GromacsTopFile(str(path), **({"periodicBoxVectors": box} if box is not None else {})).createSystem(**options),
+        ".top": lambda: _amber_or_gromacs(path, box).createSystem(**options),
     }
     if path.suffix not in readers:
         raise BadInput(f"params.yaml: sample.system: {text} is not allowed; allowed: {FORMS}")

@@ -1,8 +1,9 @@
-"""Which to choose: PCA, boosted or collective, from paired comparisons on the same frames. Pure functions of what was measured."""
+"""Which to choose, PCA, boosted or collective: from differences on the same test rows, with their intervals. Pure functions."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.verdicts import join
@@ -15,25 +16,21 @@ NETWORKS = ("collective", "boosted")
 
 
 def pca_words(report: ImportanceReport) -> str:
-    """What one and as many principal components explain, beside CV1 and all CVs; "" where PCA was not measured."""
-    rows = report.compared("pca")
-    if not rows:
-        return ""
-    first, last = rows[0], rows[-1]
-    words = [f"PC1 explains {first.fve:.3f}, CV1 {_apart(first)}"]
-    if last.level > 1:
-        words.append(f"{last.level} PCs explain {last.fve:.3f}, {last.level} CVs {_apart(last)}")
-    return "; ".join(words)
+    """CV1 and all CVs beside as many principal components, in figures; "" where PCA was not measured."""
+    return report.beside_pca()
 
 
 def choose(evidence: Evidence) -> str:
     """"PCA", "boosted" or "collective"; "" where it is undecided or there is nothing to choose between.
 
-    At the last level worth having: PCA where no variant is surely better than PCA by 0.01 or more; else boosted where adding up loses
-    less than 0.01, and collective where it surely loses more.
+    At the last level worth having: PCA where no variant is surely better than PCA by more than 0.01; else the one variant that is; of two,
+    boosted where adding up loses less than 0.01, and collective where it surely loses more.
     """
-    if _pca_will_do(evidence):
+    better = _better(evidence)
+    if better == []:
         return "PCA"
+    if better is not None and len(better) == 1 and len(evidence.variants) > 1:
+        return better[0] if _has_intervals(evidence) else ""
     row = _paired(evidence)
     if row is None or math.isnan(row.difference_low) or row.difference_low <= TIE <= row.difference_high:
         return ""
@@ -42,18 +39,35 @@ def choose(evidence: Evidence) -> str:
 
 def which(evidence: Evidence) -> str:
     """The choice in words, with the figures that it follows from."""
-    words = _of_pca(evidence) if _pca_will_do(evidence) else _of_networks(evidence)
+    better = _better(evidence)
+    if better is None:
+        words = _of_networks(evidence)
+    elif not better:
+        ahead = all(row.difference_high < 0 for row in _beside_level(evidence).values())
+        words = f"{_beside_pca(evidence)}: PCA is {'better' if ahead else 'as good'}. Use PCA{_one_number(evidence)}."
+    else:
+        words = f"{_beside_pca(evidence)}. {_of_networks(evidence) if len(better) > 1 else _of_one(evidence, *better)}"
     unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]
     if unready:
         words += f" But {join(unready)} {'have' if len(unready) > 1 else 'has'} decoders that are not converged: train longer first."
     return words
 
 
-def _pca_will_do(evidence: Evidence) -> bool:
-    rows = [report.compared("pca") for report in evidence.reports.values()]
+def _beside_level(evidence: Evidence) -> Mapping[str, Comparison]:
+    """Variant -> its comparison with PCA at the last level worth having."""
+    rows = {name: report.compared("pca") for name, report in evidence.reports.items()}
     level = _level(evidence)
-    at_level = [own[min(level, len(own)) - 1] for own in rows if own]
-    return bool(at_level) and not any(_surely_better(row) for row in at_level)
+    return {name: own[min(level, len(own)) - 1] for name, own in rows.items() if own}
+
+
+def _better(evidence: Evidence) -> list[str] | None:
+    """The variants that are surely better than PCA there; None where PCA was not measured."""
+    rows = _beside_level(evidence)
+    return [name for name, row in rows.items() if _surely_better(row)] if rows else None
+
+
+def _has_intervals(evidence: Evidence) -> bool:
+    return not any(math.isnan(row.difference_low) for row in _beside_level(evidence).values())
 
 
 def _surely_better(row: Comparison) -> bool:
@@ -62,10 +76,10 @@ def _surely_better(row: Comparison) -> bool:
 
 
 def _level(evidence: Evidence) -> int:
-    """The last CV worth having of any variant; where that is not known of all of them, the last CV."""
-    worth = [report.n for report in evidence.reports.values()]
-    last = max((n for n in worth if n), default=0) if all(worth) else 0
-    return last or max(len(report.cvs) for report in evidence.reports.values())
+    """The last CV worth having of any variant, which is surely alive: one that is undecided is not. Where no variant has verdicts, for
+    lack of data, the last CV there is."""
+    worth = [report.n for report in evidence.reports.values() if report.n is not None]
+    return max(*worth, 1) if worth else max(len(report.cvs) for report in evidence.reports.values())
 
 
 def _paired(evidence: Evidence) -> Comparison | None:
@@ -82,22 +96,34 @@ def _turned(row: Comparison) -> Comparison:
     return Comparison(row.other, row.level, row.fve, row.fve_low, row.fve_high, -row.difference, low, high)
 
 
-def _of_pca(evidence: Evidence) -> str:
-    level = _level(evidence)
-    found = [f"{name} {report.cvs[min(level, len(report.cvs)) - 1].fve:.3f}" for name, report in evidence.reports.items()]
-    row = next(rows[min(level, len(rows)) - 1] for report in evidence.reports.values() if (rows := report.compared("pca")))
-    many = "1 component" if row.level == 1 else f"{row.level} components"
-    words = f"With {many} PCA explains {row.fve:.3f}, {join(found)}: no network is surely better by {TIE:g} or more. Use PCA"
-    ahead = [f"{name} CV1 {report.cvs[0].fve:.3f} against PC1 {report.compared('pca')[0].fve:.3f}"
-             for name, report in evidence.reports.items() if report.compared("pca") and _surely_better(report.compared("pca")[0])]
-    return words + (f"; a network pays only where a single number has to do ({join(ahead)})." if ahead and level > 1 else ".")
+def _beside_pca(evidence: Evidence) -> str:
+    """"With 3 CVs, PCA explains 0.726, collective 0.728 (0.002 [-0.010, 0.014] more) and boosted 0.720 (...)"."""
+    rows = _beside_level(evidence)
+    found = [f"{name} {row.fve + row.difference:.3f} ({row.words})" for name, row in rows.items()]
+    first = next(iter(rows.values()))
+    return f"With {first.level} CV{'s' * (first.level > 1)}, PCA explains {first.fve:.3f}, {join(found)}"
+
+
+def _one_number(evidence: Evidence) -> str:
+    """Where a network pays all the same: a first CV that is surely better than the first component."""
+    firsts = {name: rows[0] for name, report in evidence.reports.items() if (rows := report.compared("pca"))}
+    ahead = [f"{name} CV1 {row.fve + row.difference:.3f}, PC1 {row.fve:.3f}: {row.words}" for name, row in firsts.items()
+             if _surely_better(row)]
+    return f"; a network pays only where a single number has to do ({'; '.join(ahead)})" if ahead and _level(evidence) > 1 else ""
+
+
+def _of_one(evidence: Evidence, name: str) -> str:
+    others = [other for other in evidence.reports if other != name]
+    if not _has_intervals(evidence):
+        return f"By these figures {name} is better, but there are too few independent rows to say how sure that is: add data, or use PCA."
+    return f"Choose {name}, which is surely better than PCA by an amount that matters" + (f"; {join(others)} is not." if others else ".")
 
 
 def _of_networks(evidence: Evidence) -> str:
     row = _paired(evidence)
     if row is None:
         return "There is one variant here, so there is nothing to choose."
-    said = f"With {row.level} CV{'s' * (row.level > 1)}, collective explains {_apart(row)} than boosted"
+    said = f"Collective explains {row.words} than boosted with {row.level} CV{'s' * (row.level > 1)}"
     if math.isnan(row.difference_low):
         return said + (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by "
                        "one and collective where they may act together.")
@@ -109,12 +135,3 @@ def _of_networks(evidence: Evidence) -> str:
                        "Choose boosted: each of its CVs has a meaning of its own, while collective CV2 may be mixed with CV1.")
     return said + (": whether adding up is enough is undecided on these data. "
                    "Choose boosted to read the CVs one by one, collective to compress.")
-
-
-def _apart(row: Comparison) -> str:
-    """A difference in words: "0.013 [0.001, 0.025] more"."""
-    difference, low, high, word = row.difference, row.difference_low, row.difference_high, "more"
-    if difference < 0:
-        difference, low, high, word = -difference, -high, -low, "less"
-    interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"  # three digits: differences are far surer than the figures
-    return f"{difference:.3f}{interval} {word}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,15 +23,38 @@ from hae.importance.stability import Stability
 from hae.network.scoring import score_frames
 from pipelines import paths
 
-__all__ = ["Evidence", "VariantEvidence", "gather"]
+__all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
 
 MOST_FRAMES = 100_000  # drawn in maps, evenly spread
 
 
 @dataclass(frozen=True)
+class Along:
+    """Real frames along one CV, as the stage evaluate chose them: cv (F,) and values (F, D)."""
+
+    cv: np.ndarray
+    values: np.ndarray
+
+
+READ = ("importance.json", "history.csv", "labels.csv", "stability.json", "gradients.csv", "passages.csv")  # of each variant
+
+
+@dataclass(frozen=True)
+class Steep:
+    """Where the CVs of a variant are steep. sizes: (R, n), |ds/dx| at test rows; at: those rows; passages: (n, T), each CV along its
+    steepest passage, at steps (T,). Units: those of the report's `smoothness`."""
+
+    sizes: np.ndarray
+    at: Frames
+    steps: np.ndarray
+    passages: np.ndarray
+
+
+@dataclass(frozen=True)
 class VariantEvidence:
     """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
-    None where it was not measured."""
+    None where it was not measured; along: of each CV where the features are positions, else empty; weights: a name for the trained
+    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured."""
 
     name: str
     importance: ImportanceReport
@@ -39,6 +65,9 @@ class VariantEvidence:
     cvs: np.ndarray
     test_cvs: np.ndarray
     levels: np.ndarray
+    along: tuple[Along, ...] = ()
+    weights: str = ""
+    steep: Steep | None = None
 
     @property
     def sentence(self) -> str:
@@ -74,7 +103,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     variants, errors = [], {}
     for name in names:
         folder = paths.results(name)
-        for path in (folder / "importance.json", folder / "history.csv", folder / "labels.csv", folder / "stability.json"):
+        for path in (folder / file for file in READ):
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
@@ -90,6 +119,9 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             model.transform(frames.values),
             model.transform(looked_at.values),
             np.stack(with_levels),
+            _along(folder / "along", model.network_.n_cvs, test.n_features) if recipe.kind == "coordinates" else (),
+            weights(paths.model(name)),
+            _steep(folder, test),
         ))
         errors[name] = score_frames(model.network_, test.values)
     paired = {
@@ -109,6 +141,29 @@ def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict, test: Frames) 
         Comparison(b.name, k + 1, cv.fve, cv.fve_low, cv.fve_high, *(float(x[k]) for x in (found.value, found.low, found.high)))
         for k, cv in enumerate(b.importance.cvs[:levels])
     )
+
+
+def _along(folder: Path, n_cvs: int, n_features: int) -> tuple[Along, ...]:
+    tables = [pd.read_csv(folder / f"cv{k + 1}.csv") for k in range(n_cvs)]
+    return tuple(Along(table[f"cv{k + 1}"].to_numpy(), table.iloc[:, -n_features:].to_numpy()) for k, table in enumerate(tables))
+
+
+def _steep(folder: Path, test: Frames) -> Steep | None:
+    sizes, along = (pd.read_csv(folder / f"{name}.csv") for name in ("gradients", "passages"))
+    if not len(sizes):
+        return None
+    return Steep(sizes.filter(like="cv").to_numpy(), test.select(sizes["row"].to_numpy()), along["step"].to_numpy(),
+                 along.filter(like="cv").to_numpy().T)
+
+
+def weights(model: Path) -> str:
+    """The same name for a trained model as `pipelines.record.contents.weights` gives."""
+    files = {path.name: _digest(path.read_bytes()) for path in sorted(model.glob("*")) if path.is_file()}
+    return _digest(json.dumps(files, sort_keys=True, separators=(",", ":")).encode()) if files else ""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def _spread(n: int, most: int) -> np.ndarray:

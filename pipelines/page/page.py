@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import re
+from base64 import b64encode
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from hae.data.units import BOLTZMANN
-from hae.importance.verdicts import figure
+from hae.importance.report import ImportanceReport
+from hae.importance.stability import SHAKY, Stability
+from hae.importance.verdicts import figure, join
 from hae.version import __version__
 from pipelines import paths
 from pipelines.page.choice import pca_words, which
 from pipelines.page.evidence import Evidence, VariantEvidence
-from pipelines.page.pictures import Picture, unit_of_energy
+from pipelines.page.inline import dark_colours, inline
+from pipelines.page.movie import SCRIPTS, as_json, movies
+from pipelines.page.pictures import PAIRED_LABELS, TOP, TRAJECTORIES, Picture, unit_of_energy
 from pipelines.params import Params
 
 __all__ = ["html"]
 
-TEMPLATE = Path(__file__).with_name("page.html")
+TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("page.html", "page.css"))
 TRUST = {
     "ok": "enough for the intervals",
     "rough": "few, so the intervals are rough",
     "not enough data": "too few for intervals and verdicts; 100 are needed",
 }
-SECTIONS = {"words": "in words", "explained": "how much is explained", "cvs": "what the CVs are", "density": "where the data are",
-            "gains": "what each gains", "rebuilt": "reconstructions", "training": "training", "glossary": "glossary",
-            "reproduce": "how to reproduce"}
+SECTIONS = {"reading": "How to read this page", "words": "In words", "explained": "How much is explained",
+            "movies": "The molecule along each CV", "cvs": "What the CVs are", "along": "Along each CV", "time": "CVs against time",
+            "steep": "Where the CVs are steep", "density": "Where the data are", "gains": "What each gains", "rebuilt": "Reconstructions",
+            "training": "Training", "glossary": "Glossary", "reproduce": "How to reproduce"}
 KINDS = {
     "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
     "distances": "distances between atoms, in nm",
@@ -46,19 +50,21 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     )
     figures = {
         group: [
-            {"title": picture.title, "name": picture.name, "svg": Markup(_inline(picture.svg, picture.name, _alternative(picture)))}
+            {"title": picture.title, "name": picture.name, "svg": inline(picture.svg, picture.name, _alternative(picture))}
             for picture in pictures
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
     }
-    relations = _relations(evidence)
-    shown = SECTIONS if figures.get("labels") or relations else {name: words for name, words in SECTIONS.items() if name != "cvs"}
+    about, relations, told = _about(evidence), _relations(evidence), movies(evidence)
+    scripts = [path.read_text(encoding="utf-8") for path in SCRIPTS] if told else []
+    there = {"movies": bool(told), "cvs": bool(relations or {"labels", "pairs"} & set(figures)), "time": "time" in figures,
+             "steep": "steep" in figures}
     return template.render(
-        contents=shown.items(),
+        contents=[(name, words) for name, words in SECTIONS.items() if there.get(name, True)],
         name=params.record.model_name,
-        variants=[_variant(variant) for variant in evidence.variants],
-        which=which(evidence),
-        about=_about(evidence),
+        variants=[_variant(variant, about["thing"]) for variant in evidence.variants],
+        which=_called(which(evidence), about["thing"]),
+        about=about,
         figures=figures,
         captions=_captions(evidence),
         relations=relations,
@@ -66,12 +72,28 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         version=__version__,
         data_digest=hashlib.sha256(paths.MANIFEST.read_bytes()).hexdigest()[:16],
         eps=f"{params.evaluate.eps:g}",
+        css=Markup(STYLE.read_text(encoding="utf-8")),
+        dark=dark_colours(figure["svg"] for group in figures.values() for figure in group),
+        policy=Markup(_policy(scripts)),
+        movies=told and {"titles": [movie["title"] for movie in told["movies"]], "data": Markup(as_json(told)),
+                         "scripts": [Markup(script) for script in scripts]},
     )
 
 
-def _variant(variant: VariantEvidence) -> dict:
+def _policy(scripts: list[str]) -> str:
+    """What a browser may do with the page: run these scripts and no other, and ask for nothing outside."""
+    digests = " ".join(f"'sha256-{b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {digests or chr(39) + 'none' + chr(39)}"
+
+
+def _called(words: str, thing: str) -> str:
+    """What the library says of frames, in the words of the data."""
+    return words.replace("frames", f"{thing}s")
+
+
+def _variant(variant: VariantEvidence, thing: str) -> dict:
     report, stability = variant.importance, variant.stability
-    parts = [report.sentence(), pca_words(report), stability.words() if stability else ""]
+    parts = [report.sentence(), pca_words(report), _elsewhere(stability) if stability else ""]
     pca = report.compared("pca")
     rows = [
         {
@@ -87,15 +109,41 @@ def _variant(variant: VariantEvidence) -> dict:
     ]
     return {
         "name": variant.name,
-        "sentence": "; ".join(filter(None, parts)) + ".",
+        "sentences": [f"{part[0].upper()}{_called(part[1:], thing)}." for part in parts if part],
         "rows": rows,
         "pca": bool(pca),
         "trust": TRUST[report.status],
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
-        "stability": stability and {"replicas": stability.replicas, "levels": [f"{value:.2f}" for value in stability.levels]},
+        "weights": variant.weights[:12],
+        "members": _members(report),
+        "stability": stability and {
+            "replicas": stability.replicas,
+            "levels": [f"{value:.2f}" for value in stability.levels],
+            "shaky": join([f"CV{k}" for k, value in enumerate(stability.levels, start=1) if value < SHAKY]),
+        },
         "n_by_eps": [(eps, n) for eps, n in report.n_by_eps.items() if n is not None and float(eps) != report.eps],
     }
+
+
+def _elsewhere(stability: Stability) -> str:
+    """In plain words which CVs other draws of the data may give otherwise."""
+    shaky = [k for k, value in enumerate(stability.levels, start=1) if value < SHAKY]
+    if not shaky:
+        return ""
+    figures = join([f"{stability.levels[k - 1]:.2f}" for k in shaky])
+    said = f"other draws of the data may give another {join([f'CV{k}' for k in shaky])}: their reconstructions agree to {figures} of 1 only"
+    tied = [f"CV{a} and CV{b} together are found again, which of the two explains what is chance (tied levels)" for a, b in stability.tied]
+    return "; ".join([said, *tied])
+
+
+def _members(report: ImportanceReport) -> dict | None:
+    """The other members of the training: how many there are in all, and the FVEs of each level in words."""
+    if not report.members:
+        return None
+    levels = [[member.cvs[k].fve for member in report.members if k < len(member.cvs)] for k in range(len(report.cvs))]
+    fves = [f"{min(found):.3f}" + (f" to {max(found):.3f}" if max(found) - min(found) >= 5e-4 else "") for found in levels if found]
+    return {"count": len(report.members) + 1, "fves": join(fves)}
 
 
 def _parts(value: float, low: float, high: float) -> tuple[str, str]:
@@ -110,9 +158,10 @@ def _about(evidence: Evidence) -> dict:
     total = sum(evidence.counts.values())
     where = f" in {evidence.trajectories} trajector{'ies' if evidence.trajectories > 1 else 'y'}" if evidence.trajectories else ""
     kind = evidence.recipe.kind
-    thing = "rows" if kind == "columns" and not where else "frames"
+    thing = "rows" if kind == "columns" and evidence.temperature is None else "frames"
     return {
         "thing": thing[:-1],
+        "blocks": bool(where),
         "data": f"{total:,} {thing}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",
@@ -121,7 +170,7 @@ def _about(evidence: Evidence) -> dict:
     }
 
 
-def _captions(evidence: Evidence) -> dict[str, str | bool]:
+def _captions(evidence: Evidence) -> dict[str, str | bool | int]:
     unit = unit_of_energy(evidence)
     energy = {
         "kJ/mol": f"at {evidence.temperature or 0:g} K, where kT is {BOLTZMANN * (evidence.temperature or 0):.2f} kJ/mol",
@@ -135,6 +184,11 @@ def _captions(evidence: Evidence) -> dict[str, str | bool]:
         "heading": "Free energy" if unit[1] else "Where the data are",
         "labels": f"{labels[0]} and {labels[1]}" if len(labels) > 1 else f"{labels[0]}" if labels else "",
         "many_labels": len(labels) > 1,
+        "coloured": " or ".join(map(str, labels[:PAIRED_LABELS])),
+        "along": "atoms" if molecules else "features",
+        "left_out": TOP if len(set((evidence.recipe.groups or {}).values()) if molecules else evidence.test.features) > TOP else 0,
+        "trajectories": f"; {min(evidence.trajectories, TRAJECTORIES)} of {evidence.trajectories} trajectories, one after the other"
+                        if evidence.trajectories > 1 else "",
         "gains": {"coordinates": "atom", "torsions": "torsion"}.get(evidence.recipe.kind, "feature"),
         "rebuilt": "molecules" if molecules else "features",
         "step": "kT" if unit[1] else "1",
@@ -173,16 +227,8 @@ def _plain(value) -> str:
 
 def _alternative(picture: Picture) -> str:
     """What a screen reader says of it; the caption says the rest."""
-    kinds = {"fve": "fraction of variance explained", "labels": "labels coloured by a CV", "energy": "free energy on CV1 and CV2",
-             "gains": "gain by feature", "rebuilt": "reconstructions by level", "training": "training curves"}
+    kinds = {"fve": "fraction of variance explained", "labels": "labels coloured by a CV", "pairs": "two CVs coloured by a label",
+             "along": "features along a CV", "time": "CVs against time", "steep": "where CVs are steep",
+             "energy": "free energy on CV1 and CV2", "gains": "gain by feature", "rebuilt": "reconstructions by level",
+             "training": "training curves"}
     return f"{kinds[picture.group]}{': ' + picture.title if picture.title else ''}"
-
-
-def _inline(svg: str, name: str, words: str) -> str:
-    """An SVG element whose ids are its own in the page, which scales with its column and has a name."""
-    svg = re.sub(r'(\bid="|xlink:href="#|\bhref="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    width = float(re.findall(r'width="([\d.]+)pt"', svg)[0]) * 4 / 3
-    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(words)}" style="max-width:{np.ceil(width):.0f}px"', 1)
-

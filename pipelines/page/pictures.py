@@ -5,11 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
+from hae.data.frames import Frames
 from hae.data.units import BOLTZMANN
-from hae.figures import maps, plots
+from hae.figures import along, gradients, maps, plots
 from hae.figures.maps import Variable
 from hae.importance.intervals import Sampling
 from pipelines.page.evidence import Evidence, VariantEvidence
@@ -18,6 +20,9 @@ __all__ = ["Picture", "pictures", "unit_of_energy"]
 
 PLACES = (0.05, 0.5, 0.95)  # quantiles of CV1 at which reconstructions are shown
 SHOWN_LEVELS = 4
+SHOWN_CVS = 4  # against time and along which features are drawn
+PAIRED_CVS, PAIRED_LABELS = 3, 2  # of the planes of two CVs
+TRAJECTORIES = 12  # drawn against time
 TOP = 15  # features or groups of them whose gains are drawn
 
 
@@ -42,6 +47,14 @@ def pictures(evidence: Evidence) -> list[Picture]:
     ]
     for variant in evidence.variants:
         made += _maps(evidence, variant)
+    for variant in evidence.variants:
+        made += _pairs(evidence, variant)
+    for variant in evidence.variants:
+        made += _along(evidence, variant)
+    for variant in evidence.variants:
+        made += _in_time(evidence, variant)
+    for variant in evidence.variants:
+        made += _steep(variant)
     for variant in evidence.variants:
         made.append(Picture("energy", f"energy-{variant.name}", variant.name, _energy(evidence, variant)))
     for variant in evidence.variants:
@@ -87,8 +100,7 @@ def _variables(variant: VariantEvidence, values: np.ndarray) -> list[Variable]:
     ]
 
 
-def _labels(evidence: Evidence) -> list[Variable]:
-    frames = evidence.frames
+def _labels(frames: Frames) -> list[Variable]:
     return [
         Variable(frames.labels[name].to_numpy(), str(name), unit, period)
         for name, unit, period in zip(frames.labels.columns, frames.label_units, frames.label_periods, strict=True)
@@ -96,13 +108,11 @@ def _labels(evidence: Evidence) -> list[Variable]:
 
 
 def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
-    """Two labels coloured by each CV; with one label, the plane of two CVs coloured by it, or CV1 against it."""
-    labels, cvs, weights = _labels(evidence), _variables(variant, variant.cvs), evidence.frames.weights
+    """Two labels coloured by each CV; with one label and one CV, the one against the other."""
+    labels, cvs, weights = _labels(evidence.frames), _variables(variant, variant.cvs), evidence.frames.weights
     if len(labels) >= 2:
         planes = [(labels[0], labels[1], cv, f"cv{k + 1}") for k, cv in enumerate(cvs)]
-    elif len(labels) == 1 and len(cvs) >= 2:
-        planes = [(cvs[0], cvs[1], labels[0], "label")]
-    elif len(labels) == 1:
+    elif len(labels) == 1 and len(cvs) == 1:
         planes = [(labels[0], cvs[0], cvs[0], "cv1")]
     else:
         return []
@@ -111,6 +121,63 @@ def _maps(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
                 _drawn(lambda axis, x=x, y=y, colour=colour: maps.label_map(x, y, colour, axis, weights), 4.2, 3.3))
         for x, y, colour, name in planes
     ]
+
+
+def _pairs(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
+    """Planes of two CVs, each place coloured by the mean label there."""
+    labels, cvs = _labels(evidence.frames)[:PAIRED_LABELS], _variables(variant, variant.cvs)[:PAIRED_CVS]
+    return [
+        Picture("pairs", f"pairs-{variant.name}-{i}-{'-'.join(x.name.lower() for x in (a, b))}", f"{variant.name}, {label.name}",
+                _drawn(lambda axis, a=a, b=b, label=label: maps.label_map(a, b, label, axis, evidence.frames.weights), 4.2, 3.3))
+        for i, label in enumerate(labels, start=1) for a, b in combinations(cvs, 2)
+    ]
+
+
+def _along(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
+    """What the features that gain most, or the atoms, do along each CV."""
+    frames, lengths = evidence.frames, evidence.recipe.kind == "coordinates"
+    gains = variant.importance.by_feature
+    known = dict(zip(gains.names, np.sum(gains.gain, axis=0), strict=True)) if gains.names else {}
+    groups: dict[str, list[int]] = {}
+    for j, name in enumerate(frames.features):
+        groups.setdefault((evidence.recipe.groups or {}).get(name, name) if lengths else name, []).append(j)
+    order = sorted(groups, key=lambda name: -sum(known.get(frames.features[j], 0.0) for j in groups[name]))[:TOP]
+    shown = {name: groups[name] for name in groups if name in order} if lengths else {name: groups[name] for name in order}
+    return [
+        Picture("along", f"along-{variant.name}-cv{k + 1}", f"{variant.name}, {cv.name}",
+                _drawn(lambda axis, cv=cv: along.features_along(cv, frames.values, shown, axis, lengths=lengths, weights=frames.weights),
+                       4.2, 1.2 + 0.2 * max(len(shown), 6)))
+        for k, cv in enumerate(_variables(variant, variant.cvs)[:SHOWN_CVS])
+    ]
+
+
+def _in_time(evidence: Evidence, variant: VariantEvidence) -> list[Picture]:
+    """CVs against the frame number, where rows come one after the other."""
+    frames = evidence.frames
+    names = [name for name in dict.fromkeys(frames.trajectory.tolist()) if name][:TRAJECTORIES]
+    if not names:
+        return []
+    rows = np.isin(frames.trajectory, names)
+    cvs = _variables(variant, variant.cvs[rows])[:SHOWN_CVS]
+    made, axes = plots.grid(4.8, 0.7 + 1.1 * len(cvs), len(cvs), 1)
+    along.against_time(cvs, frames.trajectory[rows], frames.frame[rows], axes[:, 0])
+    return [Picture("time", f"time-{variant.name}", variant.name, plots.svg(made))]
+
+
+def _steep(variant: VariantEvidence) -> list[Picture]:
+    """Each CV along its steepest passage, and its largest gradient over the plane of the first two labels."""
+    steep, smoothness = variant.steep, variant.importance.smoothness
+    if steep is None or smoothness is None:
+        return []
+    made = [Picture("steep", f"steep-{variant.name}", variant.name,
+                    _drawn(lambda axis: gradients.passages(steep.steps, steep.passages, axis, smoothness.unit)))]
+    labels, unit = _labels(steep.at), smoothness.unit
+    if len(labels) > 1:
+        x, y = labels[:2]
+        made += [Picture("steep", f"steep-{variant.name}-cv{k + 1}", f"{variant.name}, CV{k + 1}",
+                         _drawn(lambda axis, k=k, size=size: gradients.gradient_map(x, y, size, axis, f"CV{k + 1}", unit)))
+                 for k, size in enumerate(steep.sizes.T[:SHOWN_CVS])]
+    return made
 
 
 def _energy(evidence: Evidence, variant: VariantEvidence) -> str:

@@ -14,13 +14,14 @@ from hae.data.readers import is_table
 from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
 from hae.files import written_whole
+from hae.importance.smoothness import CLIFF
 from pipelines import paths
 from pipelines.project import code, suggest, written
 from pipelines.project.looks import Choices, look_at_molecules, look_at_tables
 
 __all__ = ["Choices", "init"]
 
-SMOOTH, STEEPEST = 40, 250  # of molecules: their CVs are to be pushed on (docs/smooth.md, docs/biasing.md)
+SMOOTH = 40  # of molecules: their CVs are to be pushed on (docs/smooth.md)
 
 
 def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda line: None, sample: dict | None = None) -> list[str]:
@@ -68,7 +69,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
         n_cvs=min(3, len(found.recipe.columns)),
         scale="feature" if tables else "global",
         smooth=0 if tables else SMOOTH,
-        gradient=None if tables else STEEPEST,
+        gradient=None if tables else round(CLIFF),
         sample=sample,
         model_name=re.sub(r"[^A-Za-z0-9._-]+", "-", folder.name).strip("-._") or "model",
     )

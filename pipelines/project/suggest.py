@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.utils.extmath import randomized_svd
 
 from hae.data.frames import Frames
 from hae.data.split import SIDES, split_rows
@@ -44,9 +43,7 @@ def memory(frames: Frames) -> Memory:
     values, table = np.asarray(frames.values[rows], dtype=float), frames.values.dtype == np.float64
     spread = np.nanstd(values, axis=0)
     centred = np.nan_to_num((values - np.nanmean(values, axis=0)) / (np.where(spread > 0, spread, 1) if table else 1))
-    few = min(5, *centred.shape)
-    _, _, vectors = randomized_svd(centred, few, random_state=0)  # of thousands of features no matrix of all with all is made
-    series = {f"principal component {k}": centred @ vector for k, vector in enumerate(vectors, 1)}
+    series = {f"principal component {k}": centred @ vector for k, vector in enumerate(_leading(centred, 5), 1)}
     for name, period in zip(frames.labels.columns, frames.label_periods, strict=True):
         label = frames.labels[name].to_numpy(dtype=float)[rows]
         if period is None:
@@ -58,6 +55,20 @@ def memory(frames: Frames) -> Memory:
     slowest = min(independent, key=lambda name: independent[name])
     time = len(values) / max(independent[slowest], 1.0)
     return Memory(time, len(frames) / time, slowest)
+
+
+def _leading(centred: np.ndarray, k: int) -> np.ndarray:
+    """The first k principal axes (k, D) of rows (N, D), largest first.
+
+    By subspace iteration (Halko, Martinsson and Tropp, SIAM Rev. 53, 217 (2011), algorithm 4.4), since of thousands of features no matrix
+    of all with all is made.
+    """
+    k = min(k, *centred.shape)
+    axes = np.random.default_rng(0).normal(size=(centred.shape[1], min(k + 10, *centred.shape)))
+    for _ in range(8):
+        axes, _ = np.linalg.qr(centred.T @ (centred @ axes))
+    _, _, turns = np.linalg.svd(centred @ axes, full_matrices=False)
+    return turns[:k] @ axes.T
 
 
 def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from hae.errors import BadInput
 from pipelines import paths
 from pipelines.record import backup
 from pipelines.record.store import Store, opened, plainly
 
 __all__ = [
     "RegistryStatus", "VersionRow", "aliases", "by_hand", "champion", "chosen_by_hand", "crown", "decided", "find", "history", "mend",
-    "model", "nominate", "point", "reasoned", "remember", "rows", "status", "take_back", "version_of_run", "versions", "way_back",
+    "model", "named", "nominate", "point", "reasoned", "remember", "rows", "status", "take_back", "version_of_run", "versions", "way_back",
 ]
 
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
@@ -56,19 +57,20 @@ def status(project: Path) -> RegistryStatus:
     """Read all of it. Raises BadInput where the store can't be reached."""
     store = opened(project)
     with plainly(store.uri):
-        all_rows, crowned = rows(store), champion(store)
-        by_alias = {alias: row for row in all_rows for alias in row.aliases}
-        return RegistryStatus(store.name, store.uri, crowned, by_alias.get(CANDIDATE), by_alias.get(PREVIOUS), tuple(all_rows),
-                              tuple(history(store)), _note(store, all_rows, crowned, (project / paths.MODELS).exists()))
+        look = _look(store)
+        by_alias = {alias: row for row in look.rows for alias in row.aliases}
+        return RegistryStatus(store.name, store.uri, look.champion, by_alias.get(CANDIDATE), by_alias.get(PREVIOUS), tuple(look.rows),
+                              tuple(look.history), _note(store, look, (project / paths.MODELS).exists()))
 
 
-def _note(store: Store, all_rows: list[VersionRow], crowned: VersionRow | None, trained: bool) -> str:
+def _note(store: Store, look: _Look, trained: bool) -> str:
+    all_rows = look.rows
     kept = backup.kept(store.home, store.uri)
     if not all_rows and kept:
         return f"no version is left of {len(kept['versions'])}; hae retrain brings back what {store.home.name} and models/ hold"
     if not all_rows:
         return "no version yet" + ("; what an earlier database knew (versions, rejections) is not known here" if trained else "")
-    words = [_wrong(aliases(store).get(CHAMPION), crowned)]  # the next retraining or `hae promote` mends it
+    words = [_wrong(look.aliases.get(CHAMPION), look.champion)]  # the next retraining or `hae promote` mends it
     gone = sorted(set(kept["versions"]) - {row.version for row in all_rows}, key=int) if kept else []
     if gone:
         words.append(f"version{'s' * (len(gone) > 1)} {', '.join(gone)} of this model {'are' if len(gone) > 1 else 'is'} gone")
@@ -96,10 +98,40 @@ def version_of_run(store: Store, run):
     return next(iter(own or same), None)
 
 
+@dataclass(frozen=True)
+class _Look:
+    """The registered model as it stands: one query for what hangs on it, one for its versions, however much is asked of them."""
+
+    aliases: dict[str, str]
+    history: list[str]
+    rows: list[VersionRow]
+
+    @property
+    def champion(self) -> VersionRow | None:
+        known = {row.version: row for row in self.rows}
+        crowned = next((row for row in known.values() if CHAMPION in row.aliases), None)
+        past = (known[version] for version in reversed(self.history) if version in known and not known[version].rejected)
+        return crowned or next(past, None)
+
+    @property
+    def way_back(self) -> list[str]:
+        now = self.champion
+        if now is None:
+            return []
+        good = {row.version for row in self.rows if not row.rejected}
+        past = [version for version in _up_to(self.history, now.version)[:-1] if version in good and version != now.version]
+        return list(dict.fromkeys(reversed(past)))[::-1]
+
+
+def _look(store: Store) -> _Look:
+    found = model(store)
+    held = _aliases(found)
+    return _Look(held, _history(found), [_row(version, held) for version in versions(store)])
+
+
 def rows(store: Store) -> list[VersionRow]:
     """All versions as people see them, newest first."""
-    held = aliases(store)
-    return [_row(version, held) for version in versions(store)]
+    return _look(store).rows
 
 
 def find(store: Store, version: str) -> VersionRow | None:
@@ -107,17 +139,27 @@ def find(store: Store, version: str) -> VersionRow | None:
     return next((row for row in rows(store) if row.version == str(version)), None)
 
 
+def named(store: Store, which: str) -> VersionRow:
+    """A version by its number or an alias. Raises BadInput, which says what there is."""
+    known = rows(store)
+    row = next((row for row in known if which in (row.version, *row.aliases)), None)
+    if row is None:
+        there = ", ".join(row.version for row in known) or "none yet"
+        raise BadInput(f"{store.name}: no version {which}; allowed: champion, candidate, previous or a number ({there})")
+    return row
+
+
 def champion(store: Store) -> VersionRow | None:
     """The champion, or None. Where its alias is gone or points nowhere: the last of the history that is there and was not taken back."""
-    known = {row.version: row for row in rows(store)}
-    crowned = next((row for row in known.values() if CHAMPION in row.aliases), None)
-    past = (known[version] for version in reversed(history(store)) if version in known and not known[version].rejected)
-    return crowned or next(past, None)
+    return _look(store).champion
 
 
 def history(store: Store) -> list[str]:
     """Versions that were champion, up to the present one, oldest first."""
-    found = model(store)
+    return _history(model(store))
+
+
+def _history(found) -> list[str]:
     return json.loads(found.tags.get(CHAMPIONS, "[]")) if found is not None else []
 
 
@@ -153,12 +195,12 @@ def by_hand(store: Store, version: str) -> str:
 
 def crown(store: Store, version: str) -> None:
     """Make a version the champion. `previous` is set before `champion`, so the way back is there whenever a call ends."""
-    row, old = find(store, version), champion(store)
-    assert row is not None  # the registry gives aliases only to versions that exist
+    look = _look(store)
+    row, old = next(row for row in look.rows if row.version == version), look.champion  # the registry points only to what exists
     if row.rejected:  # first: a champion that is rejected is one whose `take_back` was killed
         store.client.delete_model_version_tag(store.name, version, REJECTED)
     if CHAMPION not in row.aliases:
-        past = _up_to(history(store), old.version if old is not None else None)
+        past = _up_to(look.history, old.version if old is not None else None)
         remember(store, past if past[-1:] == [version] else [*past, version])
         if old is not None and old.version != version:
             point(store, PREVIOUS, old.version)
@@ -169,12 +211,7 @@ def crown(store: Store, version: str) -> None:
 
 def way_back(store: Store) -> list[str]:
     """Versions that were champion before the present one and were not taken back, oldest first, each once."""
-    now = champion(store)
-    if now is None:
-        return []
-    good = {row.version for row in rows(store) if not row.rejected}
-    past = [version for version in _up_to(history(store), now.version)[:-1] if version in good and version != now.version]
-    return list(dict.fromkeys(reversed(past)))[::-1]
+    return _look(store).way_back
 
 
 def take_back(store: Store, why: str) -> str:
@@ -182,7 +219,8 @@ def take_back(store: Store, why: str) -> str:
 
     There must be a way back (`way_back`). The rejection is written first: whatever happens next, the version does not return.
     """
-    now, back = champion(store), way_back(store)
+    look = _look(store)
+    now, back = look.champion, look.way_back
     assert now is not None  # there is a way back from it
     store.client.set_model_version_tag(store.name, now.version, REJECTED, why[:4900])
     _go_back(store, now.version, back)
@@ -209,16 +247,19 @@ def mend(store: Store) -> str:
 
     What a person deleted, what points to a version that is gone, and what a call left that was killed between two moves.
     """
-    held, there, now = aliases(store), {row.version for row in rows(store)}, champion(store)
+    look = _look(store)
+    held, there, now, back = look.aliases, {row.version for row in look.rows}, look.champion, look.way_back
     words = _wrong(held.get(CHAMPION), now)
     if words:
         point(store, CHAMPION, now.version if now is not None else None)
         words += " and has it again" if now is not None else ""
-    back = way_back(store)
     if now is not None and now.rejected and back:
         words = f"version {now.version} was {now.rejected}: version {back[-1]} is champion again"
         _go_back(store, now.version, back)
         return words
+    past = _up_to(look.history, now.version) if now is not None else look.history
+    if past != look.history:  # killed between the history and the alias, in either order
+        remember(store, past)
     if CANDIDATE in held and (held[CANDIDATE] not in there or (now is not None and held[CANDIDATE] == now.version)):
         point(store, CANDIDATE, None)
     if now is None or held.get(PREVIOUS) not in there - {now.version}:
@@ -279,5 +320,8 @@ def model(store: Store):
 
 def aliases(store: Store) -> dict[str, str]:
     """Alias -> version, also of one that is gone."""
-    found = model(store)
+    return _aliases(model(store))
+
+
+def _aliases(found) -> dict[str, str]:
     return {alias: str(version) for alias, version in found.aliases.items()} if found is not None else {}

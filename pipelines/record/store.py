@@ -20,7 +20,7 @@ from pipelines.record import backup
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-__all__ = ["Passing", "Store", "check", "opened", "plainly"]
+__all__ = ["Passing", "Store", "check", "elsewhere", "opened", "plainly"]
 
 AGAIN = "move it away and run hae retrain: its last copy, champions and rejections come back, today's models are recorded anew from disk"
 
@@ -76,6 +76,30 @@ def opened(project: Path) -> Store:
     return Store(client, uri, name, experiment.experiment_id, settings.home(project))
 
 
+def elsewhere(uri: str, name: str) -> Store:
+    """Open the store at an address of MLflow that is no project's. A sqlite file has its artifacts beside it.
+
+    Raises BadInput in one line: an address of no store, a server that does not answer.
+    """
+    if not uri.startswith(("sqlite:///", "postgresql", "mysql", "http://", "https://", "databricks")):
+        raise BadInput(f"--to: {settings.masked(uri)} is no address of a registry; allowed: sqlite:///FILE, http(s)://HOST, postgresql://...")
+    for key, value in PATIENCE.items():
+        os.environ.setdefault(key, value)
+    database = _sqlite_file(uri)
+    if database is not None:
+        database = database.resolve()
+        uri = f"sqlite:///{database}"
+    with plainly(uri):
+        home = database.parent if database is not None else Path()
+        client = _client(uri, Path())
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            client.create_experiment(name, artifact_location=(home / "artifacts").as_uri() if database is not None else None)
+            experiment = client.get_experiment_by_name(name)
+        assert experiment is not None  # just made
+    return Store(client, uri, name, experiment.experiment_id, home)
+
+
 @contextmanager
 def plainly(uri: str) -> Iterator[None]:
     """Turn what MLflow, its database or the disk raise inside the block into one line of BadInput."""
@@ -86,7 +110,7 @@ def plainly(uri: str) -> Iterator[None]:
     except Exception as error:  # MLflow wraps errors of databases, servers and disks in many types
         if not _is_outside(error):
             raise
-        raise BadInput(_line(uri, error)) from error
+        raise BadInput(settings.masked(_line(uri, error))) from error
 
 
 def _client(uri: str, home: Path) -> MlflowClient:

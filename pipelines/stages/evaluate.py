@@ -14,10 +14,11 @@ from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, write_csv, write_json, written_whole
 from hae.importance.evaluate import evaluate as measure
+from hae.importance.gradients import Gradients, gradients
 from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
-from hae.importance.smoothness import smoothness
+from hae.importance.smoothness import PER_NM
 from hae.network.scoring import score_frames
 from hae.storage import load_networks
 from hae.training.pairs import Pairs
@@ -27,11 +28,13 @@ from pipelines.stages import run_stage
 __all__ = ["evaluate", "levels_table", "main"]
 
 ALONG = 25  # frames of a movie along a CV
+GRADIENTS = 20_000  # rows whose gradients are written
 
 
 def evaluate(variant: str) -> None:
     """models/VARIANT, models/baseline and the test blocks -> results/variants/VARIANT: importance.json, importance.csv, metrics.json,
-    levels.csv, labels.csv, features.csv, along/ (frames along each CV: a table, and a PDB movie of coordinates)."""
+    levels.csv, labels.csv, features.csv, gradients.csv, passages.csv, along/ (frames along each CV: a table, and a PDB movie of
+    coordinates)."""
     everything = params.load()
     everything.variant(variant)
     set_threads()
@@ -56,8 +59,9 @@ def evaluate(variant: str) -> None:
         groups=recipe.groups,
         progress=f"evaluate {variant}",
     )
-    if recipe.kind in ("coordinates", "columns"):  # distances and torsions do not hold the positions that a force acts on
-        report = replace(report, smoothness=smoothness(model.network_, test.values, recipe))
+    found = _gradients(model, test, recipe)
+    if found is not None:
+        report = replace(report, smoothness=found.smoothness)
     with written_whole(folder / "importance.json") as partial:
         partial.write_text(report.to_json() + "\n")
     cvs = [model.transform(side.values) for side in (train, test)]
@@ -77,6 +81,7 @@ def evaluate(variant: str) -> None:
         write_csv(folder / name, table)
     for k, kind in enumerate(kinds):
         _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model, recipe)
+    _write_gradients(folder, found)
     write_json(folder / "metrics.json", flat_metrics(report))
     print(f"{variant}: {report.sentence()}")
 
@@ -104,9 +109,9 @@ def flat_metrics(report: ImportanceReport) -> dict:
         figures = {"info_gain": cv.info_gain, "info_gain_low": cv.info_gain_low, "info_gain_high": cv.info_gain_high, "overfit": cv.overfit}
         metrics |= {f"{name}_{cv.cv}": value for name, value in figures.items() if np.isfinite(value)}
         metrics |= {f"verdict_{cv.cv}": cv.verdict} | ({f"order_{cv.cv}": cv.order} if cv.order else {})
-    if report.smoothness and report.smoothness.unit == "1/nm":
-        for k, slope in enumerate(report.smoothness.slopes, start=1):
-            metrics |= {f"gradient_{k}": slope.largest, f"gradient_median_{k}": slope.median, f"smooth_{k}": slope.verdict}
+    if report.smoothness and report.smoothness.unit == PER_NM:
+        for k, found in enumerate(report.smoothness.gradients, start=1):
+            metrics |= {f"gradient_{k}": found.largest, f"gradient_median_{k}": found.median, f"gradient_verdict_{k}": found.verdict}
     return metrics
 
 
@@ -114,6 +119,27 @@ def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.nda
     """Errors (n, N) of PCA's levels, and of the plain autoencoders of 1 to n nodes."""
     plain = [score_frames(networks[f"plain-{k}"], frames.values).e[-1] for k in range(1, n + 1)]
     return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
+
+
+def _gradients(model: HierarchicalAutoencoder, test: Frames, recipe: Recipe) -> Gradients | None:
+    """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
+    if recipe.kind in ("coordinates", "columns"):
+        return gradients(model.network_, test.values, recipe)
+    return gradients(model.network_, test.values, recipe, np.load(paths.POSITIONS)) if paths.POSITIONS.is_file() else None
+
+
+def _write_gradients(folder: Path, found: Gradients | None) -> None:
+    """gradients.csv: of each CV at up to GRADIENTS test rows, evenly spread, and those where one is largest. passages.csv: each CV along
+    the straight line where it is steepest. Without rows where nothing was measured."""
+    n = 0 if found is None else found.sizes.shape[1]
+    names = [f"cv{k + 1}" for k in range(n)]
+    rows, sizes, along = np.zeros(0, int), np.zeros((0, n)), np.zeros((0, n + 1))
+    if found is not None:
+        spread = np.linspace(0, len(found.sizes) - 1, min(GRADIENTS, len(found.sizes))).round().astype(int)
+        rows = np.union1d(spread, found.sizes.argmax(0))
+        sizes, along = found.sizes[rows], np.column_stack([found.steps, found.passages.T])
+    write_csv(folder / "gradients.csv", pd.DataFrame(sizes, columns=names).assign(row=rows)[["row", *names]])
+    write_csv(folder / "passages.csv", pd.DataFrame(along, columns=["step", *names]))
 
 
 def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoencoder, recipe: Recipe) -> None:

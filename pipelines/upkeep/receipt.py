@@ -41,11 +41,7 @@ def read(store: Store, which: str) -> Receipt:
     Raises:
         BadInput: no such version, or its receipt is gone.
     """
-    rows = registry.rows(store)
-    row = next((row for row in rows if which in (row.version, *row.aliases)), None)
-    if row is None:
-        there = ", ".join(row.version for row in rows) or "none yet"
-        raise BadInput(f"{store.name}: no version {which}; allowed: champion, candidate, previous or a number ({there})")
+    row = registry.named(store, which)
     tags = store.client.get_model_version(store.name, row.version).tags
     with tempfile.TemporaryDirectory() as temporary:
         try:

@@ -18,7 +18,7 @@ from hae.files import written_whole
 from hae.importance.intervals import Sampling
 from pipelines.sections import Drift as Rule
 
-__all__ = ["Drift", "Profile", "compare"]
+__all__ = ["Drift", "Profile", "Thinned", "compare"]
 
 QUANTILES = 2000  # of a column that a profile keeps
 FEWEST = 20  # independent rows; with fewer nothing is said
@@ -85,6 +85,43 @@ class Drift:
             return f"{self.rows} rows are worth {self.independent:.0f} independent ones: too few to say"
         said = [word for words in self.alarms.values() for word in words]
         return "; ".join(said[:4]) + (f" and {len(said) - 4} more" if len(said) > 4 else "") if said else f"none in {self.rows} rows"
+
+
+class Thinned:
+    """Rows that come in pieces, in order, of which at most `limit` are held: all of them, or every second, fourth, ...
+
+    >>> seen = Thinned(limit=4)
+    >>> for piece in np.arange(20.0).reshape(10, 2, 1):
+    ...     seen.add(piece, np.array(["run", "run"]))
+    >>> seen.rows()[0].ravel().tolist(), seen.seen
+    ([0.0, 8.0, 16.0], 20)
+    """
+
+    def __init__(self, limit: int = 200_000):
+        self.limit, self.step, self.seen = limit, 1, 0
+        self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+
+    def __len__(self) -> int:
+        return sum(len(piece[0]) for piece in self._pieces)
+
+    def add(self, values: np.ndarray, trajectory: np.ndarray) -> None:
+        """The next rows (N, D), and the names (N,) of their trajectories."""
+        number = self.seen + np.arange(len(values))
+        self.seen += len(values)
+        self._pieces.append((values, trajectory, number))
+        self._thin(self._pieces[-1:])
+        while len(self) > self.limit:
+            self.step *= 2
+            self._thin(self._pieces)
+
+    def _thin(self, pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+        thin = [tuple(part[number % self.step == 0] for part in (values, names, number)) for values, names, number in pieces]
+        self._pieces[len(self._pieces) - len(pieces) :] = thin  # type: ignore[assignment]  # three parts again
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values (M, D), trajectories (M,) and numbers (M,) of the rows that are held."""
+        values, trajectory, number = (np.concatenate(parts) for parts in zip(*self._pieces, strict=True))
+        return values, trajectory, number // self.step
 
 
 def compare(reference: Profile, values: np.ndarray, rule: Rule, trajectory: np.ndarray | None = None, frame: np.ndarray | None = None,

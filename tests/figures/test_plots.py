@@ -171,7 +171,7 @@ def test_an_angle_is_averaged_round_the_circle(axis):
     x, y = (Variable(values, name) for values, name in zip(rng.uniform(0, 1, (2, 10_000)), "ab", strict=True))
     maps.label_map(x, y, Variable(angle, "CV1", "rad", 2 * np.pi), axis)
     assert np.abs(axis.images[0].get_array()).min() > 170
-    assert axis.images[0].get_cmap().name == "twilight"
+    assert axis.images[0].get_cmap().name == "twilight of mid tones"
 
 
 def test_a_chain_of_heavy_atoms_is_joined_by_bonds_and_a_coarse_one_by_steps():

@@ -8,15 +8,17 @@ import pytest
 import torch
 from measuring import measure
 
+from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.importance import evaluate as importance
 from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.refits import RefitSettings
-from hae.importance.report import COLUMNS, ImportanceReport
+from hae.importance.report import COLUMNS, EVENTS, ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import score_frames
 from hae.training.baselines import principal_components
+from hae.training.pairs import Pairs
 
 QUICK = RefitSettings(rows=3000, steps=200)
 
@@ -289,8 +291,8 @@ def test_walkers_that_stay_are_said_and_nothing_is_decided():
     X = rng.normal(size=(8000, 3)) * [1, 0.5, 0.2] + np.repeat(np.arange(4) * 2.0, 2000)[:, None]
     network, names = principal_components(X, 2), np.repeat(list("abcd"), 2000)
     report = measure(network, X, X, trajectory=names, frame=np.tile(np.arange(2000), 4), settings=RefitSettings(rows=500, steps=20))
-    assert report.apart and report.status == "not enough data" and report.n is None
-    assert "the trajectories do not agree" in report.sentence()
+    assert report.apart == 4 and report.status == "not enough data" and report.n is None
+    assert "the 4 trajectories do not agree: each stays in a place of its own, 4 answers" in report.sentence()
     assert np.isnan([cv.fve_low for cv in report.cvs]).all()
 
 
@@ -299,7 +301,7 @@ def test_where_a_few_frames_decide_it_is_rough_and_said():
     X = rng.standard_t(2.2, size=(6000, 3)) * [1, 0.5, 0.3]
     report = measure(principal_components(X, 2), X[:3000], X[3000:], settings=RefitSettings(rows=500, steps=20))
     assert report.few and report.status != "ok"
-    assert "a few of them decide these figures" in report.sentence() or report.status == "not enough data"
+    assert "a few of them, far out, decide these figures" in report.sentence() or report.status == "not enough data"
 
 
 def test_where_refits_stay_behind_nothing_is_decided_on_them():
@@ -310,3 +312,40 @@ def test_where_refits_stay_behind_nothing_is_decided_on_them():
     assert behind and {cv.verdict for cv in behind} == {"undecided"}
     assert all(cv.order in ("undecided", "") for cv in report.cvs)
     assert "nothing is decided there" in report.sentence()
+
+
+def test_the_estimator_counts_what_training_and_validation_saw():
+    """Test rows that missed the rare state look no surer in ``importance_`` than all rows of the fit allow; by themselves they do."""
+    X = rare(12_000, 0, dwell=10)
+    lucky = np.flatnonzero(X[:, 1] < 2)[::3]
+    split = np.where(np.arange(len(X)) % 5, "train", "validation").astype("<U10")
+    split[lucky] = "test"
+    model = HierarchicalAutoencoder(1, hidden=(4,), n_seeds=1, max_epochs=1, device="cpu")
+    fitted = model.fit(X, groups=np.full(len(X), "walk"), split=split)
+    assert len(Pairs.joined([fitted.training_rows_, fitted.validation_rows_, fitted.held_out_rows_])) == len(X)
+    alone, whole = fitted.importance(X[lucky], groups=np.full(len(lucky), "walk"), frame=lucky), fitted.importance_
+    assert whole.n_frames == alone.n_frames and whole.cvs[0].fve == pytest.approx(alone.cvs[0].fve)
+    assert whole.n_eff < 0.6 * alone.n_eff
+
+
+def test_validation_rows_say_that_they_chose_the_model():
+    X = torus(900)
+    model = HierarchicalAutoencoder(1, hidden=(4,), n_seeds=2, max_epochs=2, device="cpu", shares=(0.5, 0.5, 0)).fit(X)
+    report = model.importance_
+    assert report.side == "validation" and ImportanceReport.from_json(report.to_json()).side == "validation"
+    assert report.status == "not enough data" or "which also chose the best of 2 members" in report.sentence()
+    assert replace(report, status="ok").sentence().count("it looks a little too good here") == 1
+
+
+def test_the_number_of_cvs_says_of_what_it_is_true(torus_report):
+    assert torus_report.n_words().startswith("The first 2 CVs are surely worth having for this network. That is not the number of motions")
+    assert "a further CV might still be" in torus_report.n_words() and replace(torus_report, n=None).n_words() == ""
+    assert replace(torus_report, n=1).n_words().startswith("CV1 alone is") and "the next one is" in replace(torus_report, n=1).n_words()
+
+
+def test_a_few_events_that_decide_are_said():
+    X = rare(20_000, 1, share=0.002, dwell=30)
+    report = measure(principal_components(X, 2), X[:10_000], X[10_000:], settings=RefitSettings(rows=500, steps=20))
+    few = [cv.name for cv in report.cvs if cv.events < EVENTS]
+    assert few and not report.few and all(cv.status != "ok" for cv in report.cvs if cv.name in few)
+    assert "a few events decide CV1" in replace(report, status="rough").sentence()

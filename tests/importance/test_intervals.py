@@ -116,12 +116,23 @@ def test_walkers_that_stay_in_their_basins_are_seen_and_those_that_mix_are_not()
     mixed = np.array([np.concatenate([walk(2500, 10, rng) for _ in range(4)]) for _ in range(40)])
     stay = mixed + np.repeat([0, 0.5, 1.0, 1.5], 2500)
     assert sampling.trajectories == 4
-    assert sampling.apart(mixed).sum() <= 1 and sampling.apart(stay).all()
+    assert np.isfinite(sampling.answers(mixed)).sum() <= 1
+    assert (sampling.answers(stay) < 100).all() and (sampling.answers(stay, order=2) > sampling.answers(stay)).all()
+
+
+def test_many_walkers_that_differ_a_little_are_worth_more_than_four():
+    rng = np.random.default_rng(0)
+    worth = {}
+    for K in (4, 40):
+        sampling = Sampling.of(K * 1000, np.repeat(np.arange(K), 1000), np.tile(np.arange(1000), K))
+        draws = rng.normal(size=(20, K * 1000)) + np.repeat(0.3 * rng.normal(size=(20, K)), 1000, axis=1)
+        worth[K] = np.median(sampling.answers(draws, order=2))
+    assert worth[4] < 100 and worth[40] > 1000
 
 
 def test_rows_without_trajectories_are_one_series():
     sampling = Sampling.of(500)
-    assert sampling.trajectories == 1 and not sampling.apart(np.random.default_rng(0).normal(size=500))
+    assert sampling.trajectories == 1 and np.isinf(sampling.answers(np.random.default_rng(0).normal(size=500)))
 
 
 @pytest.mark.parametrize(("draw", "low", "high"), [
@@ -134,6 +145,23 @@ def test_participation_tells_tails_from_what_many_frames_share(draw, low, high):
     sampling, rng = Sampling.of(6000), np.random.default_rng(0)
     found = np.median([sampling.participation((x := draw(rng)) - x.mean()) for _ in range(20)])
     assert low < found < high
+
+
+@pytest.mark.parametrize(("draw", "heavy"), [
+    (lambda rng: rng.normal(size=6000) ** 2, 0.0),
+    (lambda rng: ((t := rng.normal(size=6000)) ** 2 + t**4 / 4 + rng.normal(size=6000) ** 2), 0.3),
+    (lambda rng: rng.uniform(size=6000), 0.0),
+    (lambda rng: rng.standard_t(3, size=6000) ** 2, 1.0),
+    (lambda rng: rng.standard_t(4, size=6000) ** 2, 0.95),
+    (lambda rng: np.exp(2 * rng.normal(size=6000)), 1.0),
+])
+def test_a_tail_without_a_variance_is_told_from_one_that_has_it(draw, heavy):
+    """Squares of Student's t with 4 degrees have an index of 0.5, those of 3 degrees 0.67; squares of a normal variable 0."""
+    sampling, rng = Sampling.of(6000), np.random.default_rng(0)
+    found = np.array([sampling.tail(draw(rng)) for _ in range(40)])
+    said = (found[:, 0] > 0.25) & (found[:, 1] > 0.5)
+    assert said.mean() == 0 if heavy == 0 else said.mean() <= heavy if heavy < 0.5 else said.mean() >= heavy
+    assert Sampling.of(500).tail(np.full(500, 3.0)) == (0, 0), "nothing varies"
 
 
 def test_trajectories_that_differ_by_more_than_chance_widen_and_others_hardly():

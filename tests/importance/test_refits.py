@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
+from hae.importance import refits
 from hae.importance.refits import EncodedRows, RefitSettings, innovations, refit, tasks_of
 from hae.network.hierarchy import BoostedDecoder, CollectiveDecoder
 
@@ -111,3 +113,26 @@ def test_eight_cvs_have_few_enough_polynomials():
     earlier = [column(*rng.normal(size=(2, 1000))) for _ in range(8)]
     left = innovations(earlier, column(*rng.normal(size=(2, 1000))))
     assert np.isfinite(left[0]).all() and left[0].std() == pytest.approx(1, abs=0.01)
+
+
+def test_refits_of_little_work_take_one_thread_and_give_the_others_back(monkeypatch):
+    """Two threads wait for each other thousands of times; what the caller had set is there again, after a failure too."""
+    before, seen = torch.get_num_threads(), []
+    (cvs, s), (new, s_new) = torus(200, 0), torus(100, 1)
+    tasks = [tasks_of(EncodedRows(cvs, new, ("circular", "circular")), CollectiveDecoder)]
+    real = torch.randint
+    monkeypatch.setattr(torch, "randint", lambda *args, **kwargs: seen.append(torch.get_num_threads()) or real(*args, **kwargs))
+    try:
+        torch.set_num_threads(2)
+        refit(tasks, [s], [s_new], settings=RefitSettings(steps=2))
+        assert seen == [1, 1] and torch.get_num_threads() == 2
+        monkeypatch.setattr(refits, "LITTLE", 1.0)
+        refit(tasks, [s], [s_new], settings=RefitSettings(steps=1))
+        assert seen[-1] == 2, "a step worth two"
+        monkeypatch.undo()
+        monkeypatch.setattr(torch, "randint", lambda *args, **kwargs: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            refit(tasks, [s], [s_new], settings=RefitSettings(steps=2))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -38,12 +38,13 @@ def test_the_champion_in_numpy_and_as_a_program(recorded, tmp_path, want):
     assert made.checked.startswith("checked against NumPy 2") and made.checked.endswith("(200 training rows)")
     assert sorted(path.name for path in (tmp_path / "numpy").iterdir()) == sorted(path.name for path in made.files)
     np.save(tmp_path / "s.npy", s)
-    code = f"import numpy as np; from cvs import cvs; np.save('../got.npy', cvs(np.load('../s.npy'), {list(names)}))"
+    code = f"import numpy as np; from cvs import cvs; np.save('../got.npy', cvs(dict(zip({list(names)}, np.load('../s.npy').T))))"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path / "numpy", check=True)
     np.testing.assert_allclose(np.load(tmp_path / "got.npy"), cvs, atol=1e-6 * cvs.std())
     card = json.loads((tmp_path / "numpy" / "card.json").read_text())
     assert card["version"] == champion.version and card["lineage"]["variant"] == champion.variant and card["ranges"][0][0] < 0
     assert "checked against torch.export" in export(recorded.folder, "pt2", tmp_path / "pt2", cvs=1).checked
+    assert json.loads((tmp_path / "pt2" / "card.json").read_text())["cvs"] == ["cv1"]
     np.testing.assert_allclose(load_program(tmp_path / "pt2" / "program.pt2")(torch.from_numpy(s))[0].numpy(), cvs, atol=1e-6)
     assert "checked against torch.jit" in export(recorded.folder, "torchscript", tmp_path / "torchscript").checked
 

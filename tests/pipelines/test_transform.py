@@ -97,7 +97,8 @@ def table_without(column, **change):
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (table_without("c"), "no column 'c'"),
+        (table_without("c"), "no column 'c'; allowed: "),
+        (table_without(["c", "e", "a"]), "no columns 'a', 'c', 'e'; allowed: b, d, run"),
         (table_without("", c="seven"), "is not a number"),
         (table_without("", c=np.nan), "missing value"),
     ],

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from hae.data.rounds import share
 from hae.errors import BadInput
 from hae.sampling.grid import GAS
-from hae.sampling.reweighting import difference, share, weights_of
+from hae.sampling.reweighting import difference, profile, weights_of
 
 T, KT = 300.0, GAS * 300.0
 X = np.linspace(-2, 2, 401)
@@ -50,3 +51,19 @@ def test_where_a_draw_can_miss_a_region_the_interval_has_no_end():
     assert found.value == pytest.approx(KT * np.log(9)) and found.high == np.inf
     with pytest.raises(BadInput, match="one has no frame"):
         difference(first & ~first, ~first, np.ones(10), np.arange(10), T)
+
+
+def test_a_profile_is_the_energy_that_is_known():
+    walkers = [walk(np.random.default_rng(seed), 1500) for seed in range(8)]
+    at, blocks, edges = np.concatenate(walkers), np.repeat(np.arange(32), 375), np.linspace(-2.0, 2.5, 46)
+    found = profile(X[at], edges, weights_of(V[at], T), blocks, T)
+    mass = np.histogram(X, edges, weights=np.exp(-U / KT))[0]
+    exact = -KT * np.log(np.where(mass > 0, mass, np.nan) / mass.max())
+    low = exact < 12
+    np.testing.assert_allclose(found.values[low], exact[low], atol=1.5)
+    assert found.values[np.nanargmin(found.values)] == 0 and np.isnan(found.values[edges[:-1] > 2.05]).all()
+    inside = (found.low <= exact) & (exact <= found.high)
+    assert inside[low].mean() > 0.7 and (found.low <= found.values)[low].all()
+    again = profile(X[at], edges, weights_of(V[at], T), blocks, T, again=lambda counts: weights_of(V[at], T))
+    np.testing.assert_allclose(again.values[low], found.values[low])
+    np.testing.assert_allclose(again.low[low], found.low[low], atol=1.0)

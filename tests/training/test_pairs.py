@@ -8,7 +8,7 @@ import torch
 
 from hae.data.split import split_rows
 from hae.errors import BadInput
-from hae.training.pairs import Standard, make_pairs, split_or_warn
+from hae.training.pairs import Pairs, Standard, make_pairs, split_or_warn
 
 
 @pytest.fixture
@@ -117,3 +117,15 @@ def test_enough_rows_are_split_as_the_pipeline_splits_them():
         sides = split_or_warn(X, names, None, shares=(0.6, 0.2, 0.2), block_frames=100, gap_frames=10)
     expected = split_rows(names, np.tile(np.arange(1000), 3), block_frames=100, gap_frames=10, shares=(0.6, 0.2, 0.2))
     np.testing.assert_array_equal(sides, expected)
+
+
+def test_sides_are_joined_in_the_order_that_they_were_split_from():
+    X, names = np.arange(24.0).reshape(12, 2), np.repeat(["a", "b"], 6)
+    split = np.array(["train", "test", "validation"] * 4)
+    for groups in (None, names):
+        sides = make_pairs(X, groups, None, split, target=-X, weights=np.arange(1.0, 13))
+        whole = Pairs.joined([sides[side] for side in ("train", "validation", "test")])
+        order = np.lexsort((whole.inputs[:, 0],)) if groups is None else np.argsort(whole.trajectory, kind="stable")
+        back = whole.take(order)
+        assert (back.inputs == X).all() and (back.targets == -X).all() and (back.weights == np.arange(1, 13)).all()
+        assert groups is not None or (whole.inputs == X).all()

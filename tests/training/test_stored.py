@@ -151,7 +151,7 @@ import torch
 torch.set_num_threads(1)
 from hae import HierarchicalAutoencoder
 from hae.training.stored import StoredFrames
-model = HierarchicalAutoencoder(n_cvs=2, hidden=(4,), n_seeds=1, max_epochs=1, device="cpu", batch_size=1024)
+model = HierarchicalAutoencoder(n_cvs=2, hidden=(4,), n_seeds=1, max_epochs=1, device="cpu", batch_size=4096)
 model.fit(StoredFrames(sys.argv[1], sys.argv[2], limit=int(sys.argv[3])))
 print(next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

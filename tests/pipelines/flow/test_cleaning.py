@@ -1,10 +1,8 @@
 """hae clean: after many trainings sizes level off, the way back stays, and nothing that is needed goes."""
 
 import shutil
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,10 +44,11 @@ def bytes_of(folder: Path) -> int:
 
 
 @pytest.mark.timeout(900)
-def test_sizes_level_off_and_the_way_back_stays(project):
+@pytest.mark.parametrize(("nights", "keep"), [(8, 2), pytest.param(12, 3, marks=pytest.mark.acceptance)])
+def test_sizes_level_off_and_the_way_back_stays(project, nights, keep):
     store, home = opened(project.folder), project.folder / ".hae"
     sizes, crowned = [], []
-    for night in range(12):
+    for night in range(nights):
         retrain(project, night)
         newest = registry.rows(store)[0].version
         if night % 2 == 0:  # every other one becomes champion
@@ -58,26 +57,27 @@ def test_sizes_level_off_and_the_way_back_stays(project):
         else:
             registry.nominate(store, newest)
         recovery.keep(store)
-        clean(store, project, 3)
+        clean(store, project, keep)
         sizes.append(bytes_of(home / "artifacts") + (home / "mlflow.db").stat().st_size)
-    assert sizes[3] > 1.2 * sizes[0]  # it grew as long as there were no more than are kept
-    assert max(sizes[8:]) < 1.05 * max(sizes[5:8])
+    assert sizes[keep] > 1.2 * sizes[0]  # it grew as long as there were no more than are kept
+    assert max(sizes[2 * keep + 2:]) < 1.05 * max(sizes[2 * keep - 1:2 * keep + 2])
     there = {row.version for row in registry.rows(store)}
-    assert registry.aliases(store) == {"champion": crowned[-1], "previous": crowned[-2], "candidate": "12"}
-    assert registry.way_back(store) == crowned[-4:-1] and set(crowned[-4:]) <= there and crowned[-5] not in there
+    assert registry.aliases(store) == {"champion": crowned[-1], "previous": crowned[-2], "candidate": str(nights)}
+    assert registry.way_back(store) == crowned[-keep - 1:-1]
+    assert set(crowned[-keep - 1:]) <= there and crowned[-keep - 2] not in there
     assert all(packaging.intact(store, version) for version in registry.versions(store))
     runs = {version.run_id for version in registry.versions(store)}
     assert runs <= {run.info.run_id for run in store.client.search_runs([store.experiment])}
     assert set(backup.kept(store.home, store.uri)["versions"]) == there and recovery.mend(store) == ""
 
-    for back in crowned[-2:-5:-1]:
+    for back in crowned[-2:-keep - 2:-1]:
         assert promotion.rollback(project.folder).champion == back
         assert packaging.load(store, back).about["variant"] == "collective"
     with pytest.raises(BadInput, match="to go back to"):
         promotion.rollback(project.folder)
 
     old = clean(store, project, 1)  # marks of rejection stay, though their files go
-    assert old.marks and {row.version for row in registry.rows(store) if row.rejected} == set(crowned[-3:])
+    assert old.marks and {row.version for row in registry.rows(store) if row.rejected} == set(crowned[-keep:])
     assert not clean(store, project, 1).marks
     assert {run.info.run_id for run in store.client.search_runs([store.experiment])} >= {registry.champion(store).run_id}
 
@@ -153,42 +153,3 @@ def test_it_is_refused_while_somebody_works_here(recorded, tmp_path, monkeypatch
     finally:
         holder.kill()
         holder.wait()
-
-
-def test_prefects_own_records_go_with_their_logs(prefect_server, new_project):
-    """Real runs of a real server, whose database is copied to where a project has it."""
-    from prefect import flow, task
-    from prefect.settings import get_current_settings
-
-    @task
-    def work():
-        print("worked")
-
-    @flow(log_prints=True)
-    def night():
-        work()
-
-    for _ in range(4):
-        night()
-    url = str(get_current_settings().server.database.connection_url.get_secret_value())
-    folder = new_project()
-    target = folder / ".hae" / "prefect" / "prefect.db"
-    target.parent.mkdir(parents=True)
-    with closing(sqlite3.connect(url.partition(":///")[2])) as source, closing(sqlite3.connect(target)) as copy:
-        source.backup(copy)
-
-    def count(table: str) -> int:
-        with closing(sqlite3.connect(target)) as connection:
-            return connection.execute(f"select count(*) from {table}").fetchone()[0]
-
-    ended = "flow_run where state_type in ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"  # other tests have runs on this server, too
-    runs, old = count("flow_run"), count(ended) - 1
-    assert old >= 3 and count("task_run") >= 4
-    assert f"{old} runs" in str(*cleaning._prefect(folder, 1, True)) and count("flow_run") == runs
-    assert f"{old} runs" in str(*cleaning._prefect(folder, 1, False))
-    assert (count("flow_run"), count(ended)) == (runs - old, 1)
-    assert count("task_run where flow_run_id not in (select id from flow_run)") == 0
-    with closing(sqlite3.connect(target)) as connection:
-        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert connection.execute("pragma foreign_key_check").fetchall() == []
-        assert connection.execute("select count(*) from log where flow_run_id not in (select id from flow_run)").fetchone() == (0,)

@@ -4,19 +4,24 @@ import errno
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from unittest import mock
 
 import pytest
 from ruamel.yaml import YAML
+from waiting import wait_until
 
 from hae.errors import BadInput
-from pipelines import locks, processes
-from pipelines.flow import retraining, versioning
+from pipelines import cli, locks, processes
+from pipelines.flow import cleaning, retraining, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -95,7 +100,7 @@ def test_its_artifact_says_the_verdicts_before_the_decision(retrained):
     here = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
         text = next(artifact.data for artifact in client.read_artifacts(artifact_filter=here) if artifact.key == "links")
-    verdicts = retraining.verdicts(folder)
+    verdicts, _ = retraining.verdicts(folder)
     assert set(verdicts) == {"collective", "boosted"}
     for variant, words in verdicts.items():
         assert 0 < text.index(f"**{variant}**: {words}") < text.index("**promoted**")
@@ -142,8 +147,21 @@ def test_a_full_disk_is_one_line(project, monkeypatch):
     monkeypatch.setattr(retraining, "look", full)
     state = retrain(project)
     assert state.is_failed()
-    assert state.message == "/disk/file: the disk is full; what was finished is kept, hae retrain goes on once there is room"
+    assert state.message == "/disk/file: the disk is full; what was finished is kept; allowed: the same command again once there is room"
     assert retraining.notes(project)[0]["ending"] == state.message
+
+
+def test_a_prefect_that_does_not_start_is_one_line(project, monkeypatch):
+    from pipelines.flow import flows
+
+    def breaks(*_, **options):
+        raise RuntimeError("the server did not start\nin 20 s")
+
+    monkeypatch.setattr(flows, "retrain", breaks)
+    with mock.patch.dict(os.environ), pytest.raises(BadInput) as said:
+        cli._flow(project, True)
+    assert str(said.value) == ("Prefect: its server does not start or no longer answers (RuntimeError: the server did not start); "
+                               "what was finished is kept; allowed: hae retrain again")
 
 
 def test_a_line_that_was_cut_short_is_left_out(project):
@@ -270,17 +288,67 @@ def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project)
         locks.unlink(missing_ok=True)
 
 
-def test_a_stage_that_hangs_is_ended_and_tried_once_more(project):
+def test_a_stage_that_hangs_is_ended_and_tried_once_more(project, monkeypatch):
     """It stops itself, twice: the flow goes on to its end, with the reason, and nothing of it lives."""
+    tries, clocks = project / "tries", []
+
+    class Clock(threading.Timer):
+        """Its time is over once the stage has stopped itself, however slow the machine."""
+
+        def run(self):
+            clocks.append(self.interval)
+            if wait_until(lambda: self.finished.is_set() or (tries.exists() and len(tries.read_text()) == len(clocks)), 300):
+                super().run()
+
+    monkeypatch.setattr(processes, "threading", SimpleNamespace(**vars(threading) | {"Timer": Clock}))
     hang = f"{PYTHON} \"import os, signal; open('tries', 'a').write('x'); os.kill(0, signal.SIGSTOP)\""
     yaml = YAML()
     graph = yaml.load((project / "dvc.yaml").read_text())
     graph["stages"]["hang"] = {"cmd": hang, "outs": ["never.txt"]}
     yaml.dump(graph, project / "dvc.yaml")
     text = (project / "params.yaml").read_text()
-    (project / "params.yaml").write_text(text.replace("stage_hours: 24", "stage_hours: 0.01"))
+    (project / "params.yaml").write_text(text.replace("stage_hours: 24", "stage_hours: 0.0001"))
     state = retrain(project)
     assert state.is_failed() and state.message.startswith("hang: it took longer than it may"), state.message
-    assert (project / "tries").read_text() == "xx" and not processes.orphans(project)
+    assert tries.read_text() == "xx" and clocks == pytest.approx([0.36, 0.36]) and not processes.orphans(project)
     with processes.only_one(project):  # no lock is left
         pass
+
+
+def test_prefects_own_records_go_with_their_logs(new_project):
+    """hae clean: real runs of a real server, whose database is copied to where a project has it."""
+    from prefect import flow, task
+    from prefect.settings import get_current_settings
+
+    @task
+    def work():
+        print("worked")
+
+    @flow(log_prints=True)
+    def night():
+        work()
+
+    for _ in range(4):
+        night()
+    url = str(get_current_settings().server.database.connection_url.get_secret_value())
+    folder = new_project()
+    target = folder / ".hae" / "prefect" / "prefect.db"
+    target.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(url.partition(":///")[2])) as source, closing(sqlite3.connect(target)) as copy:
+        source.backup(copy)
+
+    def count(table: str) -> int:
+        with closing(sqlite3.connect(target)) as connection:
+            return connection.execute(f"select count(*) from {table}").fetchone()[0]
+
+    ended = "flow_run where state_type in ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED')"  # other tests have runs on this server, too
+    runs, old = count("flow_run"), count(ended) - 1
+    assert old >= 3 and count("task_run") >= 4
+    assert f"{old} runs" in str(*cleaning._prefect(folder, 1, True)) and count("flow_run") == runs
+    assert f"{old} runs" in str(*cleaning._prefect(folder, 1, False))
+    assert (count("flow_run"), count(ended)) == (runs - old, 1)
+    assert count("task_run where flow_run_id not in (select id from flow_run)") == 0
+    with closing(sqlite3.connect(target)) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        assert connection.execute("pragma foreign_key_check").fetchall() == []
+        assert connection.execute("select count(*) from log where flow_run_id not in (select id from flow_run)").fetchone() == (0,)

@@ -1,6 +1,7 @@
 """hae serve: the installed set starts a server that plans runs, and each new content of the data starts one retraining."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import schedules, server
+from pipelines.flow import schedules, server, versioning
 
 PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
@@ -68,9 +69,10 @@ def test_a_zone_without_a_name_is_one_line(zone, monkeypatch):
 
 
 @pytest.fixture
-def serve(new_project):
-    """Starts hae serve in a project; at the end it must end cleanly and leave nothing."""
-    project, port, started = new_project(), free_port(), []
+def serve(run_project):
+    """Starts hae serve in a project whose prepare refuses its blocks, so that runs are short; it is ended with the test."""
+    project, port, started = run_project(), free_port(), []
+    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
 
     def start(*options: str):
         child = subprocess.Popen([sys.executable, "-m", "pipelines.cli", "serve", "--port", str(port), *options], cwd=project,
@@ -120,35 +122,64 @@ def look_at_the_door(project, url: str, deployment: str) -> None:
     assert key.read_text().strip().partition(":")[2] not in (project / ".hae" / "prefect" / "server.log").read_text()
 
 
+def failed(number: int):
+    """Whether so many runs are known, and all of them have failed."""
+    return lambda runs: len(runs) == number and all(run["state_type"] == "FAILED" for run in runs)
+
+
+PLANNED, BY_DATA = ({"flow_runs": {"tags": {"all_": [tag]}}} for tag in ("auto-scheduled", "data"))
+OPTIONS = ("--cron", "0 3 * * *", "--watch", "1")
+
+
 @pytest.mark.timeout(600)
 def test_runs_are_planned_and_new_data_start_one(serve):
+    """The data as they are were seen by an earlier `hae serve`."""
     project, url, start = serve
-    key = project / ".hae" / "prefect-auth"
-    (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("block_frames: 20", "block_frames: 2000"))
-    child = start("--cron", "0 3 * * *", "--watch", "1")  # prepare refuses such blocks, so that runs are short
-    planned = poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs, key)
+    key, watched, metrics = project / ".hae" / "prefect-auth", project / ".hae" / "watched", free_port()
+    watched.write_text(versioning.data_digest(project))
+    child = start(*OPTIONS, "--metrics", str(metrics))
+    planned = poll(url, PLANNED, lambda runs: runs, key)
     assert planned and planned[0]["state_type"] == "SCHEDULED"
     look_at_the_door(project, url, planned[0]["deployment_id"])
+    time.sleep(3)
+    assert not poll(url, BY_DATA, lambda runs: True, key)  # the same content starts nothing again
 
-    by_data = {"flow_runs": {"tags": {"all_": ["data"]}}}
-    ended = lambda number: lambda runs: len(runs) == number and all(run["state_type"] == "FAILED" for run in runs)  # noqa: E731
-    first = poll(url, by_data, ended(1), key)
-    assert len(first) == 1 and first[0]["state"]["message"].startswith("prepare: ")
     with open(project / "data" / "raw" / "table.csv", "a") as file:
         file.write("0,0,0,0,0,run0\n")
-    assert len(poll(url, by_data, ended(2), key)) == 2
+    runs = poll(url, BY_DATA, failed(1), key)
+    assert len(runs) == 1 and runs[0]["state"]["message"].startswith("prepare: ")
+    assert watched.read_text() == versioning.data_digest(project)
+
+    scraped = httpx.get(f"http://127.0.0.1:{metrics}/metrics", timeout=20).text
+    assert 'hae_last_decision{decision="failed"} 1.0' in scraped and 'hae_retrainings{decision="failed"} 1.0' in scraped
 
     child.send_signal(signal.SIGTERM)
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
+    assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  prepare: ", text, re.MULTILINE)) == 2, text  # each decision, with its time
+    assert f"Metrics: http://127.0.0.1:{metrics}/metrics" in text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
     assert f"at '0 3 * * *' ({schedules.zone()})" in text
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"{url}/health", timeout=5)
 
-    again = start("--cron", "0 3 * * *", "--watch", "1")
-    assert poll(url, {"flow_runs": {"tags": {"all_": ["auto-scheduled"]}}}, lambda runs: runs, key)
+
+@pytest.mark.acceptance
+@pytest.mark.timeout(900)
+def test_the_first_look_starts_a_run_and_a_restart_none(serve):
+    project, url, start = serve
+    key = project / ".hae" / "prefect-auth"
+    child = start(*OPTIONS)
+    assert len(poll(url, BY_DATA, failed(1), key)) == 1
+    with open(project / "data" / "raw" / "table.csv", "a") as file:
+        file.write("0,0,0,0,0,run0\n")
+    assert len(poll(url, BY_DATA, failed(2), key)) == 2
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 0
+
+    again = start(*OPTIONS)
+    assert poll(url, PLANNED, lambda runs: runs, key)
     time.sleep(5)
-    assert len(poll(url, by_data, ended(2), key)) == 2  # the same content starts nothing again
+    assert len(poll(url, BY_DATA, failed(2), key)) == 2  # the same content starts nothing again
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 0

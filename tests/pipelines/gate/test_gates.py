@@ -125,3 +125,5 @@ def test_a_champion_has_no_cliff_where_that_is_asked(gradient, allowed, held):
     decision = decide(replace(GOOD, gradient=gradient), None, replace(MARGINS, gradient=allowed))
     assert decision.promote is not held
     assert ("cliff that no force can act along" in decision.reason) is held
+    steeper = decide(replace(GOOD, gradient=(120.0,)), None, replace(MARGINS, gradient=100))
+    assert not steeper.promote and "CV1 has a gradient: 120 per nm (allowed: 100; " in steeper.reason

@@ -1,8 +1,10 @@
 """From training to champion: the better one is promoted, the worse one held, the rejected one stays away, each with its reason."""
 
 import json
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,12 +15,13 @@ import pytest
 from hae import HierarchicalAutoencoder
 from hae.data.split import split_rows
 from hae.errors import BadInput
-from pipelines import paths
+from pipelines import locks, paths
+from pipelines.gate import promotion
 from pipelines.gate.comparison import compare
 from pipelines.gate.gates import Margins
 from pipelines.gate.promotion import promote, promote_version, rollback, settled
-from pipelines.record import digests, packaging, recording, registry
-from pipelines.record.store import opened
+from pipelines.record import digests, packaging, recording, recovery, registry
+from pipelines.record.store import Passing, opened
 from pipelines.stages.baseline import baseline
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.prepare import prepare
@@ -29,11 +32,12 @@ def aliases(project) -> dict:
     return {alias: row.version for row in registry.rows(opened(project.folder)) for alias in row.aliases}
 
 
-def learn(project, **values):
-    """Train and record the collective variant after a change of its params, without a decision."""
+def learn(project, evaluated=True, **values):
+    """Train and record the collective variant after a change of its params, without a decision, for which it has to be evaluated."""
     project.change("train", "collective", **values)
     train("collective")
-    evaluate("collective")
+    if evaluated:
+        evaluate("collective")
     facts = project.facts("collective")
     recording.record(project.folder, facts, "again")
     return facts
@@ -137,11 +141,11 @@ def test_a_model_that_gives_other_cvs_or_does_not_load_is_held(trained):
 
 def test_signs_follow_the_champion(trained):
     """The next model's CVs point where the champion's do, and give the same levels as the trained network."""
-    learn(trained)
+    recording.record(trained.folder, trained.facts("collective"), "first")
     store, values = opened(trained.folder), trained.frames().values
     registry.crown(store, "1")
     for seed in (1, 2):
-        learn(trained, random_state=seed)
+        learn(trained, evaluated=False, random_state=seed)
     first, *others = (packaging.load(store, str(number)) for number in range(1, 4))
     words = []
     for other in others:
@@ -156,10 +160,10 @@ def test_signs_follow_the_champion(trained):
 
 
 def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained):
-    learn(trained, max_epochs=10)
+    recording.record(trained.folder, trained.facts("collective"), "first")
     trained.change("prepare", "split", salt="another")
     prepare()
-    learn(trained, max_epochs=60)
+    learn(trained, evaluated=False, max_epochs=30)
     store = opened(trained.folder)
     champion, candidate = packaging.load(store, "1"), packaging.load(store, "2")
     frames = trained.frames()
@@ -177,7 +181,7 @@ def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained)
 
 
 def test_another_target_is_held_for_a_person(trained, unchecked):
-    learn(trained)
+    recording.record(trained.folder, trained.facts("collective"), "first")
     registry.crown(opened(trained.folder), "1")
     trained.change("prepare", columns=["a", "b", "c"])
     prepare()
@@ -221,6 +225,72 @@ def test_the_registered_model_says_what_it_takes_gives_and_needs(recorded):
     assert (source / "input_example.json").exists() and json.loads((source / "artifacts/recipe.json").read_text())["kind"] == "columns"
 
 
+def recorded_again(project, number: int) -> dict:
+    """One more version of the files that are there, under a key of its own."""
+    facts = {stage: replace(its, params=its.params | {"night": {"number": number}}) for stage, its in project.facts("collective").items()}
+    recording.record(project.folder, facts, f"night {number}")
+    return facts
+
+
+def test_a_fault_that_passes_is_no_verdict(trained, unchecked, monkeypatch):
+    """The champion's files away for a moment, a check that was killed: nothing is decided, and the next call tries again."""
+    recorded_again(trained, 1)
+    store = opened(trained.folder)
+    registry.crown(store, "1")
+    facts = recorded_again(trained, 2)
+    source = Path(next(row.source for row in registry.versions(store) if str(row.version) == "1").removeprefix("file://"))
+    source.rename(source.with_name("away"))
+    outcome = promote(trained.folder, facts)
+    source.with_name("away").rename(source)
+    assert (outcome.action, outcome.champion) == ("failed", "1") and "the next retraining tries again" in outcome.reason
+    assert not settled(trained.folder, facts) and not registry.find(store, "2").decision
+    with monkeypatch.context() as patch:
+        patch.setattr(packaging, "check", lambda store, version: raising(Passing("the registered model did not load in 300 s")))
+        assert promote(trained.folder, facts).action == "failed"
+    assert not settled(trained.folder, facts) and aliases(trained) == {"champion": "1"}
+    assert promote(trained.folder, facts).action == "held" and settled(trained.folder, facts)
+
+
+def raising(error: Exception):
+    raise error
+
+
+def test_who_decides_sees_what_another_checkout_moved_meanwhile(trained, unchecked, monkeypatch):
+    """Between a look and its move a person makes another version champion, on the same registry."""
+    for number in (1, 2):
+        recorded_again(trained, number)
+    store = opened(trained.folder)
+    for version in ("1", "2"):
+        registry.crown(store, version)
+    facts, compared = recorded_again(trained, 3), promotion._candidate
+
+    def meanwhile(*arguments):
+        if registry.champion(store).version == "2":
+            registry.crown(store, "1")
+        return compared(*arguments)
+
+    monkeypatch.setattr(promotion, "_candidate", meanwhile)
+    outcome = promote(trained.folder, facts)
+    assert outcome.action == "held" and "version 1" in outcome.reason
+    assert aliases(trained) == {"champion": "1", "previous": "2", "candidate": "3"} and registry.history(store) == ["1", "2", "1"]
+
+    registry.crown(store, "3")
+    monkeypatch.setattr(promotion, "_must_load", lambda store, version: registry.crown(store, "2"))
+    with pytest.raises(BadInput, match="the champion changed meanwhile, so nothing was taken back"):
+        rollback(trained.folder)
+    assert registry.champion(store).version == "2" and not registry.find(store, "3").rejected
+
+
+def test_whoever_moves_the_champion_holds_the_checkout(trained, unchecked, monkeypatch):
+    facts, holders, mend = recorded_again(trained, 1), [], recovery.mend
+    monkeypatch.setattr(recovery, "mend", lambda store: holders.append(locks.holder(trained.folder)) or mend(store))
+    promote(trained.folder, facts)
+    recorded_again(trained, 2)
+    promote_version(trained.folder, "2")
+    rollback(trained.folder)
+    assert len(holders) >= 3 and all(f"process {os.getpid()} " in holder for holder in holders), holders
+
+
 @pytest.mark.acceptance
 @pytest.mark.timeout(3600)
 def test_twenty_retrainings_with_other_seeds_move_the_champion_at_most_once(trained, unchecked):
@@ -242,7 +312,9 @@ def test_the_margins_of_the_gate_are_those_of_params(trained):
 
 def test_where_a_person_decides_the_gate_only_proposes(trained, unchecked):
     trained.change("promote", by_hand=True)
-    outcome = promote(trained.folder, learn(trained))
+    facts = trained.facts("collective")
+    recording.record(trained.folder, facts, "first")
+    outcome = promote(trained.folder, facts)
     assert (outcome.action, outcome.champion) == ("held", None) and aliases(trained) == {"candidate": "1"}
     assert outcome.reason.startswith('awaits approval (hae promote 1 --by NAME --because "...")')
     for by, because in (("", ""), ("Ada", ""), ("", "looks right"), (" ", "looks right")):
@@ -255,5 +327,4 @@ def test_where_a_person_decides_the_gate_only_proposes(trained, unchecked):
     assert {"by": "Ada", "because": "looks right"}.items() <= json.loads(tags["approval"]).items()
     kept = json.loads((trained.folder / ".hae" / "registry.json").read_text())
     assert kept["versions"]["1"]["tags"]["approval"] == tags["approval"]
-    facts = trained.facts("collective")
     assert settled(trained.folder, facts) and promote(trained.folder, facts).action == "nothing new"

@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from hae.data.molecules import Recipe
+from hae.data.rounds import round_weights, share
+from hae.data.trajectories import load_structure, read_trajectories
 from hae.errors import BadInput
 from hae.sampling import plumed_files
+from hae.sampling.umbrella import Windows
 from pipelines import params
-from pipelines.loop import energy, explore, sampling, starting
+from pipelines.loop import energy, explore, page, sampling, starting
 from pipelines.loop.explore import Turn
 from pipelines.project.looks import Choices
-from pipelines.record import registry
+from pipelines.record import loops, registry
 from pipelines.record.store import opened
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
@@ -65,6 +69,56 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     assert same.difference.value == pytest.approx(found.difference.value)
 
 
+def windows(folder):
+    """The same with one round of two windows, each with 3 of 4 frames at its own side; a frame weighs what both windows say of it."""
+    project(folder)
+    shutil.rmtree(folder / "data" / "rounds" / "001")
+    home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([10.0]), np.zeros(1))
+    frames = mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY))
+    far = plumed_files.read(home / "COLVAR.0")["cv1"] > 0.5
+    for walker in range(2):
+        order = np.random.default_rng(walker).permutation(np.tile([walker, walker, walker, 1 - walker], 20))
+        frames[[np.flatnonzero(far == side)[0] for side in order]].save_dcd(str(home / f"walker-{walker}.dcd"))
+        table = plumed_files.colvar(home / f"COLVAR.{walker}", ["cv1"], [False], label="restraint")
+        for i, side in enumerate(order):
+            table.add([0.8 * (i + 1), float(side), 5.0 * abs(side - walker), 0.0])
+        table.kept()
+    (home / "HILLS").unlink()
+    (home / "round.json").write_text(json.dumps({"nanoseconds": 0.128, "windows": two.plain()}))
+    return folder
+
+
+def test_windows_are_pooled_and_their_interval_is_of_pools_drawn_anew(tmp_path):
+    folder = windows(tmp_path)
+    found, table = energy.between(folder, "phi > 0", "phi <= 0"), energy.rows(folder)
+    far, second = (table["phi"] > 0).to_numpy(), (table["walker"] == 1).to_numpy()
+    kt = 0.00831446 * 300
+    n = np.array([[(far & ~second).sum(), (far & second).sum()], [(~far & ~second).sum(), (~far & second).sum()]])
+    e, total, f = np.exp(-5 / kt), n.sum(0), 0.0
+    for _ in range(500):  # by hand: the two windows' free energies until they are their own
+        weight = 1 / (total @ [1, np.exp(f) * e]), 1 / (total @ [e, np.exp(f)])  # of a frame at the near side, at the far one
+        f = -np.log(n[1].sum() * weight[0] * e + n[0].sum() * weight[1]) + np.log(n[1].sum() * weight[0] + n[0].sum() * weight[1] * e)
+    exact = -kt * np.log(n[0].sum() * weight[1] / (n[1].sum() * weight[0]))
+    assert found.difference.value == pytest.approx(exact, abs=1e-4)
+    assert found.difference.low < found.difference.value < found.difference.high < np.inf
+
+
+@pytest.mark.parametrize(("rule", "power"), [("reweighted", 1.0), ("tempered", 0.5)])
+def test_frames_of_rounds_count_by_the_rule(tmp_path, rule, power):
+    folder = project(tmp_path)
+    files = {f"{n:03d}/walker-0": folder / f"data/rounds/{n:03d}/walker-0.dcd" for n in range(2)}
+    structure = load_structure(TOPOLOGY)
+    frames = read_trajectories(Recipe.for_molecule(structure, "torsions", labels=["phi"]), files, structure)
+    weights = round_weights(frames, files, rule, 300.0)
+    far = (frames.labels["phi"] > 0).to_numpy()
+    assert weights[far] / weights[~far] == pytest.approx(4**power, rel=1e-3) and weights.mean() == pytest.approx(1)
+    assert share(weights) == pytest.approx((1 + 4**power) ** 2 / (2 * (1 + 16**power)), rel=1e-3)
+    assert round_weights(frames, files, "equal", 300.0) is None
+    (folder / "data/rounds/001/COLVAR.0").unlink()
+    with pytest.raises(BadInput, match=r"001/COLVAR.0: no such file; .*prepare.rounds: equal"):
+        round_weights(frames, files, rule, 300.0)
+
+
 @pytest.mark.parametrize(("regions", "says"), [
     (("phi > 5", "phi < 0"), "no frame of 112 lies there"), (("phi < 0", "phi < 1"), "56 frames lie in both|lie in both"),
     (("phi", "phi < 0"), "not a condition"), (("chi > 0", "phi < 0"), "allowed: .*of phi, psi .torsions in radians., cv1, cv2"),
@@ -102,7 +156,7 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
     folder = tmp_path / "peptide"
     starting.start(folder, "alanine-dipeptide", None, Choices(()), params.Sample(walkers=4, nanoseconds=0.1), lambda line: None)
@@ -111,6 +165,7 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     for section in (*content["train"].values(), content["baseline"]):
         section.update(max_epochs=5, n_seeds=1, hidden=[8])
     content["stability"]["replicas"] = 0
+    content["promote"].update(pca=0.9, gain=0.9, worse=0.9, gradient=None)  # five epochs make no good CVs, and kills don't mind
     yaml.dump(content, folder / "params.yaml")
     chance, command = random.Random(0), [sys.executable, "-m", "pipelines.cli", "explore", "--rounds", "2"]
     for _ in range(20):
@@ -119,7 +174,7 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
         if child.poll() is None:
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-    last = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1500)
+    last = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5400)
     assert last.returncode == 0, last.stderr
     done = sampling.rounds(folder)
     assert len({turn.round for turn in explore.turns(folder)}) == len(done) >= 3
@@ -127,3 +182,12 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     for home in done:
         assert len(plumed_files.read(home / "COLVAR.0")["time"]) == len(mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY)))
     assert not list((folder / ".hae" / "rounds").iterdir())
+    store = opened(folder)
+    assert {version.tags[loops.ROUND] for version in registry.versions(store)} <= {home.name for home in done}
+    run = loops.note(store, folder, done[-1].name, {})
+    steps = [metric.step for metric in store.client.get_metric_history(run, "cells")]
+    assert steps == [int(home.name) for home in done]  # each round once
+    html = (folder / page.PAGE).read_text()
+    assert html.count("<svg") >= 5 and "METAD ARG=cv1,cv2" in html and last.stdout.count("page: ") >= 1
+    found = energy.between(folder, "psi > 0", "psi <= 0").difference
+    assert found.low <= found.value <= found.high

@@ -1,5 +1,6 @@
 """A project for a system: begun by an unbiased round, refused in one line where it can't be, and then nothing is left."""
 
+import importlib.util
 from pathlib import Path
 
 import openmm
@@ -10,7 +11,7 @@ from hae.errors import BadInput
 from hae.sampling import plumed_files
 from pipelines import params
 from pipelines.loop import energy, sampling, starting
-from pipelines.loop.systems import molecule
+from pipelines.loop.systems import molecule, take
 from pipelines.project.looks import Choices
 from pipelines.stages.simulate import TOPOLOGY
 
@@ -88,3 +89,26 @@ def test_every_way_to_say_the_system_gives_the_same_energy(tmp_path):
     (tmp_path / "peptide.prmtop").write_text("no such thing")
     with pytest.raises(BadInput, match=r"sample.system: peptide.prmtop: "):
         energy_of("peptide.prmtop")
+
+
+@pytest.mark.acceptance
+def test_files_of_amber_are_taken_as_they_are(tmp_path):
+    """Alanine dipeptide as LEaP made it, from the data of openmmtools: its energy is the same in a file that stands alone."""
+    package = importlib.util.find_spec("openmmtools")
+    if package is None:
+        pytest.skip("openmmtools is not installed")
+    home = Path(package.submodule_search_locations[0]) / "data" / "alanine-dipeptide-gbsa"
+    system, places = home / "alanine-dipeptide.prmtop", home / "alanine-dipeptide.crd"
+    assert take(str(system), places, tmp_path) == "system.xml"
+    made = molecule(tmp_path, params.Sample(system="system.xml", topology="topology.pdb"))
+    inpcrd = app.AmberInpcrdFile(str(places))
+    known = app.AmberPrmtopFile(str(system)).createSystem(nonbondedMethod=app.NoCutoff, constraints=app.HBonds, implicitSolvent=app.OBC2)
+    found = []
+    for of in (openmm.XmlSerializer.deserialize(made.system), known):
+        context = openmm.Context(of, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        context.setPositions(inpcrd.positions)
+        found.append(context.getState(energy=True).getPotentialEnergy()._value)
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    assert made.starts.shape == (1, 22, 3)
+    with pytest.raises(BadInput, match=r"not allowed with amber99sbildn\.xml; allowed: a PDB file"):
+        take("amber99sbildn.xml", places, tmp_path)

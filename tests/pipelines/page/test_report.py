@@ -66,7 +66,7 @@ def test_one_variant_alone_makes_a_report(trained):
     YAML().dump(content, trained.folder / "params.yaml")
     report()
     assert set(pd.read_csv("results/table.csv")["variant"]) == {"collective"}
-    assert "nothing to choose" in Path("results/report.html").read_text()
+    assert re.search(r"With 2 CVs, PCA explains [\d.]+, collective [\d.]+ \([\d.]+ more\)", Path("results/report.html").read_text())
 
 
 def test_dvc_is_told_of_every_file_that_the_report_reads():
@@ -110,7 +110,8 @@ def test_stability_of_the_levels_and_what_is_tied_are_said(trained):
     assert tied in said["verdicts"]["collective"] and "tied" not in said["verdicts"]["boosted"]
     assert said["stability"]["collective"]["levels"] == [0.5, 0.97] and said["stability"]["boosted"] is None
     text = Path("results/report.html").read_text()
-    assert text.count("Agreement of the reconstructions") == 1 and tied in text
+    assert text.count("Agreement of the reconstructions") == 1
+    assert "Other draws of the data may give another CV1: their reconstructions agree to 0.50 of 1 only; CV1 and CV2 together are" in text
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,9 @@ def test_few_and_many_columns_cvs_and_labels_make_a_full_report(tmp_path, monkey
     text = Path("results/report.html").read_text()
     assert len(text) < 3e6
     groups = {path.stem.split("-")[0] for path in Path("results/figures").iterdir()}
-    assert groups == {"fve", "differences", "energy", "gains", "rebuilt", "training"} | ({"labels"} if labels else set())
+    with_labels = {"labels"} if labels > 1 or (labels and n == 1) else set()
+    assert groups == {"fve", "differences", "along", "energy", "gains", "rebuilt", "steep", "training"} | with_labels | (
+        {"pairs"} if labels and n > 1 else set())
     assert len(pd.read_csv("results/table.csv")) == 2 * n
     assert ("What the CVs are" in text) == bool(labels)
 
@@ -183,8 +186,38 @@ def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
     monkeypatch.chdir(trained_folder)
     report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
     first = report.compared("pca")[0]
-    said = f"PC1 explains {first.fve:.3f}, CV1 0.013 [0.001, 0.025] more; 2 PCs explain"
+    said = f"CV1 {first.fve + 0.013:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs "
     assert pca_words(report).startswith(said)
+
+
+def with_verdicts(variant, number, difference, half):
+    """The variant with so many CVs worth having, and this difference from PCA at every level."""
+    rows = tuple(replace(row, difference=difference, difference_low=difference - half, difference_high=difference + half)
+                 for row in variant.importance.compared("pca"))
+    return replace(variant, importance=replace(variant.importance, n=number, against=rows))
+
+
+def test_one_network_alone_may_be_better_than_pca_and_the_choice_says_by_how_much(trained_folder, monkeypatch):
+    monkeypatch.chdir(trained_folder)
+    evidence = gather(["collective", "boosted"])
+    collective, boosted = evidence.variants
+    one = replace(evidence, variants=(with_verdicts(collective, 2, 0.05, 0.01), with_verdicts(boosted, 2, 0.005, 0.02)))
+    assert choose(one) == "collective"
+    assert "(0.050 [0.040, 0.060] more)" in which(one) and "Choose collective, which is surely better than PCA" in which(one)
+    nan = float("nan")
+    unsure = replace(evidence, variants=(with_verdicts(collective, None, 0.05, nan), with_verdicts(boosted, None, 0.0, nan)))
+    assert choose(unsure) == "" and "too few independent rows" in which(unsure)
+
+
+def test_a_cv_that_is_undecided_is_not_worth_having(trained_folder, monkeypatch):
+    """The choice is made at the last CV that is surely alive of any variant; where none is, at the first."""
+    monkeypatch.chdir(trained_folder)
+    evidence = gather(["collective", "boosted"])
+    for numbers, said in (((1, 0), "With 1 CV,"), ((0, 0), "With 1 CV,"), ((2, 1), "With 2 CVs,"), ((1, None), "With 1 CV,"),
+                          ((None, None), "With 2 CVs,")):
+        variants = tuple(with_verdicts(variant, n, -0.02, 0.01) for variant, n in zip(evidence.variants, numbers, strict=True))
+        assert which(replace(evidence, variants=variants)).startswith(said)
+        assert ": PCA is better. Use PCA" in which(replace(evidence, variants=variants))
 
 
 def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, monkeypatch):

@@ -160,6 +160,28 @@ def test_a_rollback_that_was_killed_after_the_rejection_is_brought_to_its_end(st
     assert aliases(store) == {"champion": "2", "previous": "1"} and registry.history(store) == ["1", "2"]
 
 
+def test_a_rollback_that_was_killed_before_the_history_is_brought_to_its_end(store, monkeypatch):
+    """And a crowning that was killed after it: the history ends with the champion."""
+    for version in ("1", "2"):
+        crown(store, version)
+
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "remember", dies)
+        registry.take_back(store, "taken back by hand")
+    assert registry.history(store) == ["1", "2"] and aliases(store) == {"champion": "1"}
+    registry.mend(store)
+    assert registry.history(store) == ["1"] and aliases(store) == {"champion": "1"}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(registry, "point", dies)
+        registry.crown(store, "3")
+    assert registry.history(store) == ["1", "3"] and aliases(store) == {"champion": "1"}
+    registry.mend(store)
+    assert registry.history(store) == ["1"]
+
+
 def test_a_promotion_that_was_killed_after_the_champion_moved_leaves_no_candidate(store):
     crown(store, "1")
     nominate(store, "2")

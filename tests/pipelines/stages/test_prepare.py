@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from hae.data import making
 from hae.data.frames import Frames
+from hae.data.jacobian import featurise
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest
 from hae.data.patterns import find_files
@@ -172,8 +173,13 @@ def test_a_new_trajectory_moves_no_frame_to_another_side(project):
 def test_other_features_of_molecules(project, kind, features):
     project(features=kind, labels=[])
     prepare()
-    frames, _ = read()
+    frames, recipe = read()
     assert frames.n_features == features and frames.labels.shape == (1000, 0)
+    positions = np.load("data/prepared/positions.npy")  # of the test rows, which the features do not hold
+    np.testing.assert_allclose(featurise(recipe, positions)[0], frames.select("test").values, atol=1e-5)
+    project()
+    prepare()
+    assert sorted(os.listdir("data/prepared")) == PREPARED
 
 
 def test_tables(project, capsys):

@@ -34,7 +34,7 @@ def found(seed: int, spoil=None, rule: Rule = RULE, **options):
     return compare(reference, values, rule, trajectory, frame, errors)
 
 
-@pytest.mark.parametrize("memory", [0.0, 0.9])
+@pytest.mark.parametrize("memory", [pytest.param(0.0, marks=pytest.mark.acceptance), 0.9])
 def test_the_same_data_drawn_again_raise_no_more_than_the_nominal_share_of_alarms(memory):
     """A hundred pairs of references and new rows; what lies beyond the range is a rule, and is not among the tests."""
     alarms = 0

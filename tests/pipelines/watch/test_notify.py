@@ -1,7 +1,6 @@
 """hae notify: a real webhook on this machine gets each event once; a target that is down stops nothing, and no secret is shown."""
 
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from commanding import hae
 
 from hae.errors import BadInput
 from pipelines.flow import retraining
@@ -124,11 +124,11 @@ def test_hae_notify_test_says_what_came_of_it(project, webhook, monkeypatch):
     address, got, _ = webhook
     monkeypatch.setenv("HAE_HOOK", address)
 
-    def hae(folder):
-        return subprocess.run([sys.executable, "-m", "pipelines.cli", "notify", "--test"], cwd=folder, capture_output=True, text=True)
+    def test(folder):
+        return hae("notify", "--test", folder=folder)
 
-    assert hae(project(targets=[])).returncode == 2
-    told = hae(project(targets=["HAE_HOOK"]))
+    assert test(project(targets=[])).returncode == 2
+    told = test(project(targets=["HAE_HOOK"]))
     assert told.returncode == 0 and told.stdout == "1 of 1 told\n" and got[-1]["title"].endswith(": test")
-    told = hae(project(targets=["HAE_HOOK", "HAE_NOT_SET"]))
+    told = test(project(targets=["HAE_HOOK", "HAE_NOT_SET"]))
     assert told.returncode == 1 and told.stdout == "HAE_NOT_SET: not set in the environment\n1 of 2 told\n"

@@ -1,0 +1,107 @@
+"""cvs.py: a network as some twenty lines of Python that need NumPy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hae.export.card import Card
+from hae.export.encoder import Encoder
+from hae.export.reader import FARTHEST, usual_size
+
+__all__ = ["arrays_of", "script"]
+
+ACTIVATIONS = {
+    "tanh": "np.tanh(y)",
+    "silu": "y / (1 + np.exp(-y))",
+    "gelu": "y * (1 + np.vectorize(math.erf)(y / np.sqrt(2))) / 2",
+    "relu": "np.maximum(y, 0)",
+    "identity": "y",
+}
+
+
+def arrays_of(encoder: Encoder, card: Card) -> dict[str, np.ndarray]:
+    """What weights.npz holds: the numbers of the network, names of the features, and for what is in nm where it is and its usual size."""
+    arrays = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
+    arrays |= {"mean": encoder.mean, "scale": encoder.scale, "T": encoder.T, "t": encoder.t, "features": np.array(card.features, dtype=str)}
+    arrays |= {} if encoder.path is None else {"path": encoder.path}
+    if usual_size(card.to_dict()):
+        arrays |= {"lengths": np.array([unit == "nm" for unit in card.units]), "usual": np.array(usual_size(card.to_dict()))}
+    return arrays
+
+
+def script(encoder: Encoder, card: Card) -> str:
+    """The text of cvs.py: only what this network needs is in it."""
+    return "\n".join([*_head(encoder, card), *_checks(card), *_network(encoder), *_cvs(encoder)]) + "\n"
+
+
+def _head(encoder: Encoder, card: Card) -> list[str]:
+    return [
+        f'"""CVs by NumPy alone: `from cvs import cvs`. {_harmless(card.model)} version {_harmless(card.version)}, exported by hae."""',
+        *(["import math"] if encoder.activation == "gelu" else []),
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+        "",
+        'W = dict(np.load(Path(__file__).with_name("weights.npz")))',
+        "",
+        "",
+        "def cvs(table):",
+        f'    """CVs (N, {len(card.cvs)}) of a DataFrame, or a dict of columns, by name; card.json has units, ranges and periods."""',
+    ]
+
+
+def _harmless(text: str) -> str:
+    return "".join(c for c in text if c.isalnum() or c in " -_.")
+
+
+def _checks(card: Card) -> list[str]:
+    circle = any(name.startswith(("sin(", "cos(")) for name in card.features)
+    lines = [
+        '    missing = [name for name in W["features"] if name not in getattr(table, "columns", table)]',
+        "    if missing:",
+        '        raise ValueError(f"columns: {len(missing)} are missing, such as {missing[0]}; allowed: all of card.json, by their names")',
+        '    s = np.stack([np.asarray(table[name], float) for name in W["features"]], 1)',
+        "    if not np.isfinite(s).all():",
+        '        raise ValueError("columns: a number is not finite; allowed: finite numbers")',
+    ]
+    if circle:
+        lines += [
+            '    circle = np.char.startswith(W["features"], "sin(") | np.char.startswith(W["features"], "cos(")',
+            "    if (np.abs(s[:, circle]) > 1 + 1e-6).any():",
+            '        raise ValueError("columns: a sine or cosine beyond 1; allowed: -1 to 1")',
+        ]
+    if usual_size(card.to_dict()):
+        lines += [
+            '    size = np.sqrt((s[:, W["lengths"]] ** 2).mean(1)) / W["usual"]',
+            f"    if ((size > {FARTHEST}) | (size < {1 / FARTHEST})).any():",
+            f'        raise ValueError("lengths: {FARTHEST} times the usual size, or a quarter; allowed: nm (1 nm = 10 Angstrom)")',
+        ]
+    return lines
+
+
+def _network(encoder: Encoder) -> list[str]:
+    last = len(encoder.layers) - 1
+    lines = ['    x = y = (s - W["mean"]) / W["scale"]']
+    if last:
+        lines += [
+            f"    for i in range({last}):",
+            '        y = y @ W[f"w{i}"] + W[f"b{i}"]',
+            f"        y = {ACTIVATIONS[encoder.activation]}",
+        ]
+    beside = "" if encoder.path is None else ' + x @ W["path"]'
+    return [*lines, f'    y = y @ W["w{last}"] + W["b{last}"]{beside}']
+
+
+def _cvs(encoder: Encoder) -> list[str]:
+    lines, parts = [], []
+    for kind, at in zip(encoder.kinds, encoder.columns):
+        here = f"y[:, {at.start}:{at.stop}]"
+        if kind == "circular":
+            lines.append(f"    {here} /= np.maximum(np.linalg.norm({here}, axis=1, keepdims=True), 1e-12)")
+            parts.append(f"np.arctan2(c[:, {at.start + 1}], c[:, {at.start}])")
+        else:
+            lines += [f"    {here} = np.tanh({here})"] if kind == "tanh" else []
+            parts.append(f"c[:, {at.start}]")
+    if all(kind == "linear" for kind in encoder.kinds):
+        return ['    return y @ W["T"].T + W["t"]']
+    return [*lines, '    c = y @ W["T"].T + W["t"]', f"    return np.stack([{', '.join(parts)}], 1)"]

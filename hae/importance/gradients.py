@@ -1,0 +1,142 @@
+"""The gradient of each CV at the frames, where it is largest, and how the CV goes along that passage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from hae.data.jacobian import SAME, atoms_read, featurise
+from hae.data.molecules import Recipe
+from hae.errors import BadInput
+from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import chunked, encode, filled
+
+__all__ = ["Gradients", "gradients"]
+
+REACH = {PER_NM: 0.03, "1/standard deviation": 1.0}  # of a passage, to each side of the frame
+STEPS = 121  # of a passage
+NUMBERS_TOGETHER = 2**24  # of the chain rule to positions, held at once
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """sizes (N, n): |ds/dx| of every CV at every row, s over its standard deviation (an angle in radians), x in nm or, for a table, in
+    standard deviations of its columns; unit: of them.
+
+    steps (T,), in nm or standard deviations, and passages (n, T): each CV, in its standard deviation and 0 at the frame, along the straight
+    line through the frame where its gradient is largest, in the direction of that gradient.
+
+    Example: A CV that is a column itself changes by one standard deviation a standard deviation, everywhere.
+        >>> network = HierarchicalNetwork.mlp(2, ("linear",), hidden=(), activation="identity").double().reset(0)
+        >>> with torch.no_grad():
+        ...     _ = network.encoder.layers[0].weight.copy_(torch.tensor([[1.0], [0.0]]))
+        >>> found = gradients(network, np.random.default_rng(0).normal(size=(100, 2)))
+        >>> found.unit, float(found.sizes.max().round(6)), float((found.passages[0] - found.steps).max().round(6))
+        ('1/standard deviation', 1.0, 0.0)
+    """
+
+    unit: str
+    sizes: np.ndarray
+    steps: np.ndarray
+    passages: np.ndarray
+
+    @property
+    def smoothness(self) -> Smoothness:
+        """What is reported of them."""
+        return Smoothness(self.unit, tuple(self._of(k) for k in range(self.sizes.shape[1])))
+
+    def _of(self, k: int) -> Gradient:
+        size = self.sizes[:, k]
+        largest = float(size.max())
+        return Gradient(f"CV{k + 1}", float(np.median(size)), float(np.quantile(size, 0.999)), largest, int(size.argmax()),
+                        verdict(largest) if self.unit == PER_NM else "")
+
+
+def gradients(
+    network: HierarchicalNetwork, X: np.ndarray, recipe: Recipe | None = None, positions: np.ndarray | None = None
+) -> Gradients:
+    """Of every CV over rows X (N, D) in raw units; x are a molecule's positions in nm, by the chain rule through alignment, distances and
+    torsions, or the columns of a table over their standard deviations.
+
+    recipe: of the features. positions (N, A, 3) in nm of `hae.data.jacobian.atoms_read`: needed for distances and torsions, which do not
+    hold them; aligned coordinates are positions.
+
+    Raises:
+        BadInput: positions are missing, of another shape or not those of X, or the alignment or a torsion is not defined at a row.
+    """
+    X = np.asarray(X)
+    cvs, by_inputs = _by_inputs(network, X)
+    if recipe is None or recipe.kind == "columns":
+        unit, scale = "1/standard deviation", np.nanstd(X, axis=0)
+        x, back, features = X, lambda rows: by_inputs[rows] * scale, lambda place: place
+    else:
+        unit, scale = PER_NM, 1.0
+        x = _positions(recipe, X, positions)
+        back, features = _to_positions(recipe, x, X, by_inputs), lambda place: featurise(recipe, place)[0]
+    spread = np.array([1.0 if kind == "circular" else s.std() for kind, s in zip(network.bottleneck.kinds, cvs.T)])
+    over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
+    sizes = _sizes(back, *by_inputs.shape) * over
+    steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
+    rows = sizes.argmax(0)
+    directions = [back(slice(row, row + 1))[0, k] for k, row in enumerate(rows)]
+    lines = [x[row] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * _unit(along) for row, along in zip(rows, directions)]
+    passages = [_passage(network, features(line), k, over[k]) for k, line in enumerate(lines)]
+    return Gradients(unit, sizes, steps, np.stack(passages))
+
+
+def _by_inputs(network: HierarchicalNetwork, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """CVs (N, n) and their gradients (N, n, D) by the inputs in raw units, one backward pass a CV."""
+
+    def pieces(net, s):
+        with torch.enable_grad():
+            s = filled(net, s).to(s.dtype).requires_grad_()
+            cvs = net.encode(s)
+            found = [torch.autograd.grad(cvs[:, k].sum(), s, retain_graph=True)[0] for k in range(cvs.shape[1])]
+        return cvs.detach().double().cpu().numpy(), torch.stack(found, 1).double().cpu().numpy()
+
+    cvs, found = zip(*chunked(network, X, pieces))
+    return np.concatenate(cvs), np.concatenate(found)
+
+
+def _positions(recipe: Recipe, X: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
+    """(N, A, 3), checked."""
+    shape = (len(X), len(atoms_read(recipe)), 3)
+    if positions is None and recipe.kind != "coordinates":
+        raise BadInput(f"positions: missing; {recipe.kind} do not hold them; allowed: an array {shape} in nm of the recipe's atoms")
+    x = np.asarray(X if positions is None else positions, dtype=np.float64)
+    if positions is not None and x.shape != shape:
+        raise BadInput(f"positions: shape {x.shape}; allowed: {shape}, the recipe's atoms at every row, in nm")
+    return x.reshape(shape)
+
+
+def _to_positions(recipe: Recipe, x: np.ndarray, X: np.ndarray, by_inputs: np.ndarray) -> Callable[[slice], np.ndarray]:
+    def back(rows: slice) -> np.ndarray:
+        features, pull = featurise(recipe, x[rows])
+        if recipe.kind != "coordinates" and not np.allclose(features, X[rows], rtol=0, atol=SAME):
+            raise BadInput(f"positions: their {recipe.kind} are not the features of the rows; allowed: the same frames, in nm, whole")
+        return pull(by_inputs[rows])
+
+    return back
+
+
+def _sizes(back: Callable[[slice], np.ndarray], n_rows: int, n_cvs: int, n_features: int) -> np.ndarray:
+    """(N, n) from what gives the gradients of some rows; a piece at a time, since the chain rule needs much room."""
+    some = max(1, NUMBERS_TOGETHER // (12 * n_cvs * n_features))  # a feature moves at most four atoms
+    pieces = [back(slice(start, start + some)) for start in range(0, n_rows, some)]
+    return np.concatenate([np.sqrt(np.square(piece.reshape(*piece.shape[:2], -1)).sum(-1)) for piece in pieces])
+
+
+def _unit(direction: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(direction)
+    return direction / length if length > 0 else direction
+
+
+def _passage(network: HierarchicalNetwork, features: np.ndarray, k: int, over: float) -> np.ndarray:
+    """CV k (T,) along features (T, D), 0 in the middle, an angle followed round the circle."""
+    s = encode(network, features)[:, k].astype(np.float64)
+    s = np.unwrap(s) if network.bottleneck.kinds[k] == "circular" else s
+    return (s - s[len(s) // 2]) * over
