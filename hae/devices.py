@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import torch
 
+from hae.engine import cores
 from hae.errors import BadInput
 
 __all__ = ["resolve_device", "set_threads", "threads_for"]
@@ -42,12 +43,8 @@ def set_threads() -> None:
     Raises:
         BadInput: HAE_THREADS is no number of 1 or more.
     """
-    threads = os.environ.get("HAE_THREADS")
-    if threads is None:
-        return
-    if not threads.isdigit() or int(threads) < 1:
-        raise BadInput(f"HAE_THREADS: {threads!r} is not allowed; a number of 1 or more")
-    torch.set_num_threads(int(threads))
+    if "HAE_THREADS" in os.environ:
+        torch.set_num_threads(cores())
 
 
 @contextmanager

@@ -83,16 +83,6 @@ def place(project: Path, alone: bool = False) -> str:
     return re.sub(r"[^\w .-]", "_", project.name if alone else " ".join([socket.gethostname(), *project.parts[1:]]))
 
 
-def cores() -> int:
-    """HAE_THREADS, else the cores that this process may use. Raises BadInput for what is no number of 1 or more."""
-    threads = os.environ.get("HAE_THREADS")
-    if threads is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not threads.isdigit() or int(threads) < 1:
-        raise BadInput(f"HAE_THREADS: {threads!r} is not allowed; allowed: a number of 1 or more")
-    return int(threads)
-
-
 def has_gpu() -> bool:
     """Whether stages work on a GPU here, told without torch: HAE_DEVICE, else whether NVIDIA's driver is loaded."""
     device = os.environ.get("HAE_DEVICE", "auto")

@@ -16,9 +16,9 @@ GRAPH = rooms.imports()
 
 # They bring files, params and processes to a stage. What they bring is among its deps and params already, so a change of theirs alone
 # must not train anew.
-PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "pipelines", "pipelines.stages",
-            "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths", "pipelines.processes", "pipelines.output",
-            "pipelines.locks"}
+PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "pipelines",
+            "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths", "pipelines.processes",
+            "pipelines.output", "pipelines.locks"}
 OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
 LONGEST = 350  # lines of a module
 
@@ -85,6 +85,21 @@ def test_each_tool_has_its_door(tool, doors):
 def test_stages_need_no_server():
     for module, names in outside("pipelines/stages").items():
         assert not names & {"prefect", "mlflow", "dvc"}, module
+
+
+def test_engines_are_named_in_their_seam_alone():
+    """Whoever has work in parts gives it to `hae.engine.map_parts` and does not ask who does it."""
+    seam = {"hae/engine.py", "hae/cluster.py"}
+    for module, names in (outside("hae") | outside("pipelines")).items():
+        assert "ray" not in names or module in seam, module
+    for folder in ("hae", "pipelines"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            nodes = list(ast.walk(ast.parse(file.read_text())))
+            texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+            calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "map_parts"]
+            if str(file.relative_to(ROOT)) not in seam:
+                assert not texts & {"HAE_ENGINE", "RAY_ADDRESS"}, file
+                assert all(len(call.args) <= 2 and "engine" not in {word.arg for word in call.keywords} for call in calls), file
 
 
 def test_stage_file_function_and_section_have_one_name():

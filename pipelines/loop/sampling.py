@@ -14,6 +14,7 @@ import numpy as np
 from hae.data.frames import Frames
 from hae.data.patterns import find_files
 from hae.data.trajectories import load_frame, load_structure
+from hae.engine import cores
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv
 from hae.sampling.round import CVRange, Sampling, run
@@ -73,7 +74,7 @@ def _sample(project: Path, section: params.Sample, version: str | None, say) -> 
         start, windows = _windows(project, start, function, section)
     elif function is not None and section.start == "frontier":
         start = _frontier(project, start, function, section.walkers, sampling.seed)
-    told = run(folder, start, dynamics, function, ranges, sampling, about, settings.cores(), say, work, windows)
+    told = run(folder, start, dynamics, function, ranges, sampling, about, cores(), say, work, windows)
     return folder, told
 
 

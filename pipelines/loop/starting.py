@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hae.engine import cores
 from hae.errors import BadInput
 from hae.sampling.round import Sampling, run
 from hae.sampling.system import Dynamics, Molecule
@@ -67,7 +68,7 @@ def _start(folder: Path, system: str, topology: Path | None, choices: Choices, s
     work = settings.home(folder) / "rounds" / "000"
     work.parent.mkdir(parents=True, exist_ok=True)
     first = folder / paths.ROUNDS / "000"
-    told = run(first, made, dynamics, None, [], sampling, about, settings.cores(), progress, work)
+    told = run(first, made, dynamics, None, [], sampling, about, cores(), progress, work)
     say(f"round 000: {told['nanoseconds']:.2f} ns, unbiased, {len(told['faults'])} walkers torn apart")
     data = tuple(sorted(first.glob("walker-*.dcd")))
     found = replace(choices, data=data, topology=folder / HOME / "topology.pdb", temperature=section.temperature)

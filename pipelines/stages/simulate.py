@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from hae.engine import cores
 from hae.errors import BadInput
-from pipelines import params, paths, settings
+from pipelines import params, paths
 from pipelines.stages import run_stage
 
 __all__ = ["STARTS", "STEP_PS", "TOPOLOGY", "alanine_dipeptide", "main", "run_walkers", "simulate", "starts"]
@@ -36,7 +37,7 @@ def simulate() -> None:
     section = params.load().simulate
     if section is None:
         raise BadInput("params.yaml: simulate: missing; allowed: the section simulate, or data of one's own (no such stage)")
-    run_walkers(section, paths.RAW, settings.cores())
+    run_walkers(section, paths.RAW, cores())
 
 
 def run_walkers(settings, folder: Path, threads: int) -> None:
