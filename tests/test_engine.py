@@ -116,11 +116,11 @@ def test_nothing_is_left_behind_by_a_caller_that_was_killed(one_of_them, tmp_pat
 
 @pytest.mark.acceptance
 def test_a_cluster_of_our_own_is_for_its_owner_alone(project, two):
-    import ray
-
     from hae.cluster import Cluster
 
     with Cluster(2) as cluster:
+        import ray  # not before: it reads its settings at import
+
         _, worker, _ = cluster.run(who, 1)
         mine = [psutil.Process(), *psutil.Process().children(recursive=True)]
         assert worker in {process.pid for process in mine} and len(mine) > 4
