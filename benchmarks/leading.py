@@ -8,7 +8,7 @@ trained on them. Then 8 walkers with one metadynamics bias along CV 1 and 2, wid
 `most` nanoseconds are spent by all together; no retraining between. --own: a bias for each walker, and all from the one conformation.
 Results stand in DIR, one file a seed and kind, and are not made again.
 --elsewhere prints the table: FRAMES are coordinates of all basins that no network has seen, the default project's
-data/prepared/frames.parquet.
+data/prepared/frames.
 """
 
 import argparse

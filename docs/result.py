@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 def main(project: Path = HERE.parent) -> None:
-    frames = Frames.read(project / "data" / "prepared" / "frames.parquet")
+    frames = Frames.read(project / "data" / "prepared" / "frames")
     cvs = HierarchicalAutoencoder.load(project / "models" / "collective").transform(frames.values)
     told = ImportanceReport.from_json((project / "results" / "variants" / "collective" / "importance.json").read_text(encoding="utf-8"))
     labels = [Variable(frames.labels[name].to_numpy(), name, "rad", period)

@@ -20,7 +20,7 @@ from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
 
-__all__ = ["Frames", "concatenate", "constant", "read_parts", "read_pieces", "write_part"]
+__all__ = ["Frames", "concatenate", "constant", "read_parts", "read_pieces", "sums", "write_part"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
 PART_BYTES = 2**27  # of the features of a part that is no trajectory
@@ -114,7 +114,7 @@ class Frames:
                 about = write_part(path, [piece])
                 digest = file_digest(path)
                 name = part_name(f"rows-{first}", digest)
-                parts.append(Part(name, digest, len(piece), {} if self.split is None else piece.counts()))
+                parts.append(Part(name, digest, len(piece), {} if self.split is None else piece.counts(), weights=sums(piece.weights)))
                 new[name] = path
             manifest = Manifest(tuple(parts), **about, split=split or {})
             publish(folder, manifest, new)
@@ -132,7 +132,7 @@ def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:
     for part in manifest.parts:
         path = Path(folder, part.file)
         with _told(path):
-            frames = _frames(pq.read_table(path))
+            frames = _frames(pq.read_table(path), part.mean)
         if len(frames) != part.rows or frames.features != manifest.features:
             raise BadInput(f"{path}: not the part that {MANIFEST} names; allowed: what the stage prepare wrote (run it again)")
         yield part, frames
@@ -149,7 +149,7 @@ def read_pieces(folder: str | os.PathLike, rows: int = ROWS_TOGETHER) -> Iterato
                 piece = next(pieces, None)
             if piece is None:
                 break
-            yield _frames(pa.Table.from_batches([piece]))
+            yield _frames(pa.Table.from_batches([piece]), part.mean)
 
 
 def write_part(path: str | os.PathLike, pieces: Iterable[Frames]) -> dict:
@@ -209,8 +209,14 @@ def _table(frames: Frames) -> tuple[pa.Table, dict]:
     return table, about
 
 
-def _frames(table: pa.Table) -> Frames:
-    """What `_table` made a file of. By position, not by name: a feature may be called as a label or as a column beside it."""
+def sums(weights: np.ndarray | None) -> tuple[float, ...]:
+    """What a part knows of its weights: their sum and that of their squares; () without any."""
+    return () if weights is None else (float(weights.sum()), float(np.square(weights).sum()))
+
+
+def _frames(table: pa.Table, mean: float) -> Frames:
+    """What `_table` made a file of, with its weights divided by ``mean``. By position, not by name: a feature may be called as a
+    label or as a column beside it."""
     about = json.loads(table.schema.metadata[b"hae"])
     columns = [table.column(i).to_numpy() for i in range(table.num_columns)]
     k, d = len(about["beside"]), len(about["features"])
@@ -226,7 +232,7 @@ def _frames(table: pa.Table) -> Frames:
         labels=labels,
         label_units=tuple(about["label_units"]),
         label_periods=tuple(about["label_periods"]),
-        weights=beside.get("row:weight"),
+        weights=beside["row:weight"] / mean if "row:weight" in beside else None,
         split=beside["row:split"].astype(str) if "row:split" in beside else None,
     )
 

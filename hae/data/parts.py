@@ -12,11 +12,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import written_whole
 
-__all__ = ["MANIFEST", "Manifest", "Part", "file_digest", "part_name", "publish"]
+__all__ = ["MANIFEST", "Manifest", "Part", "file_digest", "part_name", "publish", "read_positions"]
 
 MANIFEST = "manifest.json"
 
@@ -27,6 +29,10 @@ class Part:
 
     name: of its trajectory; made_of: the digest of all that it was made of ("" where it is of no trajectory); told: what is to be said of
     its source, line by line.
+    weights: sum and sum of squares of the weights that are in the file, () where there are none. mean: what they are divided by when they
+    are read, for the mean of a round of sampling is known only when all its parts are made.
+    positions: name and SHA-256 of the file that holds the atoms which distances and torsions read, at the test rows; () where features
+    hold their positions, or have none. lacking: why they can't be had.
     """
 
     file: str
@@ -36,6 +42,21 @@ class Part:
     name: str = ""
     made_of: str = ""
     told: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    mean: float = 1.0
+    positions: tuple[str, ...] = ()
+    lacking: str = ""
+
+    @property
+    def files(self) -> tuple[tuple[str, str], ...]:
+        """Name and SHA-256 of each of its files."""
+        return ((self.file, self.digest), *((self.positions[0], name) for name in self.positions[1:]))
+
+    @classmethod
+    def of(cls, content: Mapping) -> Part:
+        """From what `dataclasses.asdict` made of one, and JSON of that. Raises TypeError for another content."""
+        plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
+        return cls(**plain)
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,14 @@ class Manifest:
         return {side: sum(part.sides.get(side, 0) for part in self.parts) for side in (*SIDES, "gap")}
 
     @property
+    def share(self) -> float | None:
+        """Of rows that count: (sum w)^2 / (N sum w^2), Kish's; None without weights."""
+        if not all(part.weights for part in self.parts):
+            return None
+        total, squares = (sum(part.weights[i] / part.mean ** (i + 1) for part in self.parts) for i in (0, 1))
+        return total**2 / (self.rows * squares)
+
+    @property
     def bytes(self) -> int:
         """Of the features of all rows as float32."""
         return 4 * self.rows * len(self.features)
@@ -88,7 +117,7 @@ class Manifest:
     def from_json(cls, text: str) -> Manifest:
         """Raises ValueError, TypeError, KeyError or AttributeError for what `to_json` did not write."""
         content: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(text).items()}
-        content["parts"] = tuple(Part(**part | {"told": tuple(part["told"])}) for part in content["parts"])
+        content["parts"] = tuple(map(Part.of, content["parts"]))
         return cls(**content)
 
     @classmethod
@@ -114,10 +143,28 @@ def publish(folder: str | os.PathLike, manifest: Manifest, new: Mapping[str, Pat
             shutil.move(source, partial)
     with written_whole(folder / MANIFEST) as partial:
         partial.write_text(manifest.to_json() + "\n", encoding="utf-8")
-    named = {MANIFEST, *(part.file for part in manifest.parts)}
-    for path in folder.glob("*.parquet"):
+    named = {name for part in manifest.parts for name, _ in part.files}
+    for path in (*folder.glob("*.parquet"), *folder.glob("*.npy")):
         if path.name not in named:
             path.unlink()
+
+
+def read_positions(folder: str | os.PathLike) -> np.ndarray | None:
+    """(N, A, 3) in nm: the atoms that features read (`hae.data.jacobian.atoms_read`) at the N test rows of a data set, None where a part
+    has none. Raises BadInput if there is no data set, or a file is missing or damaged."""
+    parts, found = Manifest.read(folder).parts, []
+    if not all(part.positions for part in parts):
+        return None
+    for part in parts:
+        path = Path(folder, part.positions[0])
+        try:
+            with open(path, "rb") as file:
+                while file.tell() < path.stat().st_size:
+                    found.append(np.load(file))
+        except (OSError, ValueError, EOFError):
+            raise BadInput(f"{path}: no positions that can be read, and {MANIFEST} names them; allowed: what the stage prepare wrote "
+                           "(run it again)") from None
+    return np.concatenate(found)
 
 
 def part_name(name: str, digest: str) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
+from hae.data.parts import read_positions
 from hae.data.trajectories import write_movie
 from hae.devices import set_threads
 from hae.errors import BadInput
@@ -125,7 +126,8 @@ def _gradients(model: HierarchicalAutoencoder, test: Frames, recipe: Recipe) -> 
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
         return gradients(model.network_, test.values, recipe)
-    return gradients(model.network_, test.values, recipe, np.load(paths.POSITIONS)) if paths.POSITIONS.is_file() else None
+    positions = read_positions(paths.FRAMES)
+    return None if positions is None else gradients(model.network_, test.values, recipe, positions)
 
 
 def _write_gradients(folder: Path, found: Gradients | None) -> None:

@@ -37,11 +37,13 @@ class Rows(NamedTuple):
 
 
 def prepare() -> None:
-    """Make data/prepared/frames and data/prepared/recipe.json as the section prepare of params.yaml says."""
+    """Make data/prepared/frames and data/prepared/recipe.json as the section prepare of params.yaml says; of distances and
+    torsions also the positions of the atoms they read, at the test rows, for the gradients of CVs."""
     everything = params.load()
     section = everything.prepare
     files = find_files(section.trajectories)
-    lines = _tables(section, files, everything.temperature) if section.features == "columns" else _trajectories(section, files)
+    made = _tables if section.features == "columns" else _trajectories
+    lines = made(section, files, everything.temperature)
     print("\n".join(f"prepare: {line}" for line in lines))
 
 
@@ -54,12 +56,12 @@ def _tables(section, files: dict[str, Path], temperature: float | None) -> list[
     return summary(manifest, recipe, len(set(frames.trajectory) - {""}), rows.left_out)
 
 
-def _trajectories(section, files: dict[str, Path]) -> list[str]:
+def _trajectories(section, files: dict[str, Path], temperature: float | None) -> list[str]:
     """A part a trajectory, so that none need fit in memory, and an unchanged one is not read again."""
     recipe, _ = _of_molecule(section, files)
     desk = settings.home() / "parts"
     made = make_parts(recipe, files, section.topology, _rule(section.split), folder=paths.FRAMES, known=_known(), desk=desk,
-                      progress="prepare")
+                      weigh=None if section.rounds == "equal" or temperature is None else (section.rounds, temperature), progress="prepare")
     for line in dict.fromkeys(line for part in made.parts for line in part.told):
         warnings.warn(line, stacklevel=1)
     manifest = Manifest(made.parts, **made.about, split=_rule(section.split))
@@ -68,7 +70,8 @@ def _trajectories(section, files: dict[str, Path]) -> list[str]:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
         publish(paths.FRAMES, manifest, made.new)
     shutil.rmtree(desk, ignore_errors=True)
-    return summary(manifest, recipe, len(files))
+    lacking = dict.fromkeys(part.lacking for part in manifest.parts if part.lacking)
+    return [*summary(manifest, recipe, len(files)), *(f"gradients of the CVs by positions will not be measured: {why}" for why in lacking)]
 
 
 def _known() -> dict[str, Part]:
@@ -200,6 +203,8 @@ def summary(manifest: Manifest, recipe: Recipe, trajectories: int, left_out: int
     ]
     if left_out:
         lines.append(f"left out: {left_out} rows that lack a feature or a label")
+    if manifest.share is not None:
+        lines.append(f"weights: their effective share is {manifest.share:.0%} of the frames")
     same = constant(paths.FRAMES)
     if same:
         lines.append(f"constant features, which are kept and carry no information: {', '.join(same)}")

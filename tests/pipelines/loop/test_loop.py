@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from hae.data.frames import Frames, read_pieces
+from hae.data.making import make_parts
 from hae.data.molecules import Recipe
-from hae.data.rounds import round_weights, share
-from hae.data.trajectories import load_structure, read_trajectories
+from hae.data.parts import Manifest, publish
+from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
@@ -108,15 +110,26 @@ def test_frames_of_rounds_count_by_the_rule(tmp_path, rule, power):
     folder = project(tmp_path)
     files = {f"{n:03d}/walker-0": folder / f"data/rounds/{n:03d}/walker-0.dcd" for n in range(2)}
     structure = load_structure(TOPOLOGY)
-    frames = read_trajectories(Recipe.for_molecule(structure, "torsions", labels=["phi"]), files, structure)
-    weights = round_weights(frames, files, rule, 300.0)
+    recipe = Recipe.for_molecule(structure, "torsions", labels=["phi"])
+    cut = {"block_frames": 20, "gap_frames": 0, "shares": (0.6, 0.2, 0.2)}
+
+    def made(weigh):
+        """The frames and what the manifest says of them, by a desk of its own."""
+        done = make_parts(recipe, files, TOPOLOGY, cut, folder=tmp_path / "frames", known={}, desk=tmp_path / "desk", weigh=weigh)
+        manifest = Manifest(done.parts, **done.about)
+        publish(tmp_path / "frames", manifest, done.new)
+        return Frames.read(tmp_path / "frames"), manifest.share
+
+    frames, share = made((rule, 300.0))
+    weights = frames.weights
+    assert np.concatenate([piece.weights for piece in read_pieces(tmp_path / "frames", 7)]).tolist() == weights.tolist()
     far = (frames.labels["phi"] > 0).to_numpy()
     assert weights[far] / weights[~far] == pytest.approx(4**power, rel=1e-3) and weights.mean() == pytest.approx(1)
-    assert share(weights) == pytest.approx((1 + 4**power) ** 2 / (2 * (1 + 16**power)), rel=1e-3)
-    assert round_weights(frames, files, "equal", 300.0) is None
+    assert share == pytest.approx((1 + 4**power) ** 2 / (2 * (1 + 16**power)), rel=1e-3)
+    assert made(None)[0].weights is None
     (folder / "data/rounds/001/COLVAR.0").unlink()
     with pytest.raises(BadInput, match=r"001/COLVAR.0: no such file; .*prepare.rounds: equal"):
-        round_weights(frames, files, rule, 300.0)
+        made((rule, 300.0))
 
 
 @pytest.mark.parametrize(("regions", "says"), [

@@ -62,7 +62,7 @@ def test_a_table_has_rows_and_nothing_of_molecules(report_page):
     words = re.sub(r"<svg.*?</svg>|<style>.*?</style>", "", report_page.read_text(), flags=re.S)
     assert "1,200 rows in 12 trajectories" in words
     for word in ("atom", "barrier", "Free energy", "kJ", "frame"):
-        assert word not in words.replace("frames.parquet", ""), word
+        assert word not in words.replace("data/prepared/frames", ""), word
 
 
 def luminance(colour: str) -> float:

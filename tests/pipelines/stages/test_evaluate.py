@@ -56,7 +56,7 @@ def test_gradients_of_torsions_are_those_of_finite_differences(project):
     results = Path("results/variants/collective")
     told = ImportanceReport.from_json((results / "importance.json").read_text()).smoothness
     (found,) = told.gradients
-    test = Frames.read("data/prepared/frames.parquet").select("test")
+    test = Frames.read("data/prepared/frames").select("test")
     network = HierarchicalAutoencoder.load("models/collective").network_.double()
     at = test.frame[found.row]
     x = mdtraj.load("data/raw/walker-0.dcd", top=str(PDB)).xyz[at].astype(float)
