@@ -64,7 +64,7 @@ def test_a_column_that_changes_by_rounding_alone_counts_as_constant_and_is_named
 
 
 def test_an_unknown_metric_is_named():
-    with pytest.raises(BadInput, match="scale: 'local' is not a metric; allowed: global, feature, none"):
+    with pytest.raises(BadInput, match="scale: 'local' is not a metric; allowed: auto, global, feature, none"):
         standardisation(np.ones((2, 2)), "local")
 
 
