@@ -55,18 +55,18 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         ]
         for group, pictures in groupby(made, key=lambda picture: picture.group)
     }
-    about, relations, told = _about(evidence), _relations(evidence), movies(evidence)
+    about, captions, relations, told = _about(evidence), _captions(evidence), _relations(evidence), movies(evidence)
     scripts = [path.read_text(encoding="utf-8") for path in SCRIPTS] if told else []
     there = {"movies": bool(told), "cvs": bool(relations or {"labels", "pairs"} & set(figures)), "time": "time" in figures,
              "steep": "steep" in figures}
     return template.render(
-        contents=[(name, words) for name, words in SECTIONS.items() if there.get(name, True)],
+        contents=[(name, captions["heading"] if name == "density" else words) for name, words in SECTIONS.items() if there.get(name, True)],
         name=params.record.model_name,
         variants=[_variant(variant, about["thing"]) for variant in evidence.variants],
         which=_called(which(evidence), about["thing"]),
         about=about,
         figures=figures,
-        captions=_captions(evidence),
+        captions=captions,
         relations=relations,
         settings=_settings(params),
         version=__version__,

@@ -156,7 +156,7 @@ def test_runs_are_planned_and_new_data_start_one(serve):
     child.send_signal(signal.SIGTERM)
     text, _ = child.communicate(timeout=60)
     assert child.returncode == 0, text
-    assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  prepare: ", text, re.MULTILINE)) == 1, text  # each decision once, with its time
+    assert len(re.findall(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  prepare: ", text, re.MULTILINE)) == 1, text  # once, with its time
     assert f"Metrics: http://127.0.0.1:{metrics}/metrics" in text
     assert "Page: http://127.0.0.1:" in text and f"The page asks for a password: the line in {key}" in text
     assert f"at '0 3 * * *' ({schedules.zone()})" in text
