@@ -66,5 +66,5 @@ def test_threads_are_the_environments(monkeypatch):
         torch.set_num_threads(before)
     for wrong in ("0", "two", "-1"):
         monkeypatch.setenv("HAE_THREADS", wrong)
-        with pytest.raises(BadInput, match=f"HAE_THREADS: '{wrong}' is not allowed; a number of 1 or more"):
+        with pytest.raises(BadInput, match=f"HAE_THREADS: '{wrong}' is not allowed; allowed: a number of 1 or more"):
             set_threads()
