@@ -9,7 +9,7 @@ import torch
 from hae.engine import cores
 from hae.errors import BadInput
 
-__all__ = ["resolve_device", "set_threads", "threads_for"]
+__all__ = ["one_thread", "resolve_device", "set_threads", "threads_for"]
 
 FEW_ROWS = 4000  # up to which a second thread costs more than it brings: steps so small are over before it has come up
 
@@ -55,10 +55,18 @@ def threads_for(rows: float) -> Iterator[None]:
         ...     torch.get_num_threads()
         1
     """
+    with one_thread(rows <= FEW_ROWS and "HAE_THREADS" not in os.environ):
+        set_threads()
+        yield
+
+
+@contextmanager
+def one_thread(when: bool = True) -> Iterator[None]:
+    """One thread of torch for the time of the block, where asked for; afterwards as many as before. Several threads wait for each other
+    at each of thousands of small steps, and on a busy machine for long."""
     before = torch.get_num_threads()
-    if rows <= FEW_ROWS and "HAE_THREADS" not in os.environ:
+    if when:
         torch.set_num_threads(1)
-    set_threads()
     try:
         yield
     finally:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hae.devices import one_thread
 from hae.network.hierarchy import Decoder
 from hae.network.layers import MaskedMLP
 
@@ -186,23 +186,9 @@ def refit(
     luck. Hidden layers are trained with Adam; then the last layer is solved for: ridge regression towards the trained one.
     """
     run = _Stack(tasks, target, weights, settings, torch.device(device))
-    with _threads(run.work):
+    with one_thread(run.work < LITTLE):
         run.train(progress)
     return np.stack([run.errors(m, target_test[m]) for m in range(len(tasks))])
-
-
-@contextmanager
-def _threads(work: float) -> Iterator[None]:
-    """One thread of torch for steps of little work: several wait for each other thousands of times, and on a busy machine for long."""
-    before = torch.get_num_threads()
-    if work >= LITTLE or before == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Stack:

@@ -5,19 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from hae.importance.report import Comparison, ImportanceReport
+from hae.importance.report import Comparison
 from hae.importance.verdicts import join
 from pipelines.page.evidence import Evidence
 
-__all__ = ["choose", "pca_words", "which"]
+__all__ = ["choose", "which"]
 
 TIE = 0.01  # of FVE: models nearer than this explain the same
 NETWORKS = ("collective", "boosted")
-
-
-def pca_words(report: ImportanceReport) -> str:
-    """CV1 and all CVs beside as many principal components, in figures; "" where PCA was not measured."""
-    return report.beside_pca()
 
 
 def choose(evidence: Evidence) -> str:

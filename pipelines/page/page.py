@@ -16,7 +16,7 @@ from hae.importance.stability import SHAKY, Stability
 from hae.importance.verdicts import figure, join
 from hae.version import __version__
 from pipelines import paths
-from pipelines.page.choice import pca_words, which
+from pipelines.page.choice import which
 from pipelines.page.evidence import Evidence, VariantEvidence
 from pipelines.page.inline import dark_colours, inline
 from pipelines.page.movie import SCRIPTS, as_json, movies
@@ -93,7 +93,7 @@ def _called(words: str, thing: str) -> str:
 
 def _variant(variant: VariantEvidence, thing: str) -> dict:
     report, stability = variant.importance, variant.stability
-    parts = [report.sentence(), pca_words(report), _elsewhere(stability) if stability else ""]
+    parts = [report.sentence(), report.beside_pca(), _elsewhere(stability) if stability else ""]
     pca = report.compared("pca")
     rows = [
         {

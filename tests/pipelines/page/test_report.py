@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from hae.errors import BadInput
-from pipelines.page.choice import choose, pca_words, which
+from pipelines.page.choice import choose, which
 from pipelines.page.evidence import gather
 from pipelines.stages.report import report
 
@@ -187,7 +187,7 @@ def test_the_words_on_pca_are_figures(trained_folder, monkeypatch):
     report = beside_pca(gather(["collective"]), 0.013, 0.012).variants[0].importance
     first = report.compared("pca")[0]
     said = f"CV1 {first.fve + 0.013:.3f}, PC1 {first.fve:.3f}: 0.013 [0.001, 0.025] more; 2 CVs "
-    assert pca_words(report).startswith(said)
+    assert report.beside_pca().startswith(said)
 
 
 def with_verdicts(variant, number, difference, half):
