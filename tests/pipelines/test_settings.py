@@ -5,7 +5,7 @@ import os
 import pytest
 
 from hae.errors import BadInput
-from pipelines import settings
+from pipelines import locks, settings
 
 
 @pytest.fixture
@@ -59,6 +59,17 @@ def test_what_is_kept_in_hae_is_its_owners_alone(folder):
     assert (folder / ".hae" / "prefect-auth").stat().st_mode & 0o777 == 0o600
     assert settings.key(folder) == key and len(key) > 30
     assert sorted(path.name for path in (folder / ".hae").iterdir()) == ["prefect-auth"]
+    shared = folder / "shared"
+    shared.mkdir(mode=0o755)
+    (folder / ".hae" / "mlflow.db").touch(0o644)
+    (folder / ".hae" / "copies").mkdir(0o755)
+    (folder / ".hae" / "artifacts").symlink_to(shared)
+    home = settings.home(folder)
+    with locks.checkout_lock(folder):
+        pass
+    assert {path.name: path.lstat().st_mode & 0o777 for path in home.iterdir() if not path.is_symlink()} == {
+        "prefect-auth": 0o600, "mlflow.db": 0o600, "copies": 0o700, "lock": 0o600}
+    assert shared.stat().st_mode & 0o777 == 0o755  # a link leads to what may be others'
 
 
 def test_a_proxy_is_not_asked_for_what_is_on_this_machine(folder, monkeypatch):
