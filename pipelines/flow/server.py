@@ -16,7 +16,7 @@ import httpx
 from hae.errors import BadInput
 from pipelines import processes, settings
 
-__all__ = ["free", "named", "needed", "own", "running", "served"]
+__all__ = ["check_proxies", "free", "named", "needed", "own", "running", "served"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
@@ -37,6 +37,14 @@ def free(port: int, option: str = "--port") -> int:
         except OSError:
             raise BadInput(f"{option}: {port} is taken on this machine; allowed: a free port") from None
     return port
+
+
+def check_proxies() -> None:
+    """Raise BadInput for a proxy of the environment that no client of Prefect's server can be made with, though it is never asked."""
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {error} Allowed: an address such as http://HOST:PORT, or none") from None
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """Where the project is, and that no tool reports to anybody."""
 
 import os
+import sys
 
 import pytest
 
 from hae.errors import BadInput
 from pipelines import locks, settings
+from pipelines.flow import server
 
 
 @pytest.fixture
@@ -111,3 +113,13 @@ def test_an_at_in_a_path_is_no_secret(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://host:4200/api@home")
     line = "MLflow at sqlite:////home/me@lab/project/.hae/mlflow.db, Prefect at http://host:4200/api@home"
     assert settings.masked(line) == line
+
+
+@pytest.mark.parametrize(("proxy", "word"), [("socks5://lab:1080", "socksio"), ("lab://1080", "Unknown scheme"), ("http://lab:3128", "")])
+def test_a_proxy_that_no_client_can_be_made_with_is_one_line(proxy, word, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    if not word:
+        return server.check_proxies()
+    with pytest.raises(BadInput, match=f"^HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: .*{word}"):
+        server.check_proxies()
