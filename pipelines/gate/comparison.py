@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from hae.data.frames import Frames
-from hae.data.patterns import find_files
 from hae.data.split import split_rows
 from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling
-from pipelines import params, paths
+from pipelines import paths
 from pipelines.gate.gates import Champion
 from pipelines.record.packaging import Loaded
-from pipelines.stages import prepare
 
 __all__ = ["compare"]
 
@@ -33,7 +31,7 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
         return Champion(**who, not_comparable=why_not)
     frames = Frames.read(project / paths.FRAMES)
     split = candidate.about["split"]
-    sides, why_not = _champions_sides(champion.about["split"], split, frames, project)
+    sides, why_not = _champions_sides(champion.about["split"], split, frames)
     if why_not:
         return Champion(**who, not_comparable=why_not)
     frames = frames.select((frames.split == "test") & (sides == "test"))
@@ -80,15 +78,11 @@ def _different_targets(champion: dict, candidate: dict) -> str:
     return ""
 
 
-def _champions_sides(theirs: dict, ours: dict, frames, project: Path) -> tuple[np.ndarray, str]:
+def _champions_sides(theirs: dict, ours: dict, frames: Frames) -> tuple[np.ndarray | None, str]:
     """The side of every frame in the champion's split: (N,), and why that can't be said, or ""."""
     if theirs == ours:
         return frames.split, ""
     if any(theirs[name] != ours[name] for name in ("group", "id")):
         return frames.split, "rows belong to other trajectories or ids than in its split"
-    ids = None
-    if ours["id"] is not None:
-        settings = params.load(project / "params.yaml").prepare
-        ids = prepare.from_tables(settings, find_files(settings.trajectories, project))[2]
     split = {name: value for name, value in theirs.items() if name not in ("group", "id")}
-    return split_rows(frames.trajectory, frames.frame, ids=ids, values=frames.values, **split), ""
+    return split_rows(frames.trajectory, frames.frame, ids=frames.ids, values=frames.values, **split), ""
