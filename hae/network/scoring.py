@@ -1,6 +1,7 @@
 """What a network explains: errors of its levels frame by frame, and FVE, the fraction of the variance explained."""
 
 import copy
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "chunked", "encode", "filled", "score_frames"]
+__all__ = ["FrameErrors", "chunked", "encode", "explained", "filled", "score_frames"]
 
 CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
 
@@ -96,3 +97,13 @@ def score_frames(
 
     both = np.concatenate(chunked(network, X, errors, target), axis=1)
     return FrameErrors(both[:-1], both[-1], weights)
+
+
+def explained(networks: Sequence[HierarchicalNetwork], pieces: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> list[np.ndarray]:
+    """FVE (n,) of each network over rows that come in pieces, values (N, D) with weights (N,) or None: as of `score_frames`."""
+    sums = [np.zeros(network.n_levels + 1) for network in networks]
+    for X, weights in pieces:
+        for network, total in zip(networks, sums, strict=True):
+            found = score_frames(network, X)
+            total += np.concatenate([found.e, found.v[None]]) @ (np.ones(len(X)) if weights is None else weights)
+    return [1 - total[:-1] / total[-1] if total[-1] > 0 else np.zeros(len(total) - 1) for total in sums]

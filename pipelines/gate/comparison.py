@@ -34,7 +34,7 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
     sides, why_not = _champions_sides(champion.about["split"], split, frames)
     if why_not:
         return Champion(**who, not_comparable=why_not)
-    frames = frames.select((frames.split == "test") & (sides == "test"))
+    frames = frames.select(np.asarray(frames.split == "test") & np.asarray(sides == "test"))
     if not len(frames):
         return Champion(**who, not_comparable="no test block that neither was trained on")
     theirs, ours, v = _errors(champion, candidate, frames)

@@ -27,8 +27,9 @@ def measured(variant: str, replicas: int, block_frames: int) -> str:
     from hae.devices import set_threads  # all this takes seconds to import, and is not needed where nothing is asked for
     from hae.estimator import HierarchicalAutoencoder
     from hae.importance.stability import stability_of
+    from hae.memory import memory_limit
     from hae.training.pairs import Pairs
-    from hae.training.stored import memory_limit, rows_bytes
+    from hae.training.stored import rows_bytes
 
     if rows_bytes(paths.FRAMES) > memory_limit():
         print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
