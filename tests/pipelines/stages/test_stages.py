@@ -122,6 +122,23 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
     assert "not measured" in capsys.readouterr().out and read_json("results/variants/collective/stability.json") == {}
 
 
+@pytest.mark.acceptance
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_replicas_are_the_same_wherever_they_are_trained(trained, monkeypatch, engine):
+    if engine == "ray":
+        pytest.importorskip("ray")
+    trained.change("stability", replicas=3)
+    stability("collective")
+    alone = read_json("results/variants/collective/stability.json")
+    for name, value in (("HAE_ENGINE", engine), ("HAE_THREADS", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("hae.engine.ALONE_SECONDS", 0)
+    stability("collective")
+    spread = read_json("results/variants/collective/stability.json")
+    assert alone.pop("seconds") > 0 and spread.pop("seconds") > 0 and spread == alone
+    assert not list(Path(".hae/replicas").iterdir())
+
+
 def test_evaluate_again_gives_the_same_figures(trained):
     names = ("levels.csv", "metrics.json", "labels.csv", "importance.csv")
     before = {name: Path("results/variants/boosted", name).read_bytes() for name in names}
