@@ -86,6 +86,12 @@ class Sampling:
     def __len__(self) -> int:
         return len(self.order)
 
+    def by_row(self) -> np.ndarray:
+        """(N,): the weights in the order of the rows."""
+        out = np.empty(len(self))
+        out[self.order] = self.weights
+        return out
+
     @property
     def trajectories(self) -> int:
         """How many trajectories the frames come from; rows without one count as one series."""

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,9 +11,20 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "chunked", "encode", "explained", "filled", "score_frames"]
+__all__ = ["FrameErrors", "Sliced", "chunked", "encode", "explained", "filled", "score_frames"]
 
 CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
+
+
+class Sliced(Protocol):
+    """Rows (N, D) that are read in slices: an array, or what stands in the place of one that memory does not hold."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class FrameErrors:
         return np.diff(self.fve, prepend=0.0)
 
 
-def chunked(network: HierarchicalNetwork, X: np.ndarray, function, *others: np.ndarray) -> list:
+def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> list:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
     other arrays, as they are."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
@@ -64,15 +76,15 @@ def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
     return torch.where(s.isnan(), network.input_mean, s)
 
 
-def encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+def encode(network: HierarchicalNetwork, X: Sliced) -> np.ndarray:
     """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
     return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
 
 
 def score_frames(
     network: HierarchicalNetwork,
-    X: np.ndarray,
-    target: np.ndarray | None = None,
+    X: Sliced,
+    target: Sliced | None = None,
     root: np.ndarray | None = None,
     weights: np.ndarray | None = None,
 ) -> FrameErrors:
