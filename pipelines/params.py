@@ -80,7 +80,7 @@ class Learning(Section):
     """What every training takes, under the names of the estimator's arguments."""
 
     n_cvs: Count
-    hidden: tuple[Count, ...] = Field(description="a list of integers of 1 or more; it may be empty")
+    hidden: tuple[Count, ...] | Literal["auto"] = Field(description="a list of integers of 1 or more, which may be empty, or auto")
     activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(
         description="tanh, silu, gelu, relu or identity"
     )

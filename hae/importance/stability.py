@@ -172,6 +172,8 @@ def stability_of(
     scale = model.network_.output_scale.double().cpu().numpy()
     root = model.metric_root_
     weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
+    spec = model.network_.spec or {}  # what was chosen by hidden="auto" is not chosen anew
+    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec} | {"smooth": model.smooth_}
 
     def in_metric(levels: np.ndarray) -> np.ndarray:
         levels = levels / scale
@@ -181,7 +183,7 @@ def stability_of(
         left = np.setdiff1d(np.arange(len(train)), rows)
         both = np.concatenate([rows, left])
         replica = clone(model).set_params(
-            n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=number, verbose=False
+            n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=number, verbose=False, **same
         )
         replica.fit(
             train.inputs[both],
