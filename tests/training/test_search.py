@@ -43,7 +43,7 @@ def test_few_rows_are_judged_each_once_by_networks_that_did_not_see_it(trajector
 
 
 def test_many_rows_and_hardly_any_have_no_choice():
-    for rows in (source(FEW + 1, 10), source(9)):
+    for rows in (source(FEW + 1, 10), source(7)):
         found = search(rows, PLAN)
         assert found.errors == {} and found.setting.hidden == (64, 64) and not found.setting.linear_path
 
