@@ -58,7 +58,7 @@ def hae(context: click.Context, project: Path | None) -> None:
               help="Trajectories, or tables: .csv, .xlsx, .parquet, .npy, COLVAR and others.")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="FILE", help="Atoms of the trajectories, such as PDB, GRO or PSF.")
 @click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
-@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language.")
+@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language; 'name CA every 4': each fourth of them.")
 @click.option("--columns", metavar="NAME,...", help="Of tables, as features.  [default: all that suit]")
 @click.option("--labels", metavar="NAME,...", help="Columns or torsions to look at beside the CVs, never trained on.")
 @click.option("--group", metavar="COLUMN", help="That names the trajectory of a row.")
