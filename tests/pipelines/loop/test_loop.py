@@ -1,13 +1,7 @@
 """The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds; kill -9 in the middle."""
 
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import mdtraj
 import numpy as np
@@ -22,12 +16,8 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines import params
-from pipelines.loop import energy, explore, page, sampling, starting
+from pipelines.loop import energy, explore
 from pipelines.loop.explore import Turn
-from pipelines.project.looks import Choices
-from pipelines.record import loops, registry
-from pipelines.record.store import opened
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
 QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1")
@@ -166,41 +156,3 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
     (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
     with pytest.raises(BadInput, match=r"data/raw/\*.dcd: no round would be learned from; .*data/rounds/\*/walker-\*.dcd among them"):
         next(explore.explore(folder, 1, None, lambda line: None))
-
-
-@pytest.mark.acceptance
-@pytest.mark.timeout(7200)
-def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
-    folder = tmp_path / "peptide"
-    starting.start(folder, "alanine-dipeptide", None, Choices(()), params.Sample(walkers=4, nanoseconds=0.1), lambda line: None)
-    yaml = YAML()
-    content = yaml.load((folder / "params.yaml").read_text())
-    for section in (*content["train"].values(), content["baseline"]):
-        section.update(max_epochs=5, n_seeds=1, hidden=[8])
-    content["stability"]["replicas"] = 0
-    content["promote"].update(pca=0.9, gain=0.9, worse=0.9, gradient=None)  # five epochs make no good CVs, and kills don't mind
-    yaml.dump(content, folder / "params.yaml")
-    chance, command = random.Random(0), [sys.executable, "-m", "pipelines.cli", "explore", "--rounds", "2"]
-    for _ in range(20):
-        child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(chance.uniform(1, 40))
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    last = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5400)
-    assert last.returncode == 0, last.stderr
-    done = sampling.rounds(folder)
-    assert len({turn.round for turn in explore.turns(folder)}) == len(done) >= 3
-    assert registry.champion(opened(folder)) is not None
-    for home in done:
-        assert len(plumed_files.read(home / "COLVAR.0")["time"]) == len(mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY)))
-    assert not list((folder / ".hae" / "rounds").iterdir())
-    store = opened(folder)
-    assert {version.tags[loops.ROUND] for version in registry.versions(store)} <= {home.name for home in done}
-    run = loops.note(store, folder, done[-1].name, {})
-    steps = [metric.step for metric in store.client.get_metric_history(run, "cells")]
-    assert steps == [int(home.name) for home in done]  # each round once
-    html = (folder / page.PAGE).read_text()
-    assert html.count("<svg") >= 5 and "METAD ARG=cv1,cv2" in html and last.stdout.count("page: ") >= 1
-    found = energy.between(folder, "psi > 0", "psi <= 0").difference
-    assert found.low <= found.value <= found.high
