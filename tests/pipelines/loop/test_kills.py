@@ -18,7 +18,7 @@ from waiting import wait_until
 
 from hae.data.frames import Frames
 from pipelines import params, paths
-from pipelines.loop import energy, explore, page, sampling, starting
+from pipelines.loop import energy, page, sampling, starting, turns
 from pipelines.project.looks import Choices
 from pipelines.record import loops, registry
 from pipelines.record.store import opened
@@ -141,7 +141,7 @@ def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path
     said = whole(folder)
     whole(quiet)
     done = sampling.rounds(folder)
-    assert [home.name for home in done] == ["000", "001", "002"] == [turn.round for turn in explore.turns(folder)]
+    assert [home.name for home in done] == ["000", "001", "002"] == [turn.round for turn in turns.turns(folder)]
     for home in done:
         counted_once(home)
         for file in home.glob("[CHK]*"):  # COLVAR, HILLS: the same bits, so the same champions and the same walkers

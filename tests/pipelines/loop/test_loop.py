@@ -1,10 +1,12 @@
-"""The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds; kill -9 in the middle."""
+"""The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds."""
 
 import json
 import shutil
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -16,11 +18,11 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines.loop import energy, explore
-from pipelines.loop.explore import Turn
+from pipelines.loop import energy, explore, turns
+from pipelines.loop.turns import Turn
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
-QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1")
+QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1", 1.0, (0.7, 0.9), ("alive", "alive"), 0.95)
 
 
 def project(folder):
@@ -136,18 +138,56 @@ def test_turns_are_read_back_and_a_torn_line_is_not_one(tmp_path):
     (tmp_path / ".hae").mkdir()
     lines = [json.dumps(vars(QUIET) | {"round": name}) for name in ("000", "001", "001")]
     (tmp_path / ".hae" / "loop.jsonl").write_text("\n".join(lines) + '\n{"round": "002", "ver')
-    assert [turn.round for turn in explore.turns(tmp_path)] == ["000", "001"]
-    assert QUIET.quiet and not Turn("001", "1", 1.0, 100, 2, 0, "1").quiet
+    assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001"]
+    turns.keep(tmp_path, replace(QUIET, round="003"))
+    assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001", "003"]
 
 
-def test_a_loop_of_quiet_rounds_ends_by_itself(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("change", "name", "number"), [
+    ({"new": 2}, turns.REGION, "2 new cells of 100"), ({"within": 0.8}, turns.ENERGY, "80% of the places"),
+    ({"within": None}, turns.ENERGY, "nothing known before"),
+    ({"verdicts": ("alive", "alive and tied")}, turns.VERDICTS, "CV1 alive, CV2 alive and tied"),
+    ({"fve": (0.7, 0.92)}, turns.LEVELS, "within 0.020"), ({"fve": ()}, turns.LEVELS, "unknown"),
+])
+def test_the_rule_says_what_did_not_hold_and_then_the_loop_goes_on(change, name, number):
+    assert all(turns.holds(QUIET, QUIET).values()) and turns.ended([QUIET] * 3) and not turns.ended([QUIET] * 2)
+    other = replace(QUIET, **change)
+    assert [asked for asked, held in turns.holds(other, QUIET).items() if not held] == [name]
+    assert not turns.ended([QUIET, QUIET, other])
+    assert turns.words([QUIET, other]).partition("did not hold: ")[2].startswith(f"{name} ({number}")
+    assert turns.words([QUIET] * 2).startswith("held: no new region (1 new cells of 100), free energy (95% of the places")
+
+
+def test_rounds_without_a_bias_are_not_asked_for_the_free_energy():
+    free = replace(QUIET, version="", within=None)
+    assert turns.ENERGY not in turns.holds(free, QUIET) and turns.ended([free] * 3)
+
+
+def test_a_loop_in_which_all_held_ends_by_itself(tmp_path, monkeypatch):
     folder = project(tmp_path)
     (folder / ".hae").mkdir(mode=0o700)
-    (folder / ".hae" / "loop.jsonl").write_text("".join(json.dumps(vars(QUIET) | {"round": name}) + "\n" for name in ("000", "001")))
+    names = ("000", "001", "002")
+    shutil.copytree(folder / "data/rounds/001", folder / "data/rounds/002")
+    (folder / ".hae" / "loop.jsonl").write_text("".join(json.dumps(vars(QUIET) | {"round": name}) + "\n" for name in names))
     said = []
     monkeypatch.setattr(explore, "sample", lambda *_, **__: pytest.fail("it sampled on"))
     assert list(explore.explore(folder, 5, None, said.append)) == []
-    assert "nothing new in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+    assert "all held in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+
+
+def test_the_free_energy_has_settled_where_new_rounds_agree_with_the_old(tmp_path):
+    """Rounds of the same two wells agree; one in which the second well is ten times as heavy does not."""
+    folder = project(tmp_path)
+    names = [f"{n:03d}/walker-0" for n in range(2)]
+    far = [plumed_files.read(folder / f"data/rounds/{n:03d}/COLVAR.0")["cv1"] for n in range(2)]
+    spread = np.random.default_rng(0).normal(0, 0.01, 160)
+    frames = Frames(np.zeros((160, 1)), ("x",), ("",), np.repeat(names, 80), np.tile(np.arange(80), 2), pd.DataFrame(index=range(160)))
+    cvs = np.concatenate(far)[:, None] + spread[:, None]
+    assert energy.within(folder, frames, cvs, [None], "000") is None
+    alike = energy.within(folder, frames, cvs, [None], "001")
+    path = folder / "data/rounds/001/COLVAR.0"
+    plumed_files.put(path, "metad.rbias", plumed_files.read(path)["metad.rbias"] * 3)
+    assert alike == 1.0 > energy.within(folder, frames, cvs, [None], "001")
 
 
 def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
