@@ -1,4 +1,4 @@
-"""OPES against PLUMED's own OPES_METAD, on one trajectory of a CV's values: the same formula, and a Z that is an average of another kind."""
+"""OPES against PLUMED's own OPES_METAD, on one trajectory of a CV: the same formula, and a Z that is an average of another kind."""
 
 import shutil
 import subprocess
