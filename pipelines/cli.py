@@ -71,8 +71,8 @@ def hae(context: click.Context, project: Path | None) -> None:
 @click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
 @click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
 @click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data, or of the system.")
-@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, names of "
-              "force fields, or alanine-dipeptide; --topology says where walkers start.")
+@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, CHARMM, "
+              "names of force fields, or alanine-dipeptide; --topology says where walkers start.")
 @click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker of a system's first round.")
 def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
          group: str | None, system: str | None, ns: float | None, **choices) -> None:
