@@ -227,7 +227,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("calibration"), help="where networks are kept")
     parser.add_argument("--docs", type=Path, help="page to write the tables into, between its marks")
     given = parser.parse_args()
-    run(list(KINDS) if "all" in given.kind else given.kind, given.variant, given.networks, given.draws, given.exact, given.folder, given.first)
+    names = list(KINDS) if "all" in given.kind else given.kind
+    run(names, given.variant, given.networks, given.draws, given.exact, given.folder, given.first)
     rows = judged(given.folder)
     rows.to_csv(given.folder / "rows.csv", index=False, float_format="%.6g")
     write_page(rows, given.docs)
