@@ -35,6 +35,7 @@ from hae.importance.refits import EncodedRows, Refits, RefitSettings
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, encode, score_frames
+from hae.scores import NormalScores
 from hae.training.baselines import principal_components
 from hae.training.pairs import Pairs
 
@@ -80,9 +81,12 @@ def measure(name: str, variant: str, number: int, draws: int, exact: bool) -> di
     rng = np.random.default_rng([*name.encode(), number])
     first = kind.source(rng)
     split = split_rows(first.trajectory, first.frame, values=first.inputs, **SPLIT)
-    network = trained(kind, variant, first, split, number, exact)
-    train, population = first.take(np.flatnonzero(split == "train")), kind.population(POPULATION, rng)
-    seen = list(sources(kind, first, split == "train", draws, rng))
+    population, seen = kind.population(POPULATION, rng), list(sources(kind, first, split == "train", draws, rng))
+    if kind.scores:
+        to = NormalScores().fit(first.inputs[split == "train"])
+        first, *seen, population = [Pairs(X := to.transform(rows.inputs), X, rows.weights, rows.trajectory, rows.frame)
+                                    for rows in (first, *seen, population)]  # fmt: skip
+    network, train = trained(kind, variant, first, split, number, exact), first.take(np.flatnonzero(split == "train"))
     tests = [rows.take(np.flatnonzero(split == "test")) for rows in seen]
     of = lambda rows: score_frames(network, rows.inputs, rows.targets, None, rows.weights)  # noqa: E731
     cvs, errors, whole = [encode(network, rows.inputs) for rows in (train, *tests, population)], [of(rows) for rows in seen], of(population)
