@@ -17,7 +17,7 @@ __all__ = ["FEW_WIDER", "Trust", "heavy", "trust_of"]
 
 NO_VARIANCE = 0.5  # index of a tail from which on there is no variance: no interval can come from it
 NO_WIDTH = 0.25  # index from which on a variance is not known from any number of frames, nor is the width of an interval
-FEW_WIDER = 2.0  # times wider where a tail decides
+FEW_WIDER = 2.0  # times wider where a tail or fewer than `EVENTS` events decide
 SURELY_WIDER = 1.25  # times wider by all rows than by the evaluated ones: below, two estimates of one width differ by chance
 
 
@@ -67,7 +67,7 @@ def trust_of(
     events = np.minimum(spread, np.append(spread[:1], spread[:-1]))  # a gain rests on two levels
     wider = wider * np.where(events < 2 * EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
     statuses = [_word(x, n_blocks, few or untold or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
-    return Trust(n_eff, statuses, events, wider * (FEW_WIDER if few else 1.0), apart, few, untold)
+    return Trust(n_eff, statuses, events, wider * np.where(few | (events < EVENTS), FEW_WIDER, 1.0), apart, few, untold)
 
 
 def heavy(v: np.ndarray, sampling: Sampling) -> bool:
