@@ -129,8 +129,9 @@ def retrain(promote: bool) -> None:
 def _flow(project: Path, promote: bool):
     """Run the flow here. Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer."""
     from pipelines import processes
-    from pipelines.flow import retraining
+    from pipelines.flow import retraining, server
 
+    server.check_proxies()
     os.environ["HAE_PARENT"] = processes.identity()
     if not os.environ.get("PREFECT_API_URL"):
         settings.close_door(project)
