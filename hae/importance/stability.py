@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.base import clone
 from tqdm import tqdm
 
 from hae.errors import BadInput
@@ -92,6 +90,8 @@ def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarr
     sum of the angles, which does not see rotation and reflection. A collective CV may be mixed with earlier ones and be as good: a low
     value says nothing against its level.
     """
+    from scipy.stats import rankdata  # takes a second to import, as scikit-learn does below; the page reads a Stability without
+
     out = []
     for k, kind in enumerate(kinds):
         x, y = a[:, k], b[:, k]
@@ -176,6 +176,8 @@ def stability_of(
     def in_metric(levels: np.ndarray) -> np.ndarray:
         levels = levels / scale
         return levels if root is None else levels * root if root.ndim == 1 else levels @ root
+
+    from sklearn.base import clone
 
     def fit(rows: np.ndarray, number: int):
         left = np.setdiff1d(np.arange(len(train)), rows)

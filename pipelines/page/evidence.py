@@ -14,13 +14,13 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
-from hae.estimator import HierarchicalAutoencoder
 from hae.files import read_csv
 from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.stability import Stability
-from hae.network.scoring import score_frames
+from hae.network.scoring import encode, reconstructions, score_frames
+from hae.storage import load_members
 from pipelines import paths
 
 __all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
@@ -107,23 +107,22 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
-        model = HierarchicalAutoencoder.load(paths.model(name))
-        with_levels = [model.reconstruct(looked_at.values, level=k + 1) for k in range(model.network_.n_cvs)]
+        network = load_members(paths.model(name))[0]
         variants.append(VariantEvidence(
             name,
             ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
             Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
             pd.read_csv(folder / "history.csv"),
             read_csv(folder / "labels.csv"),
-            tuple(model.network_.bottleneck.kinds),
-            model.transform(frames.values),
-            model.transform(looked_at.values),
-            np.stack(with_levels),
-            _along(folder / "along", model.network_.n_cvs, test.n_features) if recipe.kind == "coordinates" else (),
+            tuple(network.bottleneck.kinds),
+            encode(network, frames.values),
+            encode(network, looked_at.values),
+            reconstructions(network, looked_at.values),
+            _along(folder / "along", network.n_cvs, test.n_features) if recipe.kind == "coordinates" else (),
             weights(paths.model(name)),
             _steep(folder, test),
         ))
-        errors[name] = score_frames(model.network_, test.values)
+        errors[name] = score_frames(network, test.values)
     paired = {
         f"{a.name} - {b.name}": _paired(a, b, errors, test)
         for i, a in enumerate(variants) for b in variants[i + 1 :]
