@@ -11,7 +11,7 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "Sliced", "chunked", "encode", "explained", "filled", "score_frames"]
+__all__ = ["FrameErrors", "Sliced", "chunked", "encode", "explained", "filled", "reconstructions", "score_frames"]
 
 CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
 
@@ -79,6 +79,11 @@ def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
 def encode(network: HierarchicalNetwork, X: Sliced) -> np.ndarray:
     """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
     return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
+
+
+def reconstructions(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    """q_1..q_n (n, N, D') of rows X (N, D), in raw units, a chunk at a time."""
+    return np.concatenate(chunked(network, X, lambda net, s: torch.stack(list(net(filled(net, s))[1])).cpu().numpy()), axis=1)
 
 
 def score_frames(
