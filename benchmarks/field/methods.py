@@ -38,7 +38,6 @@ class Method:
 
     fit: Callable[[Sides, int, int, float, float], Fitted]
     settings: tuple[float, ...]
-    about: str
     random: bool = True
 
 
@@ -216,17 +215,17 @@ def separate(sides: Sides, n, seed, setting, seconds) -> Fitted:
     return Separate([one(sides, k, seed, setting, seconds / n) for k in range(1, n + 1)])  # type: ignore[misc]
 
 
+# The setting is the rate of learning where nothing else is said.
 METHODS = {
-    "PCA": Method(pca, (0,), "exact", random=False),
-    "FastICA": Method(ica, (0,), "ordered by the length of its mixing columns"),
-    "kernel PCA": Method(kernel_pca, (0.3, 1, 3), f"Gaussian kernel, {KERNEL_ROWS} rows; setting: its width"),
-    "plain autoencoder": Method(shared(losses.plain, last_only=True), RATES, "no order, so its last level alone; setting: the rate"),
-    "a plain one for each level": Method(separate, RATES, "n networks that share the time; nothing is nested; setting: the rate"),
-    "hierarchical NLPCA": Method(shared(losses.hierarchical), RATES, "one decoder for all levels; setting: the rate"),
-    "nested dropout": Method(shared(losses.nested_dropout, 5e-3), (0.1, 0.3, 0.6), "setting: p of the geometric law"),
-    "Least Volume": Method(shared(losses.least_volume, 5e-3, lipschitz=True, rests=True, sorts=True), (3e-4, 3e-3, 3e-2),
-                           "sorted by variance; setting: weight of the volume"),
-    "POLCA": Method(shared(losses.polca, 5e-3, rests=True), (1e-2, 1e-1, 1), "setting: weight of its losses"),
-    "hae collective": Method(ours("collective"), RATES, "setting: the rate"),
-    "hae boosted": Method(ours("boosted"), RATES, "setting: the rate"),
+    "PCA": Method(pca, (0,), random=False),
+    "FastICA": Method(ica, (0,)),
+    "kernel PCA": Method(kernel_pca, (0.3, 1, 3)),  # gamma times D
+    "plain autoencoder": Method(shared(losses.plain, last_only=True), RATES),
+    "a plain one for each level": Method(separate, RATES),
+    "hierarchical NLPCA": Method(shared(losses.hierarchical), RATES),
+    "nested dropout": Method(shared(losses.nested_dropout, 5e-3), (0.1, 0.3, 0.6)),  # p of the geometric law
+    "Least Volume": Method(shared(losses.least_volume, 5e-3, lipschitz=True, rests=True, sorts=True), (3e-4, 3e-3, 3e-2)),  # the weight
+    "POLCA": Method(shared(losses.polca, 5e-3, rests=True), (1e-2, 1e-1, 1)),  # the weight
+    "hae collective": Method(ours("collective"), RATES),
+    "hae boosted": Method(ours("boosted"), RATES),
 }

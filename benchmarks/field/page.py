@@ -7,7 +7,6 @@ import numpy as np
 
 from benchmarks.field.data import DATA
 from benchmarks.field.merits import agreement
-from benchmarks.field.methods import METHODS
 from benchmarks.sections import table
 from hae.files import written_whole
 
@@ -51,11 +50,6 @@ def _spread(values: np.ndarray) -> str:
 
 def _short(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.2f}"
-
-
-def methods() -> str:
-    """What each method is."""
-    return "\n".join(f"- **{name}**: {method.about}." for name, method in METHODS.items())
 
 
 def write(text: str) -> None:
