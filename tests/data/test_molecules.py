@@ -311,7 +311,7 @@ def test_a_selection_may_take_every_kth_of_its_atoms(structure):
     assert Recipe.for_molecule(structure, atoms="heavy every 3").atoms == heavy[::3]
     carbons = Recipe.for_molecule(structure, atoms="element C").atoms
     assert Recipe.for_molecule(structure, atoms="element C every 2").atoms == carbons[::2] and len(carbons) == 6
-    with pytest.raises(BadInput, match="'heavy every other' is not a selection .*every 2"):
+    with pytest.raises(BadInput, match=r"'heavy every other' is not a selection .*every 2"):
         Recipe.for_molecule(structure, atoms="heavy every other")
 
 
