@@ -1,6 +1,6 @@
 """Files that people have, each from file to report: what init said of it and what came out.
 
-    python -m benchmarks.files [--docs]
+    python -m benchmarks.files [--docs] [--out FOLDER]
 
 Twenty tables: scikit-learn's, written as ten programs write them. Real trajectories of MD packages, from MDAnalysis' tests (PyPI
 MDAnalysisTests), where that is installed. Networks are small and trained for a moment: it is the way that is looked at, not the figures.
@@ -9,6 +9,7 @@ MDAnalysisTests), where that is installed. Networks are small and trained for a 
 from __future__ import annotations
 
 import contextlib
+import importlib.resources
 import importlib.util
 import io
 import json
@@ -16,6 +17,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +25,7 @@ from sklearn import datasets
 
 from benchmarks import sections
 from hae.errors import BadInput
+from hae.files import write_json
 from pipelines import paths
 from pipelines.project.init import Choices, init
 from pipelines.stages import baseline, evaluate, prepare, report, stability, train
@@ -144,26 +147,29 @@ def _made_small(file: Path) -> None:
 
 
 def main() -> None:
-    docs = sections.arguments(__doc__.splitlines()[0]).parse_args().docs
-    rows = []
-    for case in TABLES:
-        with tempfile.TemporaryDirectory() as place:
-            rows.append(_row(f"{case[0]}, {case[1]}", tables(case, Path(place))))
+    parser = sections.arguments(__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("files"), help="what was found already is read from here")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    jobs: list[tuple[str, Callable[[Path], dict]]] = [(", ".join(case), partial(tables, case)) for case in TABLES]
     if importlib.util.find_spec("MDAnalysisTests") is not None:
-        from importlib.resources import files
-
-        for name in MOLECULES:
+        data = Path(str(importlib.resources.files("MDAnalysisTests"))) / "data"
+        jobs += [(name, partial(molecules, name, data)) for name in MOLECULES]
+    rows = []
+    for name, job in jobs:
+        kept = arguments.out / f"{re.sub('[^A-Za-z0-9]+', '-', name)}.json"
+        if not kept.exists():
             with tempfile.TemporaryDirectory() as place:
-                rows.append(_row(name, molecules(name, Path(str(files("MDAnalysisTests") / "data")), Path(place))))
-    sections.publish("files", sections.table(["file", "rows", "features", "came to"], rows), docs, OWN)
+                write_json(kept, job(Path(place)))
+        rows.append(_row(name, json.loads(kept.read_text())))
+        print(*rows[-1], sep=" | ", flush=True)
+    sections.publish("files", sections.table(["file", "rows", "features", "came to"], rows), arguments.docs, OWN)
 
 
 def _row(name: str, found: dict) -> list:
     if "refused" in found:
         return [name, "", "", f"one line: {found['refused'].partition(': ')[2]}"]
-    words = "report" + (f" ({found['written']})" if found["written"] else "")
-    print(name, found["rows"], found["features"], words, flush=True)
-    return [name, found["rows"], found["features"], words]
+    return [name, found["rows"], found["features"], "report" + (f" ({found['written'].replace('|', '/')})" if found["written"] else "")]
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ __all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions or features held at once
 AT_ONCE = (".cif", ".mmcif", ".pdbx")  # that mdtraj reads, but not in pieces
-DOUBTFUL = (".crd", ".mol2", ".rst7", ".restrt", ".inpcrd", ".xyz", *AT_ONCE)  # that mdtraj knows one kind or use of
+DOUBTFUL = (".crd", ".gsd", ".mol2", ".rst7", ".restrt", ".inpcrd", ".xyz", *AT_ONCE)  # that mdtraj knows one kind or use of
 
 
 def load_structure(path: str | os.PathLike):
@@ -57,7 +57,7 @@ def _second(path: Path, first: Exception):
         with _quiet():
             return structure_of(path)
     except BadInput as missing:
-        raise (missing if _unknown_to_mdtraj(path) else _no_topology(path, first)) from None
+        raise (missing if _unknown_to_mdtraj(path) or isinstance(first, ImportError) else _no_topology(path, first)) from None
     except Exception as second:  # MDAnalysis' parsers raise whatever they meet
         raise _no_topology(path, second if _unknown_to_mdtraj(path) else first) from None
 

@@ -93,6 +93,15 @@ class Evidence:
     paired: dict[str, tuple[Comparison, ...]]
 
     @property
+    def thing(self) -> str:
+        """What a sample is called: a table's is a row, unless it comes from a simulation."""
+        return "row" if self.recipe.kind == "columns" and self.temperature is None else "frame"
+
+    def called(self, words: str) -> str:
+        """Words of the library, whose samples are frames, with the samples by their name."""
+        return words.replace("frames", f"{self.thing}s")
+
+    @property
     def reports(self) -> dict[str, ImportanceReport]:
         return {variant.name: variant.importance for variant in self.variants}
 
