@@ -150,9 +150,10 @@ def recut(pieces: Iterable[Frames]) -> Iterator[Frames]:
         number = sum(map(len, waiting))
         if number >= rows:
             together = concatenate(waiting)
+            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
             for first in range(0, number - rows + 1, rows):
                 yield together.select(np.arange(first, first + rows))
-            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
+            del together
     if waiting:
         yield concatenate(waiting)
 
