@@ -137,6 +137,8 @@ def test_a_cluster_of_our_own_is_for_its_owner_alone(project, two):
         stranger = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "HAE_"))}
         for more, way_in in (({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, False),
                              ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}, True)):
+            # Without the setting Ray looks for 127.0.0.1 at the address that others know, where nobody listens.
+            more["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
             said = _asked([sys.executable, "-c", asked, gcs], stranger | more, project / "said")
             assert (said.splitlines()[-1:] == ["in"]) == way_in and ("InvalidAuthToken" in said) != way_in, said[-2000:]
     assert wait_until(lambda: not any(process.is_running() for process in mine[1:]), 30)
