@@ -24,7 +24,7 @@ from hae.data.molecules import Recipe
 from hae.data.universes import FORMATS, pieces_of, structure_of
 from hae.errors import BadInput
 
-__all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
+__all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule_of", "read_trajectories", "with_positions", "write_movie"]
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions or features held at once
@@ -64,6 +64,11 @@ def _second(path: Path, first: Exception):
 
 def _no_topology(path: Path, error: Exception) -> BadInput:
     return BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: {FORMATS}")
+
+
+def with_positions(structure, files: Mapping[str, str | os.PathLike]):
+    """The structure, where its own file has no positions (PSF, PRMTOP) with those of the first frame of the first trajectory."""
+    return structure if hasattr(structure, "xyz") else next(_pieces(Path(next(iter(files.values()))), structure))[:1]
 
 
 def _unknown_to_mdtraj(path: Path) -> bool:

@@ -17,8 +17,9 @@ CONFIDENCE = 0.90
 TOGETHER = 65536  # rows whose shares of segments are held at once
 PIECES = 300  # of a series, to see whether a few of them decide
 SURELY = 0.999  # confidence at which trajectories are said to differ
-TAIL, SURE_OF_TAIL = 25, 2.33  # one in so many frames is of the tail; standard deviations of its index on the safe side
+TAIL, SURE_OF_TAIL = 25, 1.96  # one in so many frames is of the tail; standard deviations of its index on the safe side
 STATUSES = ("ok", "rough", "not enough data")
+FEWEST_OF_TAIL = 10  # frames in it
 OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
 
@@ -156,16 +157,18 @@ class Sampling:
         return np.where(fourth > 0, square.sum(-1) ** 2 / np.where(fourth > 0, fourth, 1), len(starts))  # nothing at all: no few hold it
 
     def tail(self, x: np.ndarray) -> tuple[float, float]:
-        """Index of the upper tail of x (N,), as its weights have it, and its upper 99 % bound: 0 for an exponential tail, 0.5 where the
+        """Index of the upper tail of x (N,), as its weights have it, and its upper 97.5 % bound: 0 for an exponential tail, 0.5 where the
         variance ceases to exist, below 0 where there is an end.
 
         Of a generalised Pareto tail by probability weighted moments (Hosking and Wallis 1987) of the largest 4 %, known to (1 + index) over
-        the root of the number of times that the series goes there. 0 and 0 for fewer than 250 frames.
+        the root of the number of times that the series goes there. NaN for fewer than 250 frames, whose largest 4 % tell nothing.
         """
         x = np.asarray(x, dtype=np.float64)[self.order] * self.weights
         most = np.sort(x)[-(len(x) // TAIL) - 1 :]
         beyond = most[1:] - most[0]
-        if len(beyond) < 10 or not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
+        if len(beyond) < FEWEST_OF_TAIL:
+            return float("nan"), float("nan")
+        if not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
             return 0.0, 0.0
         mean = beyond.mean()
         weighted = beyond @ (np.arange(len(beyond))[::-1] + 0.35) / len(beyond) ** 2

@@ -204,7 +204,11 @@ def _trained(model, train: Pairs, evaluated: Pairs, rows: np.ndarray, seed: int)
     weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
     left = np.setdiff1d(np.arange(len(train)), rows)
     both = np.concatenate([rows, left])
-    replica = clone(model).set_params(n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False)
+    spec = model.network_.spec or {}  # what was chosen by hidden="auto" is not chosen anew
+    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec} | {"smooth": model.smooth_}
+    replica = clone(model).set_params(
+        n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False, **same
+    )
     replica.fit(
         train.inputs[both],
         split=np.repeat(["train", "validation"], [len(rows), len(left)]),
