@@ -66,7 +66,8 @@ def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, 
 
 
 def _edges(values: np.ndarray, period: float | None) -> np.ndarray:
-    return np.linspace(*((-period / 2, period / 2) if period else np.nanquantile(values, [0.0, 1.0])), BINS + 1)
+    low, high = (-period / 2, period / 2) if period else np.nanquantile(values, [0.0, 1.0])
+    return np.linspace(low, high, BINS + 1)
 
 
 def seen(table: pd.DataFrame, frames: Frames, cvs: np.ndarray) -> np.ndarray:
