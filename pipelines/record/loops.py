@@ -33,7 +33,7 @@ def verdicts(store: Store) -> list[str]:
     tags = {} if run is None else run.data.tags
     numbers = sorted(int(name.removeprefix("verdict_")) for name in tags if name.removeprefix("verdict_").isdecimal())
     orders = {k: tags.get(f"order_{k}", "ordered") for k in numbers}
-    return [tags[f"verdict_{k}"] + ("" if orders[k] == "ordered" else f" and {orders[k]}") for k in numbers]
+    return [tags[f"verdict_{k}"] + ("" if orders[k] in ("ordered", tags[f"verdict_{k}"]) else f" and {orders[k]}") for k in numbers]
 
 
 def _newest(store: Store):
