@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
 from hae.importance.intervals import OK_N_EFF, STATUSES, Estimate, Sampling, status_of
 from hae.importance.refits import EncodedRows
@@ -65,7 +64,7 @@ def trust_of(
     few, untold = heavy(others.v, around), bool(np.isnan(index))
     spread = around.participation(all_series[n + 1 :])
     events = np.minimum(spread, np.append(spread[:1], spread[:-1]))  # a gain rests on two levels
-    wider = wider * np.where(events < 2 * EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
+    wider = wider * np.where(events < 2 * EVENTS, stdtrit(np.maximum(events - 1, 1), 0.95) / ndtri(0.95), 1.0)
     statuses = [_word(x, n_blocks, few or untold or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
     return Trust(n_eff, statuses, events, wider * np.where(few | (events < EVENTS), FEW_WIDER, 1.0), apart, few, untold)
 
