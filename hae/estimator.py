@@ -244,7 +244,7 @@ class HierarchicalAutoencoder(Fitted):
 
         Measured at first use, which refits decoders and takes a while, said with a bar where ``verbose``: see
         `hae.importance.evaluate.evaluate`. PCA on the same rows is beside it. A saved model keeps it.
-        What the training and validation rows saw counts too: no interval is narrower than all rows allow.
+        What the training and validation rows saw counts too, where their interval is surely wider than that of the held-out rows.
         """
         check_is_fitted(self)
         if self.report_ is None:

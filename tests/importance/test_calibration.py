@@ -67,8 +67,8 @@ def test_known_answers_are_found(cell):
     plain = rows[(rows["fault"] == "") & (rows["length"] == "whole")]
     n = plain[plain["what"] == "n"]
     assert (n["said"] == n["truth"]).all()
-    figures = plain[plain["what"].isin(["fve", "gain", "info_gain"])]
-    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() >= 0.8
+    figures = plain[plain["what"].isin(["fve", "gain", "info_gain"]) & plain["low"].notna()]  # a level has no interval where a tail decides
+    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() >= 0.8 and len(figures) > 200
     assert "planted faults of 0.1 or more found" in tables(rows.assign(first=0)) or cell == "noisy curve"
     order = plain[plain["what"] == "order"]
     assert not ((order["word"] == "out of order") & (order["truth"] >= -0.01)).any()
