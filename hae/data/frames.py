@@ -23,6 +23,7 @@ from hae.files import check_writable, written_whole
 __all__ = ["Frames", "concatenate", "constant", "read_part", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
+NUMBERS_TOGETHER = 2**22  # of features, in the pieces of a reader
 PART_BYTES = 2**27  # of the features of a part that is no trajectory
 
 
@@ -150,9 +151,10 @@ def recut(pieces: Iterable[Frames]) -> Iterator[Frames]:
         number = sum(map(len, waiting))
         if number >= rows:
             together = concatenate(waiting)
+            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
             for first in range(0, number - rows + 1, rows):
                 yield together.select(np.arange(first, first + rows))
-            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
+            del together
     if waiting:
         yield concatenate(waiting)
 
@@ -175,8 +177,10 @@ def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:
 
 
 def read_pieces(folder: str | os.PathLike, rows: int = ROWS_TOGETHER) -> Iterator[Frames]:
-    """The rows of a data set, at most so many in memory at a time; errors as of `Frames.read`."""
-    for part in Manifest.read(folder).parts:
+    """The rows of a data set, at most so many and `NUMBERS_TOGETHER` in memory at a time; errors as of `Frames.read`."""
+    manifest = Manifest.read(folder)
+    rows = max(min(rows, NUMBERS_TOGETHER // len(manifest.features)), 1)
+    for part in manifest.parts:
         path = Path(folder, part.file)
         with _told(path):
             pieces = pq.ParquetFile(path, pre_buffer=False).iter_batches(rows, use_threads=False)

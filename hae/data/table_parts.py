@@ -122,7 +122,7 @@ def write_tables(
     found = _Found()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         chunks = found.weighed(recut(tables.pieces()))
-        chunks = found.looked_at(_shuffled(chunks, Path(temporary)) if shuffle else chunks, rule)
+        chunks = found.looked_at(_shuffled(chunks, Path(temporary)) if shuffle else chunks, rule, gaps=tables.missing == "mean")
         if tables.missing == "mean" or tables.bias is not None:  # what needs to know of all rows first
             places = [_kept(Path(temporary, f"{i}.parquet"), chunk) for i, chunk in enumerate(chunks)]
             check(found.sides)
@@ -155,16 +155,17 @@ class _Found:
             self.weight += 0.0 if chunk.weights is None else float(chunk.weights.sum())
             yield chunk
 
-    def looked_at(self, chunks: Iterator[Frames], rule: Mapping) -> Iterator[Frames]:
-        """The chunks with their sides."""
+    def looked_at(self, chunks: Iterator[Frames], rule: Mapping, gaps: bool) -> Iterator[Frames]:
+        """The chunks with their sides; gaps: whether features may be missing."""
         for chunk in chunks:
             chunk = replace(chunk, split=split_rows(chunk.trajectory, chunk.frame, **rule, ids=chunk.ids, values=chunk.values))
             self.first = self.first or chunk.select(np.arange(1))
             self.sides.update(chunk.counts())
-            train = chunk.select("train").values
-            self.total = self.total + np.nansum(train, axis=0)
-            self.number = self.number + np.sum(~np.isnan(train), axis=0)
-            self.holes = self.holes or bool(np.isnan(chunk.values).any())
+            if gaps:
+                train = chunk.select("train").values
+                self.total = self.total + np.nansum(train, axis=0)
+                self.number = self.number + np.sum(~np.isnan(train), axis=0)
+                self.holes = self.holes or bool(np.isnan(chunk.values).any())
             self.trajectories |= set(chunk.trajectory.tolist()) - {""}
             yield chunk
 

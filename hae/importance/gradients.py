@@ -15,7 +15,7 @@ from hae.errors import BadInput
 from hae.importance.relation import deviations
 from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import CHUNK_ROWS, chunked, encode, filled
+from hae.network.scoring import chunk_rows, chunked, encode, filled
 
 __all__ = ["Gradients", "gradients"]
 
@@ -75,12 +75,13 @@ def gradients(
     """
     kind = "columns" if recipe is None else recipe.kind
     unit, scale = ("1/standard deviation", deviations(X)) if kind == "columns" else (PER_NM, np.ones(()))
+    together = chunk_rows(network)
     if recipe is not None and kind != "columns":
         _check_positions(recipe, len(X), positions)
 
     def piece(start: int) -> tuple[np.ndarray, np.ndarray, Callable[[slice], np.ndarray], tuple[int, ...]]:
         """CVs, places and what gives the gradients of the rows from there on."""
-        rows = slice(start, start + CHUNK_ROWS)
+        rows = slice(start, start + together)
         s = np.asarray(X[rows])
         cvs, by_inputs = _by_inputs(network, s)
         if recipe is None or kind == "columns":
@@ -89,7 +90,7 @@ def gradients(
         return cvs, x, _to_positions(recipe, x, s, by_inputs), by_inputs.shape
 
     found = []
-    for start in range(0, len(X), CHUNK_ROWS):
+    for start in range(0, len(X), together):
         cvs, _, back, shape = piece(start)
         found.append((cvs, _sizes(back, *shape)))
     cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
@@ -99,7 +100,7 @@ def gradients(
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
     passages = []
     for k, row in enumerate(sizes.argmax(0)):
-        place = int(row) % CHUNK_ROWS
+        place = int(row) % together
         _, x, back, _ = piece(int(row) - place)
         along = _unit(back(slice(place, place + 1))[0, k])
         line = x[place] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * along

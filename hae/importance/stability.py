@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.base import clone
 from tqdm import tqdm
 
 from hae.errors import BadInput
@@ -95,6 +93,8 @@ def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarr
     sum of the angles, which does not see rotation and reflection. A collective CV may be mixed with earlier ones and be as good: a low
     value says nothing against its level.
     """
+    from scipy.stats import rankdata  # takes a second to import, as scikit-learn does below; the page reads a Stability without
+
     out = []
     for k, kind in enumerate(kinds):
         x, y = a[:, k], b[:, k]
@@ -200,11 +200,17 @@ def replica_of(model, number: int, train: Pairs, evaluated: Pairs, blocks: np.nd
 
 def _trained(model, train: Pairs, evaluated: Pairs, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A replica on these training rows, with all that were not drawn as its validation rows."""
+    from sklearn.base import clone
+
     kinds = list(model.network_.bottleneck.kinds)
     weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
     left = np.setdiff1d(np.arange(len(train)), rows)
     both = np.concatenate([rows, left])
-    replica = clone(model).set_params(n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False)
+    spec = model.network_.spec or {}  # what was chosen by hidden="auto" is not chosen anew
+    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec} | {"smooth": model.smooth_}
+    replica = clone(model).set_params(
+        n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False, **same
+    )
     replica.fit(
         train.inputs[both],
         split=np.repeat(["train", "validation"], [len(rows), len(left)]),

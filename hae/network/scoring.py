@@ -11,9 +11,9 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "Sliced", "chunked", "encode", "explained", "filled", "score_frames"]
+__all__ = ["FrameErrors", "Sliced", "chunk_rows", "chunked", "encode", "explained", "filled", "reconstructions", "score_frames"]
 
-CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
+CHUNK_ROWS, CHUNK_NUMBERS = 16384, 2**23  # rows and their features a pass at a time: bounds the memory of the levels
 
 
 class Sliced(Protocol):
@@ -54,20 +54,26 @@ class FrameErrors:
         return np.diff(self.fve, prepend=0.0)
 
 
+def chunk_rows(network: HierarchicalNetwork) -> int:
+    """How many rows pass through a network at a time."""
+    return max(min(CHUNK_ROWS, CHUNK_NUMBERS // max(len(network.input_mean), len(network.output_mean))), 1)
+
+
 def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> list:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
     other arrays, as they are."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
+    together = chunk_rows(network)
     with torch.no_grad():
         return [
             function(
                 network,
-                torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype),
-                *(other[i : i + CHUNK_ROWS] for other in others),
+                torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype),
+                *(other[i : i + together] for other in others),
             )
-            for i in range(0, len(X), CHUNK_ROWS)
+            for i in range(0, len(X), together)
         ]
 
 
@@ -79,6 +85,11 @@ def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
 def encode(network: HierarchicalNetwork, X: Sliced) -> np.ndarray:
     """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
     return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
+
+
+def reconstructions(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    """q_1..q_n (n, N, D') of rows X (N, D), in raw units, a chunk at a time."""
+    return np.concatenate(chunked(network, X, lambda net, s: torch.stack(list(net(filled(net, s))[1])).cpu().numpy()), axis=1)
 
 
 def score_frames(

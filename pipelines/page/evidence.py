@@ -15,14 +15,15 @@ from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest
 from hae.errors import BadInput
-from hae.estimator import HierarchicalAutoencoder
 from hae.files import read_csv
 from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.stability import Stability
 from hae.memory import memory_limit
-from hae.network.scoring import FrameErrors, score_frames
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import FrameErrors, encode, reconstructions, score_frames
+from hae.storage import load_members
 from pipelines import paths
 
 __all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
@@ -92,6 +93,15 @@ class Evidence:
     paired: dict[str, tuple[Comparison, ...]]
 
     @property
+    def thing(self) -> str:
+        """What a sample is called: a table's is a row, unless it comes from a simulation."""
+        return "row" if self.recipe.kind == "columns" and self.temperature is None else "frame"
+
+    def called(self, words: str) -> str:
+        """Words of the library, whose samples are frames, with the samples by their name."""
+        return words.replace("frames", f"{self.thing}s")
+
+    @property
     def reports(self) -> dict[str, ImportanceReport]:
         return {variant.name: variant.importance for variant in self.variants}
 
@@ -105,28 +115,27 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
-    models = {name: HierarchicalAutoencoder.load(paths.model(name)) for name in names}
+    networks = {name: load_members(paths.model(name))[0] for name in names}
     tables = {name: [pd.read_csv(paths.results(name) / f"{table}.csv") for table in ("gradients", "passages")] for name in names}
     most = min(MOST_FRAMES, max(memory_limit() // (16 * len(manifest.features)), 1))
-    seen = _Seen(models, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
+    seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
                  {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()})
     for piece in read_pieces(paths.FRAMES):
         seen.add(piece)
     frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
-    for name, model in models.items():
+    for name, network in networks.items():
         folder = paths.results(name)
-        with_levels = [model.reconstruct(looked_at.values, level=k + 1) for k in range(model.network_.n_cvs)]
         variants.append(VariantEvidence(
             name,
             ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
             Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
             pd.read_csv(folder / "history.csv"),
             read_csv(folder / "labels.csv"),
-            tuple(model.network_.bottleneck.kinds),
-            model.transform(frames.values),
-            model.transform(looked_at.values),
-            np.stack(with_levels),
-            _along(folder / "along", model.network_.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
+            tuple(network.bottleneck.kinds),
+            encode(network, frames.values),
+            encode(network, looked_at.values),
+            reconstructions(network, looked_at.values),
+            _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
             weights(paths.model(name)),
             _steep(tables[name][0], tables[name][1], seen.steep[name]),
         ))
@@ -158,10 +167,10 @@ class _Picked:
 class _Seen:
     """What is kept of all rows as they come in pieces: rows to be drawn, errors of each variant at test rows and where these come from."""
 
-    def __init__(self, models: Mapping[str, HierarchicalAutoencoder], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked]):
-        self.models, self.drawn, self.looked_at, self.steep = models, drawn, looked_at, steep
+    def __init__(self, networks: Mapping[str, HierarchicalNetwork], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked]):
+        self.networks, self.drawn, self.looked_at, self.steep = networks, drawn, looked_at, steep
         self.trajectories: set[str] = set()
-        self._errors: dict[str, list[FrameErrors]] = {name: [] for name in models}
+        self._errors: dict[str, list[FrameErrors]] = {name: [] for name in networks}
         self._beside: list[tuple] = []
 
     def add(self, piece: Frames) -> None:
@@ -172,8 +181,8 @@ class _Seen:
             picked.add(test)
         if len(test):
             self._beside.append((test.trajectory, test.frame, test.weights))
-            for name, model in self.models.items():
-                self._errors[name].append(score_frames(model.network_, test.values))
+            for name, network in self.networks.items():
+                self._errors[name].append(score_frames(network, test.values))
 
     def errors(self) -> dict[str, FrameErrors]:
         """Of each variant at all test rows."""

@@ -1,20 +1,23 @@
 """The baselines: PCA at every level, and the plain autoencoder of k nodes for every k, in the variants' metric."""
 
+from dataclasses import replace
 
 import numpy as np
 
 from hae.data.frames import Frames, read_pieces
-from hae.devices import resolve_device, set_threads
+from hae.devices import resolve_device, set_threads, threads_for
 from hae.files import write_json
 from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import explained
 from hae.storage import save_networks
 from hae.training.baselines import plain_autoencoders, principal_components, principal_components_of
+from hae.training.fit import Plan
 from hae.training.members import member_seeds
-from hae.training.pairs import Standard, make_pairs
-from hae.training.rows import RowSource
+from hae.training.pairs import make_pairs
 from hae.training.schedule import Settings
+from hae.training.search import search, settled
+from hae.training.sources import RowsInMemory, Source
 from hae.training.stored import Moments, StoredFrames, rows_bytes
 from pipelines import params, paths, settings
 from pipelines.stages import run_stage
@@ -42,13 +45,13 @@ def baseline() -> None:
 
 def _of_rows(section) -> dict[str, HierarchicalNetwork]:
     """The baselines of rows that are all in memory."""
-    frames, device = Frames.read(paths.FRAMES), resolve_device()
+    frames = Frames.read(paths.FRAMES)
     assert frames.split is not None  # prepare gives every row a side
     pairs = make_pairs(frames.values, frames.trajectory, frames.frame, frames.split, weights=frames.weights)
-    standard, n = Standard.of(pairs["train"], section.scale), min(section.n_cvs, frames.n_features)
+    n = min(section.n_cvs, frames.n_features)
     pca = principal_components(pairs["train"].inputs, n, section.scale, pairs["train"].weights)
-    train, validation = (pairs[side].rows(standard, device) for side in ("train", "validation"))
-    return {"pca": pca.float(), **_plain(section, n, train, validation, standard)}
+    with threads_for(len(frames)):
+        return {"pca": pca.float(), **_plain(section, n, RowsInMemory({side: of for side, of in pairs.items() if len(of)}))}
 
 
 def _of_files(section, limit: int) -> dict[str, HierarchicalNetwork]:
@@ -58,25 +61,29 @@ def _of_files(section, limit: int) -> dict[str, HierarchicalNetwork]:
         train = piece.select("train")
         moments.add(train.values.astype(np.float64), np.ones(len(train)) if train.weights is None else train.weights)
     with StoredFrames(paths.FRAMES, settings.home() / "rows" / paths.BASELINE, limit) as source:
-        n, standard = min(section.n_cvs, source.n_features), source.standard(section.scale)
-        pca = principal_components_of(moments, n, section.scale)
-        return {"pca": pca.float(), **_plain(section, n, *source.rows(standard, resolve_device()), standard)}
+        n = min(section.n_cvs, source.n_features)
+        return {"pca": principal_components_of(moments, n, section.scale).float(), **_plain(section, n, source)}
 
 
-def _plain(section, n: int, train: RowSource, validation: RowSource | None, standard: Standard) -> dict[str, HierarchicalNetwork]:
+def _plain(section, n: int, source: Source) -> dict[str, HierarchicalNetwork]:
     """plain-1 to plain-n."""
-    made = plain_autoencoders(
-        train,
-        validation,
-        standard,
+    plan = Plan(
         (section.cv,) * n if isinstance(section.cv, str) else section.cv[:n],
-        hidden=section.hidden,
+        "plain",
         activation=section.activation,
+        scale=section.scale,
         settings=Settings.of(section),
         seeds=member_seeds(section.random_state, section.n_seeds),
+        device=resolve_device(),
         progress="plain autoencoder",
     )
-    return {f"plain-{k}": network for k, network in enumerate(made, start=1)}
+    if section.hidden == "auto":
+        found = search(source, plan)
+        print(f"baseline: {found.words}")
+        plan = settled(plan, found.setting)
+    else:
+        plan = replace(plan, hidden=section.hidden)
+    return {f"plain-{k}": network for k, network in enumerate(plain_autoencoders(source, plan), start=1)}
 
 
 def main() -> None:

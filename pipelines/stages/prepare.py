@@ -19,7 +19,7 @@ from hae.data.patterns import find_files
 from hae.data.readers import Form
 from hae.data.split import SIDES
 from hae.data.table_parts import Tables, write_tables
-from hae.data.trajectories import check_atoms, load_structure, read_trajectories
+from hae.data.trajectories import check_atoms, load_structure, read_trajectories, with_positions
 from hae.errors import BadInput
 from hae.files import written_whole
 from pipelines import params, paths, settings
@@ -101,6 +101,8 @@ def _of_molecule(section, files: dict[str, Path]):
         raise BadInput(f"prepare.topology: null is not allowed with features: {section.features}; allowed: a file with the atoms")
     structure = load_structure(section.topology)
     check_atoms(files, structure)
+    if section.features == "coordinates":
+        structure = with_positions(structure, files)
     recipe = Recipe.for_molecule(
         structure,
         section.features,

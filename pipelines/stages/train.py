@@ -59,6 +59,8 @@ def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep
             sample_weight=frames.weights,
             **keep,
         )
+    if section.hidden == "auto":
+        print(f"train {variant}: {model.searched_.words}")
     for text in dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)):
         print(f"train {variant}: {text}")
 
