@@ -141,7 +141,7 @@ def _frame_numbers(frame, n: int) -> np.ndarray | None:
     """(N,) int64 of frame numbers, which may come as whole floats. Raises BadInput for others."""
     frame = _a_row_each("frame", frame, n)
     if frame is None or frame.dtype.kind in "iu":
-        return frame
+        return None if frame is None else frame.astype(np.int64)  # unsigned ones become floats beside signed ones
     try:
         numbers = frame.astype(np.float64)
         wrong = ~np.isfinite(numbers) | (numbers != np.floor(numbers))

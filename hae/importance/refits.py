@@ -333,5 +333,6 @@ class _Stack:
     def solved(self, H: Tensor, weights: Tensor, y: Tensor, trained: Tensor) -> Tensor:
         weighted = H * weights[:, None] / len(H)
         gram = weighted.mT @ H
-        hold = self.settings.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        power = gram.diagonal().mean().clamp(min=1e-12)  # a feature that no row has keeps the trained layer
+        hold = self.settings.ridge * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         return torch.linalg.solve(gram + hold, weighted.mT @ y + hold @ trained)

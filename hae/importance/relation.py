@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from scipy.spatial import cKDTree
 from hae.data.rows import FileRows
 from hae.importance.intervals import ROUGH_N_EFF, Sampling
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import filled
 
 __all__ = ["Relation", "deviations", "frames_along", "on_circle", "relate", "relations", "sensitivity"]
 
@@ -126,7 +128,8 @@ def sensitivity(network: HierarchicalNetwork, X: np.ndarray | FileRows, weights:
     """
     pick = np.linspace(0, len(X) - 1, min(len(X), rows)).round().astype(int)
     w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
-    s = torch.as_tensor(X[pick]).to(network.bottleneck.T).requires_grad_(True)
+    network = copy.deepcopy(network).double()  # of float32 inputs far from zero little is left beside their mean
+    s = filled(network, torch.as_tensor(X[pick]).to(network.bottleneck.T)).requires_grad_(True)
     cvs, moved = network.encode(s), deviations(X)
     out = []
     for k, kind in enumerate(network.bottleneck.kinds):

@@ -128,7 +128,8 @@ class StoredRows:
     def sample(self, count: int) -> tuple[np.ndarray, np.ndarray | None]:
         """About ``count`` rows in raw units, (n, D) float64, in short pieces from all over the file, and their weights."""
         count = min(count, self.length, self.pool_rows)
-        starts = np.linspace(0, self.length - count // CHUNKS - 1, CHUNKS).astype(int) if count < self.length else [0]
+        chunks = min(CHUNKS, count)  # of a pool of a few rows each is a piece
+        starts = np.linspace(0, self.length - count // chunks, chunks).astype(int) if count < self.length else [0]
         pieces = [(start, start + count // len(starts)) for start in starts]
         with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             rows = np.empty((self.pool_rows, self.columns), dtype=np.float32)
@@ -200,15 +201,16 @@ def stored_paths(folder: Path) -> dict[str, Path]:
     return {side: folder / f"{side}.f32" for side in ("train", "validation")}
 
 
-def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], bytes]:
+def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, dict[str, float], tuple[str, ...], bytes]:
     """Training and validation rows of a data set as `StoredRows` in a folder, in one pass that also takes the moments of the training
-    rows, the features' names, and a hash of the rows."""
+    rows, the sum of the weights of each side, the features' names, and a hash of the rows."""
     from hae.data.frames import read_pieces  # it needs pandas: a training of rows in memory does without it
 
     manifest = Manifest.read(data)
     weighted, moments, digest, offset = "row:weight" in manifest.beside, Moments(), hashlib.sha256(), None
     folder.mkdir(parents=True, exist_ok=True)
     paths = stored_paths(folder)
+    totals = dict.fromkeys(paths, 0.0)
     with open(paths["train"], "wb") as train, open(paths["validation"], "wb") as validation:
         for piece in read_pieces(data, READ_ROWS):
             side, values = piece.split, piece.values.astype(np.float64)
@@ -217,13 +219,14 @@ def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRo
             moments.add((values - offset)[side == "train"], weights[side == "train"])
             rows = np.column_stack([values - offset, weights] if weighted else [values - offset]).astype(np.float32)
             for name, out in (("train", train), ("validation", validation)):
+                totals[name] += float(weights[side == name].sum())
                 chosen = rows[side == name].tobytes()
                 digest.update(chosen)
                 out.write(chosen)
     assert offset is not None  # a file without rows fits into any memory
     moments.mean = moments.mean + offset
     stored = {side: StoredRows(path, offset, weighted, pool_bytes) for side, path in paths.items() if path.stat().st_size}
-    return stored, moments, manifest.features, digest.digest()
+    return stored, moments, totals, manifest.features, digest.digest()
 
 
 class StoredFrames:
@@ -255,7 +258,7 @@ class StoredFrames:
     def __enter__(self) -> "StoredFrames":
         limit = memory_limit() if self.limit is None else self.limit
         try:
-            self.stored, self.moments, self.features, self.hash = store(self.data, self.folder, limit // 4)
+            self.stored, self.moments, self.totals, self.features, self.hash = store(self.data, self.folder, limit // 4)
             if "train" not in self.stored:
                 raise BadInput(f"{self.data}: no training rows; allowed: data with rows of the side train")
         except BaseException:
@@ -282,9 +285,8 @@ class StoredFrames:
         return Standard(*self.moments.standard(scale) * 2)
 
     def rows(self, standard: Standard, device: torch.device) -> tuple[StoredRows, StoredRows | None]:
-        mean_weight = self.moments.total / len(self.stored["train"])
-        for side in self.stored.values():
-            side.standardise(standard.input_mean, standard.input_scale, mean_weight, device)
+        for name, side in self.stored.items():  # weights about 1 on each side by itself, as of rows in memory
+            side.standardise(standard.input_mean, standard.input_scale, self.totals[name] / len(side), device)
         return self.stored["train"], self.stored.get("validation")
 
     def sample(self) -> tuple[np.ndarray, np.ndarray | None]:

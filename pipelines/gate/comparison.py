@@ -30,12 +30,12 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
     if why_not:
         return Champion(**who, not_comparable=why_not)
     split = candidate.about["split"]
-    why_not = _different_rows(champion.about["split"], split)
+    why_not = _different_rows(champion, candidate)
     if why_not:
         return Champion(**who, not_comparable=why_not)
     both = _BothSides(champion, candidate)
     for piece in read_pieces(project / paths.FRAMES, ROWS):  # levels are (n, N, D): a piece at a time
-        both.add(piece.select(np.asarray((piece.split == "test") & (_champions_sides(champion.about["split"], split, piece) == "test"))))
+        both.add(piece.select(np.asarray((piece.split == "test") & (_champions_sides(champion.about, split, piece) == "test"))))
     if not both.rows:
         return Champion(**who, not_comparable="no test block that neither was trained on")
     theirs, ours, v = both.errors()
@@ -104,15 +104,23 @@ def _different_targets(champion: dict, candidate: dict) -> str:
     return ""
 
 
-def _different_rows(theirs: dict, ours: dict) -> str:
+def _different_rows(champion: Loaded, candidate: Loaded) -> str:
     """Why the sides of rows in another split can't be told, or ""."""
-    other = any(theirs[name] != ours[name] for name in ("group", "id"))
-    return "rows belong to other trajectories or ids than in its split" if other else ""
+    theirs, ours = champion.about["split"], candidate.about["split"]
+    if any(theirs[name] != ours[name] for name in ("group", "id")):
+        return "rows belong to other trajectories or ids than in its split"
+    by_values = candidate.recipe["kind"] == "columns" and not ours["group"] and not ours["id"]
+    same = theirs == ours and champion.about["features"] == candidate.about["features"]
+    if by_values and candidate.recipe.get("fill") and not same:  # the side is of the values as they were, and holes are filled now
+        return "rows with missing values have no group and no id, so their side in its split can't be told"
+    return ""
 
 
-def _champions_sides(theirs: dict, ours: dict, frames: Frames) -> np.ndarray | None:
-    """The side of every frame in the champion's split: (N,)."""
-    if theirs == ours:
+def _champions_sides(champion: dict, ours: dict, frames: Frames) -> np.ndarray | None:
+    """The side of every frame in the champion's split: (N,). What is known by its values is so in the order of its columns."""
+    theirs, features = champion["split"], champion["features"]
+    if theirs == ours and list(frames.features) == features:
         return frames.split
     split = {name: value for name, value in theirs.items() if name not in ("group", "id")}
-    return split_rows(frames.trajectory, frames.frame, ids=frames.ids, values=frames.values, **split)
+    values = frames.values[:, [frames.features.index(name) for name in features]]
+    return split_rows(frames.trajectory, frames.frame, ids=frames.ids, values=values, **split)
