@@ -1,6 +1,6 @@
 """Baselines: principal components, and the plain autoencoder of as many nodes, as networks like the others."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 import torch
@@ -9,9 +9,11 @@ from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP
 from hae.network.objective import standardisation
 from hae.training.fit import Plan, fit_members
+from hae.training.pairs import Standard
 from hae.training.sources import Source
+from hae.training.stored import Moments
 
-__all__ = ["plain_autoencoders", "principal_components"]
+__all__ = ["plain_autoencoders", "principal_components", "principal_components_of"]
 
 
 def principal_components(
@@ -38,10 +40,24 @@ def principal_components(
     coefficients = np.eye(x.shape[1]) if same else np.linalg.lstsq(np.sqrt(w) * x, np.sqrt(w) * y, rcond=None)[0]
     map_to = coefficients @ root  # standardised input -> predicted target in the metric
     predicted = x @ map_to
-    _, vectors = np.linalg.eigh(predicted.T @ (w * predicted))
+    return _network(Standard(mean, spread, out_mean, out_spread), predicted.T @ (w * predicted), map_to, root, n)
+
+
+def principal_components_of(moments: Moments, n: int, scale: str = "global") -> HierarchicalNetwork:
+    """`principal_components` of rows that came in parts, from their moments with `products`."""
+    mean, spread = moments.standard(scale)
+    assert moments.products is not None
+    covariance = moments.products / moments.total / np.outer(spread, spread)
+    return _network(Standard(mean, spread, mean, spread), covariance, np.eye(len(mean)), np.eye(len(mean)), n)
+
+
+def _network(standard: Standard, covariance: np.ndarray, map_to: np.ndarray, root: np.ndarray, n: int) -> HierarchicalNetwork:
+    """Of the covariance of what is predicted, in the metric."""
+    _, vectors = np.linalg.eigh(covariance)
     axes = vectors[:, ::-1][:, :n]
-    network = HierarchicalNetwork.mlp(x.shape[1], ["linear"] * n, "boosted", (), "identity", y.shape[1]).double()
-    network.scale_by(mean, spread, out_mean, out_spread)
+    sizes = len(standard.input_mean), len(standard.output_mean)
+    network = HierarchicalNetwork.mlp(sizes[0], ["linear"] * n, "boosted", (), "identity", sizes[1]).double()
+    network.scale_by(*astuple(standard))
     assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)
     with torch.no_grad():
         network.encoder.layers[0].weight.copy_(torch.from_numpy(map_to @ axes))

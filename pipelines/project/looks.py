@@ -87,7 +87,7 @@ def look_at_tables(choices: Choices, files: dict[str, Path], say: Callable[[str]
         raise BadInput("--shuffle: not allowed for rows that follow each other in time; allowed: rows that stand alone")
     table = params.Table(sheet=choices.sheet) if choices.sheet else None  # the rest is told anew from each file here
     settings = SimpleNamespace(**{**section, "table": table, "columns": columns}, units={})
-    frames, recipe, _, left_out = from_tables(settings, files, choices.temperature)
+    frames, recipe, left_out = from_tables(settings, files, choices.temperature)
     series = len(set(frames.trajectory) - {""})
     said = [f"found: {len(frames)} rows in {_counted(len(files), 'table')}" + (f", {_counted(series, 'trajectory')}" if series else "")]
     said += [f"written: {form.words()} (as it seems; params.yaml, prepare.table, has it)"] if form.known() else []
