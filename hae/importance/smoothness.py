@@ -15,8 +15,8 @@ STEEP, CLIFF = 150.0, 250.0
 
 
 def verdict(largest: float) -> str:
-    """Of a molecule's CV by its largest gradient, per nm: smooth, steep or cliff."""
-    return "cliff" if largest > CLIFF else "steep" if largest >= STEEP else "smooth"
+    """Of a molecule's CV by its largest gradient, per nm: smooth, steep or cliff, which it is too where the gradient is no number."""
+    return "smooth" if largest < STEEP else "steep" if largest <= CLIFF else "cliff"
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,8 @@ def explained(networks: Sequence[HierarchicalNetwork], pieces: Iterable[tuple[np
     """FVE (n,) of each network over rows that come in pieces, values (N, D) with weights (N,) or None: as of `score_frames`."""
     sums = [np.zeros(network.n_levels + 1) for network in networks]
     for X, weights in pieces:
+        if not len(X):  # a trajectory that is too short for a block of this side
+            continue
         for network, total in zip(networks, sums, strict=True):
             found = score_frames(network, X)
             total += np.concatenate([found.e, found.v[None]]) @ (np.ones(len(X)) if weights is None else weights)

@@ -214,7 +214,9 @@ def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRo
     with open(paths["train"], "wb") as train, open(paths["validation"], "wb") as validation:
         for piece in read_pieces(data, READ_ROWS):
             side, values = piece.split, piece.values.astype(np.float64)
-            offset = values.mean(0) if offset is None else offset
+            if offset is None:
+                offset = values.mean(0)
+                digest.update(offset.tobytes())  # the rows below are less it
             weights = np.ones(len(values)) if piece.weights is None else piece.weights
             moments.add((values - offset)[side == "train"], weights[side == "train"])
             rows = np.column_stack([values - offset, weights] if weighted else [values - offset]).astype(np.float32)
