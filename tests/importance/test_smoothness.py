@@ -98,4 +98,5 @@ def test_the_verdict_is_that_of_the_steepest_frame():
 
 
 def test_a_gradient_that_is_no_number_is_never_smooth():
-    assert [verdict(size) for size in (0.0, STEEP, CLIFF, 2 * CLIFF, np.inf, np.nan)] == ["smooth", "steep", "steep", "cliff", "cliff", "cliff"]
+    sizes = (0.0, STEEP, CLIFF, 2 * CLIFF, np.inf, np.nan)
+    assert [verdict(size) for size in sizes] == ["smooth", "steep", "steep", "cliff", "cliff", "cliff"]
