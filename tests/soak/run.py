@@ -25,8 +25,9 @@ import httpx
 
 from hae.files import write_json
 from tests.soak import whole
-from tests.soak.faults import FAULTS, LATE
+from tests.soak.faults import FAULTS
 from tests.soak.place import Place, free_port, make, mounted
+from tests.soak.working import LATE
 from tests.waiting import wait_until
 
 __all__ = ["Survived", "ready", "soak", "table"]
