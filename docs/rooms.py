@@ -22,7 +22,7 @@ ROOMS = (
     "pipelines.watch", "pipelines.flow", "pipelines.loop", "pipelines.upkeep", "pipelines (face)",
 )  # fmt: skip
 GROUND = {
-    "hae": {"version", "errors", "files", "devices", "notices", "engine", "cluster"},
+    "hae": {"version", "errors", "files", "devices", "notices", "engine", "cluster", "memory"},
     "pipelines": {"paths", "settings", "sections", "params", "processes", "locks", "output", "terminal"},
 }
 

@@ -29,6 +29,7 @@ FITTED = (
     "best_epoch_",
     "has_target_",
     "scale_",
+    "smooth_",
 )
 
 

@@ -35,6 +35,7 @@ def tell(line: str) -> None:
 @contextmanager
 def checkout_lock(project: Path, waiting: Say | None = None) -> Iterator[None]:
     """Hold the checkout: whoever trains, records or moves an alias there. A process may enter it again, in any thread.
+    What was written to `.hae` meanwhile is its owner's alone afterwards.
 
     waiting: is told for whom one waits and how long; without it nobody waits.
 
@@ -43,7 +44,10 @@ def checkout_lock(project: Path, waiting: Say | None = None) -> Iterator[None]:
     """
     project = Path(project).resolve()
     with _held(settings.home(project) / "lock", f"{project}: another hae is at work here already", waiting):
-        yield
+        try:
+            yield
+        finally:
+            settings.close(project)
 
 
 @contextmanager

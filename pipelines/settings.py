@@ -11,7 +11,8 @@ from urllib.parse import unquote
 
 from hae.errors import BadInput
 
-__all__ = ["artifact_root", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment", "project", "tracking_uri"]
+__all__ = ["artifact_root", "close", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment", "project",
+           "tracking_uri"]
 
 LOOPBACK = ("127.0.0.1", "localhost")
 USER = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
@@ -42,6 +43,14 @@ def home(project: Path | None = None) -> Path:
         with suppress(PermissionError):  # the folder of somebody else, who shares it
             folder.chmod(0o700)
     return folder
+
+
+def close(project: Path) -> None:
+    """Make what tools wrote to `.hae` its owner's alone, whatever umask they had."""
+    for entry in os.scandir(home(project)):
+        with suppress(OSError):  # gone meanwhile, or somebody else's
+            if not entry.is_symlink() and (mode := entry.stat().st_mode) & 0o077:  # a link leads to what may be others'
+                os.chmod(entry.path, mode & 0o700)
 
 
 def key(project: Path) -> str:

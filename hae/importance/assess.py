@@ -86,9 +86,8 @@ def assess(
     sure = enough.all() and not behind.any()  # a CV whose refits fail is no reason to stop counting
     numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if sure else None for x in sorted({*GRID, eps})}
     status = max(trust.statuses, key=STATUSES.index)
-    return ImportanceReport(
-        variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers, apart=trust.apart, few=trust.few
-    )
+    said = variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers
+    return ImportanceReport(*said, apart=trust.apart, few=trust.few, untold=trust.untold)
 
 
 def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Sampling, n_blocks: int | None = None) -> Estimate:
@@ -140,7 +139,7 @@ def _copied(cvs: EncodedRows, k: int, sampling: Sampling) -> int | None:
 
 
 def _blunt(estimate: Estimate) -> Estimate:
-    half = np.hypot(estimate.high - estimate.value, SHARPEST)
+    half = np.maximum(estimate.high - estimate.value, SHARPEST)
     return Estimate(estimate.value, estimate.value - half, estimate.value + half)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hae.data.rows import MadeRows
 from hae.devices import one_thread
 from hae.network.hierarchy import Decoder
 from hae.network.layers import MaskedMLP
@@ -23,6 +24,7 @@ DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to ea
 NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
 MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
 CHUNK_ROWS = 2048
+POLYNOMIAL_ROWS = 16384  # whose polynomials are held at once
 LITTLE = 1e8  # multiplications a step, some hundredths of a second: less is not worth a second thread
 
 
@@ -87,11 +89,13 @@ def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weigh
     train, test = cv
     w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
     root = np.sqrt(w)[:, None]
-    basis, basis_test = _polynomials(
-        [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
-    )
+    others = [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
+    polynomials = _polynomials(others[0])
+    basis = polynomials(others[0])
     coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
-    left, left_test = train - basis @ coefficients, test - basis_test @ coefficients
+    chunks = (slice(start, start + POLYNOMIAL_ROWS) for start in range(0, len(test), POLYNOMIAL_ROWS))
+    left = train - basis @ coefficients
+    left_test = np.concatenate([test[:0], *(test[rows] - polynomials(others[1][rows]) @ coefficients for rows in chunks)])
     spread = np.sqrt(np.average((left**2).mean(1), weights=w))
     before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
     if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
@@ -99,20 +103,21 @@ def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weigh
     return [left / spread, left_test / spread]
 
 
-def _polynomials(sides: list[np.ndarray]) -> list[np.ndarray]:
-    """(N, P) and (N', P) of the columns (N, C) and (N', C); columns that never change are left out."""
-    moving = np.ptp(sides[0], axis=0) > 0
-    train, test = (side[:, moving] for side in sides)
+def _polynomials(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes (N, P) of columns (N, C), by the reach of training rows; columns that never change there are left out."""
+    moving = np.ptp(train, axis=0) > 0
+    train = train[:, moving]
     columns, most = train.shape[1], max(min(MOST_TERMS, len(train) // 10), 1)
     degree = max(d for d in range(DEGREE + 1) if math.comb(columns + d, d) <= most)
     terms = [Counter(term) for d in range(degree + 1 if columns else 1) for term in combinations_with_replacement(range(columns), d)]
     middle, reach = (train.max(0) + train.min(0)) / 2 if columns else 0, np.ptp(train, axis=0) / 2 if columns else 1
-    out = []
-    for side in (train, test):
+
+    def made(side: np.ndarray) -> np.ndarray:
         # Polynomials say nothing of rows far outside those they are fitted on, and would overflow there.
-        powers = np.polynomial.legendre.legvander(np.clip((side - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
-        out.append(np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1))
-    return out
+        powers = np.polynomial.legendre.legvander(np.clip((side[:, moving] - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
+        return np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1)
+
+    return made
 
 
 @dataclass(frozen=True)
@@ -183,7 +188,7 @@ def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
 def refit(
     tasks: Sequence[Sequence[Task]],
     target: Sequence[np.ndarray],
-    target_test: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray | MadeRows],
     *,
     settings: RefitSettings = RefitSettings(),
     weights: Sequence[np.ndarray | None] | None = None,
@@ -304,16 +309,16 @@ class _Stack:
         return torch.stack(errors)
 
     @torch.no_grad()
-    def errors(self, m: int, target: np.ndarray) -> np.ndarray:
+    def errors(self, m: int, target: np.ndarray | MadeRows) -> np.ndarray:
         """(T, N') of member m, its last layers solved for."""
         readouts = self.readouts(m)
-        y = self.tensor(target) - self.mean[m]
         out = []
-        for start in range(0, len(y), CHUNK_ROWS):
+        for start in range(0, len(target), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
+            y = self.tensor(target[rows]) - self.mean[m]
             h = self.hidden(self.inputs(m, 1, rows), m)
             out.append(
-                torch.stack([(self.features(h, t) @ last - y[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
+                torch.stack([(self.features(h, t) @ last - y).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
             )
         return torch.cat(out, dim=1).cpu().numpy()
 

@@ -13,27 +13,17 @@ import torch
 
 from hae.data.parts import Manifest
 from hae.errors import BadInput
+from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective, rounding, scales, warn_of_rounding
 from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
-__all__ = ["StoredFrames", "StoredRows", "memory_limit", "rows_bytes"]
+__all__ = ["StoredFrames", "StoredRows", "rows_bytes"]
 
 READ_ROWS = 16384  # rows of a data set at a time
 CHUNKS = 64  # pieces of the file that are mixed in memory at once
 SAMPLE_ROWS = 20_000  # rows from which the CVs get their canonical form
-
-
-def memory_limit() -> int:
-    """Bytes that training rows may take: HAE_MEMORY_LIMIT, such as 500M or 8G, else an eighth of the machine's memory."""
-    text = os.environ.get("HAE_MEMORY_LIMIT")
-    if not text:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
-    number, unit = (text[:-1], text[-1]) if text[-1] in "KMG" else (text, "")
-    if not number.isdigit() or int(number) < 1:
-        raise BadInput(f"HAE_MEMORY_LIMIT: {text!r} is not allowed; a whole number of bytes, or with K, M or G behind it")
-    return int(number) * 1024 ** " KMG".index(unit or " ")
 
 
 def rows_bytes(folder: str | os.PathLike) -> int:
@@ -43,7 +33,8 @@ def rows_bytes(folder: str | os.PathLike) -> int:
 
 @dataclass
 class Moments:
-    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values.
+    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values;
+    products: sum of products of two columns (D, D) about the mean, where it begins as 0 and not as None.
 
     Example:
         >>> moments = Moments()
@@ -58,6 +49,7 @@ class Moments:
     squares: np.ndarray | float = 0.0
     least: np.ndarray | float = np.inf
     largest: np.ndarray | float = -np.inf
+    products: np.ndarray | float | None = None
 
     def add(self, values: np.ndarray, weights: np.ndarray) -> None:
         here = weights.sum()
@@ -67,6 +59,9 @@ class Moments:
         share = here / (self.total + here)
         shift = mean - self.mean
         self.squares = self.squares + weights @ np.square(values - mean) + shift**2 * self.total * share
+        if self.products is not None:
+            centred = values - mean
+            self.products = self.products + (centred.T * weights) @ centred + np.outer(shift, shift) * self.total * share
         self.mean = self.mean + shift * share
         self.total += here
         self.least, self.largest = np.minimum(self.least, values.min(axis=0)), np.maximum(self.largest, values.max(axis=0))

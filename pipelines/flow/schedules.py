@@ -24,10 +24,11 @@ def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, 
     """Serve until ended by Ctrl-C or SIGTERM. cron: in local time. watch: seconds between two looks at the data. metrics_port: of /metrics,
     for Prometheus. drift: whether scored data that drift start a retraining. explore: each time a turn of the loop, not a retraining alone.
 
-    Raises BadInput for a cron text that is none, a port that is taken, a server that does not come up.
+    Raises BadInput for a cron text that is none, a port that is taken, a proxy of a kind that is not known, a server that does not come up.
     """
     params.load(project / "params.yaml")
     versioning.read_graph(project)
+    server.check_proxies()
     named = os.environ.get("PREFECT_API_URL")
     if not named:
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{server.free(port)}/api"  # Prefect reads it once, at its first import

@@ -16,10 +16,11 @@ import httpx
 from hae.errors import BadInput
 from pipelines import processes, settings
 
-__all__ = ["free", "named", "needed", "own", "running"]
+__all__ = ["check_proxies", "free", "named", "needed", "own", "running", "served"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
+SERVED = "served"  # the file that says where the server is, and who started it
 LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
 ANSWERS = 10  # seconds, that a server which is named may take to answer
@@ -38,6 +39,14 @@ def free(port: int, option: str = "--port") -> int:
     return port
 
 
+def check_proxies() -> None:
+    """Raise BadInput for a proxy of the environment that no client of Prefect's server can be made with, though it is never asked."""
+    try:
+        httpx.Client().close()
+    except (ImportError, ValueError) as error:
+        raise BadInput(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: {error} Allowed: an address such as http://HOST:PORT, or none") from None
+
+
 @contextmanager
 def own(project: Path, port: int) -> Iterator[None]:
     """A Prefect server of our own, its pages included, for the time of the block."""
@@ -45,7 +54,20 @@ def own(project: Path, port: int) -> Iterator[None]:
     command = [sys.executable, "-c", SERVER, "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     path = settings.home(project) / "prefect" / "server.log"
     with running(command, {"PREFECT_SERVER_UI_API_URL": url}, path, f"{url}/health", "the Prefect server"):
-        yield
+        mark = path.with_name(SERVED)
+        mark.write_text(f"{processes.identity()}\n{url}\n")
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def served(project: Path) -> str:
+    """Address of the server that a living process has started for this project; "" where there is none."""
+    with suppress(OSError, ValueError):
+        who, url = (settings.home(project) / "prefect" / SERVED).read_text().splitlines()
+        return url if processes.lives(who) else ""
+    return ""
 
 
 @contextmanager

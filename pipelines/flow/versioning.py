@@ -255,6 +255,11 @@ def in_repository(project: Path) -> Iterator:
             yield repository
     except DvcException as error:
         raise BadInput(_said(project, error)) from None
+    except FileNotFoundError as error:
+        if not os.path.islink(error.filename or ""):
+            raise
+        raise BadInput(f"{os.path.relpath(error.filename, project)}: a link that leads nowhere, where a stage reads; allowed: one that "
+                       "leads somewhere, or none, or its name in .dvcignore") from None
 
 
 def _said(project: Path, error: Exception) -> str:

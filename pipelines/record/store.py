@@ -179,7 +179,7 @@ def _line(uri: str, error: BaseException) -> str:
         chain = chain.__cause__ or chain.__context__
     again = "models and results are kept; hae retrain writes the records without training"
     if any(word in text for word in ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")):
-        return f"MLflow at {uri}: the disk is full; nothing was registered, {again} once there is room"
+        return f"MLflow at {uri}: the disk is full; {again} once there is room"
     if any(word in text for word in ("Max retries", "Connection", "timed out", "Failed to resolve", "RemoteDisconnected")):
         return f"MLflow at {uri}: the server does not answer; {again} once it is back"
     if any(word in text for word in ("malformed", "not a database", "no such table")):

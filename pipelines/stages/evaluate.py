@@ -9,6 +9,7 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.data.parts import read_positions
+from hae.data.sides import sides_of
 from hae.data.trajectories import write_movie
 from hae.devices import set_threads
 from hae.errors import BadInput
@@ -19,11 +20,13 @@ from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
 from hae.importance.smoothness import PER_NM
+from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import encode, score_frames
 from hae.storage import load_members, load_networks
 from hae.training.pairs import Pairs
-from pipelines import params, paths
+from hae.training.stored import rows_bytes
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["evaluate", "levels_table", "main"]
@@ -39,8 +42,16 @@ def evaluate(variant: str) -> None:
     everything = params.load()
     everything.variant(variant)
     set_threads()
-    frames = Frames.read(paths.FRAMES)
-    train, test = frames.select("train"), frames.select("test")
+    limit, scratch = memory_limit(), settings.home() / "rows" / f"evaluate-{variant}"
+    large = rows_bytes(paths.FRAMES) > limit
+    with sides_of(paths.FRAMES, scratch, limit) as (train, test, seen):
+        if large:
+            print(f"evaluate {variant}: the features of the rows stay in files (HAE_MEMORY_LIMIT)")
+        _evaluate(variant, everything, train, test, seen, scratch / "positions" if large else None)
+
+
+def _evaluate(variant: str, everything: params.Params, train: Frames, test: Frames, seen: Frames, scratch: Path | None) -> None:
+    """scratch: a file for positions at test rows where memory does not hold them."""
     if not len(test):
         raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
     network, *members = load_members(paths.model(variant))
@@ -51,7 +62,7 @@ def evaluate(variant: str) -> None:
     report = measure(
         network,
         *(Pairs(side.values, side.values, side.weights, side.trajectory, side.frame) for side in (train, test)),
-        seen=Pairs(frames.values, frames.values, frames.weights, frames.trajectory, frames.frame),
+        seen=Pairs(seen.values, seen.values, seen.weights, seen.trajectory, seen.frame),
         blocks=test.blocks(everything.prepare.split.block_frames),
         baselines=_baseline_errors(networks, test, network.n_cvs),
         members=members,
@@ -60,7 +71,7 @@ def evaluate(variant: str) -> None:
         groups=recipe.groups,
         progress=f"evaluate {variant}",
     )
-    found = _gradients(network, test, recipe)
+    found = _gradients(network, test, recipe, scratch)
     if found is not None:
         report = replace(report, smoothness=found.smoothness)
     with written_whole(folder / "importance.json") as partial:
@@ -122,11 +133,11 @@ def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.nda
     return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
 
 
-def _gradients(network: HierarchicalNetwork, test: Frames, recipe: Recipe) -> Gradients | None:
+def _gradients(network: HierarchicalNetwork, test: Frames, recipe: Recipe, scratch: Path | None) -> Gradients | None:
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
         return gradients(network, test.values, recipe)
-    positions = read_positions(paths.FRAMES)
+    positions = read_positions(paths.FRAMES, scratch)
     return None if positions is None else gradients(network, test.values, recipe, positions)
 
 

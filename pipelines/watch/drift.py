@@ -97,7 +97,9 @@ class Thinned:
     ([0.0, 8.0, 16.0], 20)
     """
 
-    def __init__(self, limit: int = 200_000):
+    LIMIT = 200_000
+
+    def __init__(self, limit: int = LIMIT):
         self.limit, self.step, self.seen = limit, 1, 0
         self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 

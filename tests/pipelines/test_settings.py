@@ -1,11 +1,13 @@
 """Where the project is, and that no tool reports to anybody."""
 
 import os
+import sys
 
 import pytest
 
 from hae.errors import BadInput
-from pipelines import settings
+from pipelines import locks, settings
+from pipelines.flow import server
 
 
 @pytest.fixture
@@ -59,6 +61,17 @@ def test_what_is_kept_in_hae_is_its_owners_alone(folder):
     assert (folder / ".hae" / "prefect-auth").stat().st_mode & 0o777 == 0o600
     assert settings.key(folder) == key and len(key) > 30
     assert sorted(path.name for path in (folder / ".hae").iterdir()) == ["prefect-auth"]
+    shared = folder / "shared"
+    shared.mkdir(mode=0o755)
+    (folder / ".hae" / "mlflow.db").touch(0o644)
+    (folder / ".hae" / "copies").mkdir(0o755)
+    (folder / ".hae" / "artifacts").symlink_to(shared)
+    home = settings.home(folder)
+    with locks.checkout_lock(folder):
+        pass
+    assert {path.name: path.lstat().st_mode & 0o777 for path in home.iterdir() if not path.is_symlink()} == {
+        "prefect-auth": 0o600, "mlflow.db": 0o600, "copies": 0o700, "lock": 0o600}
+    assert shared.stat().st_mode & 0o777 == 0o755  # a link leads to what may be others'
 
 
 def test_a_proxy_is_not_asked_for_what_is_on_this_machine(folder, monkeypatch):
@@ -100,3 +113,13 @@ def test_an_at_in_a_path_is_no_secret(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://host:4200/api@home")
     line = "MLflow at sqlite:////home/me@lab/project/.hae/mlflow.db, Prefect at http://host:4200/api@home"
     assert settings.masked(line) == line
+
+
+@pytest.mark.parametrize(("proxy", "word"), [("socks5://lab:1080", "socksio"), ("lab://1080", "Unknown scheme"), ("http://lab:3128", "")])
+def test_a_proxy_that_no_client_can_be_made_with_is_one_line(proxy, word, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    if not word:
+        return server.check_proxies()
+    with pytest.raises(BadInput, match=f"^HTTP_PROXY, HTTPS_PROXY or ALL_PROXY: .*{word}"):
+        server.check_proxies()

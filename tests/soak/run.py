@@ -2,7 +2,8 @@
 
     python -m tests.soak.run --faults 50 --seed 1 --record docs/soak.json
 
-adds what it saw to the record. Each fault has a seed of its own, by which it can be done again: --seed N --faults 1.
+adds what it saw to the record. Each fault has a seed of its own, by which it can be done again: --seed N --faults 1; after --rarest, which
+does the kind that the record has least often, with --kind KIND.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +27,9 @@ import httpx
 
 from hae.files import write_json
 from tests.soak import whole
-from tests.soak.faults import FAULTS
+from tests.soak.faults import LATE
+from tests.soak.losses import FAULTS
 from tests.soak.place import Place, free_port, make, mounted
-from tests.soak.working import LATE
 from tests.waiting import wait_until
 
 __all__ = ["Survived", "ready", "soak", "table"]
@@ -140,6 +142,13 @@ def remember(record: Path, seen: list[Survived]) -> None:
     write_json(record, before)
 
 
+def rarest(kinds: tuple[str, ...], record: Path | None, seen: list[Survived]) -> tuple[str]:
+    """Of these kinds, the one that was done least often: in the record, or seen in this run too late to count."""
+    known = json.loads(record.read_text())["faults"] if record and record.exists() else {}
+    late = Counter(one.kind for one in seen if one.words.startswith(LATE) or not record)
+    return (min(kinds, key=lambda kind: known.get(kind, {"done": 0})["done"] + late[kind]),)
+
+
 def table(record: dict) -> str:
     """The record as docs/reliability.md shows it."""
     counts = {kind: (one["done"], one["survived"]) for kind, one in record["faults"].items()}
@@ -153,6 +162,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the first; the others follow it")
     parser.add_argument("--kind", action="append", choices=FAULTS, help="these alone")
+    parser.add_argument("--rarest", action="store_true", help="of these the kind that the record has least often, each time")
     parser.add_argument("--record", type=Path, help="where counts are added")
     parser.add_argument("--keep", type=Path, help="where the project is copied to after a fault that was not survived")
     parser.add_argument("--show", type=Path, metavar="RECORD", help="only print the table of a record")
@@ -168,7 +178,8 @@ def main() -> None:
     seen: list[Survived] = []
     with tempfile.TemporaryDirectory(prefix="hae-soak-") as folder, ready(Path(folder)) as (place, server):
         for seed in range(given.seed, given.seed + given.faults):
-            for one in soak(place, range(seed, seed + 1), tuple(given.kind or ())):
+            kinds = tuple(given.kind or FAULTS)
+            for one in soak(place, range(seed, seed + 1), rarest(kinds, given.record, seen) if given.rarest else kinds):
                 print(one, flush=True)
                 seen.append(one)
                 if one.wrong and given.keep:

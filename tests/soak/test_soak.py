@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak import run
-from tests.soak.faults import FAULTS
+from tests.soak.losses import FAULTS
 
 ROOT = Path(__file__).parents[2]
 RECORD = json.loads((ROOT / "docs" / "soak.json").read_text())
@@ -28,6 +28,14 @@ def test_what_was_not_survived_is_told(tmp_path):
     assert kept["faults"] == {"two at once": {"done": 2, "survived": 1}} and kept["seconds"] == 6
     assert kept["failed"] == [{"kind": "two at once", "seed": 2, "words": "at start", "wrong": ["no champion"]}]
     assert "| **all** | 2 | 1 |" in run.table(kept)
+
+
+def test_the_rarest_kind_is_next(tmp_path):
+    record = tmp_path / "soak.json"
+    assert run.rarest(("SIGTERM", "two at once"), record, []) == ("SIGTERM",)
+    run.remember(record, [run.Survived("SIGTERM", 1, "at train", 2.0, ())])
+    assert run.rarest(("SIGTERM", "two at once"), record, []) == ("two at once",)
+    assert run.rarest(("SIGTERM", "two at once"), record, [run.Survived("two at once", 2, "too late", 2.0, ())] * 2) == ("SIGTERM",)
 
 
 @pytest.mark.acceptance

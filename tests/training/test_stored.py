@@ -15,8 +15,9 @@ from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
 from hae.data.split import split_rows
 from hae.errors import BadInput
+from hae.memory import memory_limit
 from hae.network.scoring import score_frames
-from hae.training.stored import READ_ROWS, StoredFrames, memory_limit, rows_bytes, store
+from hae.training.stored import READ_ROWS, StoredFrames, rows_bytes, store
 
 SETTINGS = {
     "n_cvs": 2,

@@ -143,6 +143,17 @@ def test_the_digest_is_of_the_content(project):
     assert first != second and versioning.data_digest(project) == first
 
 
+def test_a_link_that_leads_nowhere_is_named_and_may_be_left_out(project):
+    """It may be data that are away: nothing is taken for the data without it, unless that is said."""
+    before = versioning.data_digest(project)
+    (project / "data/raw/gone.csv").symlink_to("nowhere")
+    for look in (versioning.data_digest, lambda folder: versioning.stage_facts(folder, "prepare")):
+        with pytest.raises(BadInput, match=r"^data/raw/gone\.csv: a link that leads nowhere.*\.dvcignore$"):
+            look(project)
+    (project / ".dvcignore").write_text("gone.csv\n")
+    assert versioning.data_digest(project) == before
+
+
 def test_data_that_a_change_of_would_go_unseen_are_refused(project, tmp_path):
     change(project, "prepare", trajectories=["data/other.csv"])
     (project / "data" / "other.csv").write_text("a\n1\n")

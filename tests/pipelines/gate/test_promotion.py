@@ -159,7 +159,7 @@ def test_signs_follow_the_champion(trained):
     np.testing.assert_allclose(others[-1].program(values)[1][1], own.reconstruct(values, level=2), atol=1e-5)
 
 
-def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained):
+def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained, monkeypatch):
     recording.record(trained.folder, trained.facts("collective"), "first")
     trained.change("prepare", "split", salt="another")
     prepare()
@@ -178,6 +178,10 @@ def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained)
     ]
     beside = compare(champion, candidate, trained.folder)
     np.testing.assert_allclose([beside.fve, beside.candidate_fve], expected, atol=1e-12)
+    monkeypatch.setattr("pipelines.gate.comparison.ROWS", 97)
+    in_pieces = compare(champion, candidate, trained.folder)
+    for name in ("fve", "candidate_fve", "low", "high"):
+        np.testing.assert_allclose(getattr(in_pieces, name), getattr(beside, name), atol=1e-12, err_msg=name)
 
 
 def test_another_target_is_held_for_a_person(trained, unchecked):

@@ -1,4 +1,4 @@
-"""Faults while nobody works: records, results, caches and locks that are deleted, altered or torn."""
+"""What can go wrong with a place where nobody works: records, caches, results and locks, each lost, spoilt or moved by hand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+from tests.soak.faults import FAULTS, fault
 from tests.soak.place import Place
-from tests.soak.working import Fault, into
 
-__all__ = ["FAULTS"]
-
-FAULTS: dict[str, Fault] = {}
-fault = into(FAULTS)
+__all__ = ["FAULTS"]  # all kinds, with these
 
 
 @contextmanager
