@@ -140,8 +140,6 @@ class Refits:
         >>> cvs, target = EncodedRows(t, t, ("linear",)), np.hstack([t, t**2])
         >>> (errors,) = refit([tasks_of(cvs, CollectiveDecoder)], [target], [target], settings=RefitSettings(hidden=(16,), steps=400))
         >>> found = Refits(*np.split(errors, [1, 1]))  # 3n - 2 tasks: of one CV only its prefix
-        >>> found.prefix.shape, found.swapped.shape
-        ((1, 400), (0, 400))
         >>> bool(found.prefix.mean() < 0.1 * target.var(0).mean())
         True
     """
