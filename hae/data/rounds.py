@@ -22,7 +22,7 @@ RBIAS = ".rbias"  # how its column ends: metad.rbias, opes.rbias, restraint.rbia
 def frame_weights(path: Path, rule: str, temperature: float) -> Callable[[np.ndarray], np.ndarray]:
     """Of frame numbers (N,) of the trajectory path the weights (N,), whose mean over a round is not 1 yet.
 
-    path: a file walker-I.dcd, beside which COLVAR.I has a row a frame. rule: of `RULES`; 1 for all frames, exp(rbias / kT) as the frames
+    path: a file walker-I.dcd, with COLVAR.I beside it, frame by frame. rule: of `RULES`; 1 for all frames, exp(rbias / kT) as the frames
     would be without a bias, or the root of that. temperature: kelvin.
 
     Raises:

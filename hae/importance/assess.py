@@ -94,6 +94,12 @@ def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Samp
     """FVE of each level less that of another model on the same frames, paired: errors, other (n, N) in one metric, v (N,).
 
     Bounds are NaN where there are too few independent frames.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(3, 1, 2000)) ** 2
+        >>> better = compare(0.1 * noise[0], 0.3 * noise[1], noise[2, 0], Sampling.of(2000))
+        >>> bool(0 < better.low[0] < better.value[0] < better.high[0])  # surely better
+        True
     """
     difference = other - errors
     n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))

@@ -33,6 +33,10 @@ class RefitSettings:
     """Decoders of ``hidden`` units, ``steps`` of Adam on ``batch_size`` rows, then the last layer by least squares.
 
     rows: training rows used, evenly spread over those given; ridge: how firmly the last layer is held where its features are weak.
+
+    Example:
+        >>> RefitSettings(hidden=(16,), steps=100).stronger(3)
+        RefitSettings(hidden=(32,), steps=300, batch_size=64, learning_rate=0.02, rows=8192, ridge=0.001, seed=0)
     """
 
     hidden: tuple[int, ...] = (32, 32)
@@ -129,6 +133,15 @@ class Refits:
 
     prefix (n, N'): from CV_1..CV_k. swapped (n-1, N'): level k with CV_{k+1} in the place of CV_k. innovation (n-1, N'): with what
     CV_{k+1} adds to CV_1..CV_k in that place.
+
+    Example:
+        >>> from hae.network.hierarchy import CollectiveDecoder
+        >>> t = np.random.default_rng(0).normal(size=(400, 1))
+        >>> cvs, target = EncodedRows(t, t, ("linear",)), np.hstack([t, t**2])
+        >>> (errors,) = refit([tasks_of(cvs, CollectiveDecoder)], [target], [target], settings=RefitSettings(hidden=(16,), steps=400))
+        >>> found = Refits(*np.split(errors, [1, 1]))  # 3n - 2 tasks: of one CV only its prefix
+        >>> bool(found.prefix.mean() < 0.1 * target.var(0).mean())
+        True
     """
 
     prefix: np.ndarray

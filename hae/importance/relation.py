@@ -95,7 +95,7 @@ def relations(
     sampling: Sampling,
     weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """A row a CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
+    """One row for each CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
 
     cvs: [(N, n), (N', n)] of reference and evaluated rows; labels: the same rows of the labels, of which ``periods`` are given.
     """

@@ -126,7 +126,7 @@ class Contributions:
     high: tuple[tuple[float, ...], ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
+        """One row for each feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
         columns: dict[str, tuple[float, ...]] = {}
         for k, figures in enumerate(zip(self.gain, self.low, self.high, strict=True), start=1):
             columns |= zip((f"gain_cv{k}", f"gain_cv{k}_low", f"gain_cv{k}_high"), figures, strict=True)
@@ -177,7 +177,7 @@ class ImportanceReport:
         return min(cv.n_eff for cv in self.cvs)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a CV, with the columns cv, fve, ..., status."""
+        """One row for each CV, with the columns cv, fve, ..., status."""
         return pd.DataFrame([{name: getattr(cv, name) for name in COLUMNS} for cv in self.cvs], columns=list(COLUMNS))
 
     def plot(self, axis=None):
@@ -192,7 +192,7 @@ class ImportanceReport:
         return f"{self._short_table().to_html(index=False, border=0)}<p>{escape(self._words())}</p>"
 
     def _short_table(self) -> pd.DataFrame:
-        """What a person reads first: a row a CV, intervals in brackets."""
+        """What a person reads first: one row for each CV, intervals in brackets."""
         return pd.DataFrame([{
             "cv": cv.name, "fve": figure(cv.fve, cv.fve_low, cv.fve_high), "gain": figure(cv.gain, cv.gain_low, cv.gain_high),
             "information gain": figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high),

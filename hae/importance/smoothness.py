@@ -22,7 +22,12 @@ def verdict(largest: float) -> str:
 @dataclass(frozen=True)
 class Gradient:
     """|ds/dx| of one CV over the frames, and the row where it is largest. verdict: smooth, steep or cliff; "" for a table, of which no
-    biased simulation has told what is too steep."""
+    biased simulation has told what is too steep.
+
+    Example:
+        >>> [Gradient("CV1", 20.0, 40.0, largest, row=7, verdict=verdict(largest)).verdict for largest in (60.0, 200.0, 900.0)]
+        ['smooth', 'steep', 'cliff']
+    """
 
     cv: str
     median: float

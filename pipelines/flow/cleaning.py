@@ -42,7 +42,7 @@ class Cleaned:
 
 
 def clean(project: Path, keep: int, dry_run: bool = False) -> Iterator[Cleaned]:
-    """Remove all but the last `keep` trainings of each stage and what goes with them, a line a place. The checkout is held meanwhile.
+    """Remove all but the last `keep` trainings of each stage and what goes with them, one line for each. The checkout is held meanwhile.
 
     Champion, previous, candidate and the last `keep` champions of the way back stay, with the data that they were trained on; so does
     what is on disk, what the heads of git's branches and its tags name, and every mark of rejection. dry_run: only look.

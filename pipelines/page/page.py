@@ -192,7 +192,7 @@ def _captions(evidence: Evidence) -> dict[str, str | bool | int]:
 
 
 def _relations(evidence: Evidence) -> list[dict]:
-    """Tables of R^2 of a label from each CV alone: a row a CV, a column a label, four at most."""
+    """Tables of R^2 of a label from each CV alone: one row for each CV, one column for each label, four at most."""
     tables = []
     for variant in evidence.variants:
         told = variant.relations.set_index(["cv", "label"])
@@ -208,7 +208,7 @@ def _relations(evidence: Evidence) -> list[dict]:
 
 
 def _settings(params: Params) -> list[tuple[str, list[str]]]:
-    """Parameters under train, a row each and a column a variant."""
+    """Parameters under train, one row for each and one column for each variant."""
     sections = {name: section.model_dump(exclude_unset=True) for name, section in params.train.items()}
     keys = list(dict.fromkeys(key for section in sections.values() for key in section))
     return [(key, [_plain(section.get(key)) for section in sections.values()]) for key in keys]

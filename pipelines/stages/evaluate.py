@@ -99,7 +99,7 @@ def _evaluate(variant: str, everything: params.Params, train: Frames, test: Fram
 
 
 def levels_table(report: ImportanceReport) -> pd.DataFrame:
-    """A row a level: FVE and gain with their intervals, and those of PCA and of the plain autoencoder with as many CVs."""
+    """One row for each level: FVE and gain with their intervals, and those of PCA and of the plain autoencoder with as many CVs."""
     table = report.to_frame()[["cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high"]].rename(columns={"cv": "level"})
     for name in ("pca", "plain"):
         rows = report.compared(name)
