@@ -8,7 +8,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,27 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or error
         raise BadInput(f"{path}: can't be written ({reason}); allowed: a folder that can be written to") from None
+
+
+@contextmanager
+def folder_made(folder: str | os.PathLike) -> Iterator[None]:
+    """Make a folder; if the block fails, what was made of it and of its parents goes again where nothing stands in it.
+
+    Raises BadInput where it can't be made.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: can't be made ({error.strerror or error}); allowed: a folder that can be written to") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something stands in it
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def check_writable(folder: str | os.PathLike) -> None:

@@ -8,11 +8,11 @@ from tqdm import tqdm
 
 from hae.training.fit import Plan, fit_members
 from hae.training.pairs import Pairs
+from hae.training.schedule import FEW
 from hae.training.sources import RowsInMemory, Source
 
-__all__ = ["CROSSED", "FEW", "SETTINGS", "Found", "Setting", "folds", "search", "settled"]
+__all__ = ["CROSSED", "SETTINGS", "Found", "Setting", "folds", "search", "settled"]
 
-FEW = 4000  # training rows up to which there is a choice: with more, the large network explains as much as any
 CROSSED, FOLDS = 400, 4  # training and validation rows below which folds judge, since a validation side would be some dozens
 MEMBERS = 2  # trained of each setting, whose mean error counts: a choice by the best one would be a choice of starts
 

@@ -15,7 +15,7 @@ from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
 from hae.files import written_whole
 from hae.importance.smoothness import CLIFF
-from hae.training.search import FEW
+from hae.training.schedule import FEW
 from pipelines import paths
 from pipelines.project import code, suggest, written
 from pipelines.project.looks import Choices, look_at_molecules, look_at_tables

@@ -21,7 +21,7 @@ from hae.data.split import SIDES
 from hae.data.table_parts import Tables, write_tables
 from hae.data.trajectories import check_atoms, load_structure, read_trajectories, with_positions
 from hae.errors import BadInput
-from hae.files import written_whole
+from hae.files import folder_made, written_whole
 from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
@@ -50,7 +50,7 @@ def prepare() -> None:
 def _tables(section, files: dict[str, Path], temperature: float | None) -> list[str]:
     """Parts of bounded size, read in pieces."""
     tables = tables_of(section, files, temperature)
-    with written_whole(paths.RECIPE) as partial:
+    with folder_made(paths.RECIPE.parent), written_whole(paths.RECIPE) as partial:
         manifest, recipe, series = write_tables(tables, paths.FRAMES, _rule(section.split), shuffle=section.shuffle, check=check_sides)
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
     return summary(manifest, recipe, series, tables.left_out)

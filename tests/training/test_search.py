@@ -9,8 +9,8 @@ from hae.errors import BadInput
 from hae.importance.stability import stability_of
 from hae.training.fit import Plan, fit_members
 from hae.training.pairs import Pairs
-from hae.training.schedule import Settings
-from hae.training.search import FEW, SETTINGS, folds, search, settled
+from hae.training.schedule import FEW, Settings
+from hae.training.search import SETTINGS, folds, search, settled
 from hae.training.sources import RowsInMemory
 
 PLAN = Plan(("linear",), settings=Settings(max_epochs=3), seeds=(0, 1, 2))
