@@ -1,7 +1,9 @@
 """What leaves a process: logs and tracebacks without secrets, and a refusal in one line."""
 
 import errno
+import html
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -14,7 +16,9 @@ from typing import NoReturn
 from hae.errors import BadInput
 from pipelines.settings import masked
 
-__all__ = ["guard_output", "in_a_line", "log_to", "refusals", "refuse"]
+__all__ = ["as_markdown", "guard_output", "in_a_line", "log_to", "refusals", "refuse"]
+
+MARKUP = re.compile(r"([\\`*_\[\]#|~$])")
 
 
 def guard_output() -> None:
@@ -59,6 +63,11 @@ def log_to(path: Path) -> None:
             logger.addHandler(file)
     logging.getLogger("hae").setLevel(logging.INFO)
     logging.getLogger("hae").propagate = False
+
+
+def as_markdown(text: str) -> str:
+    """The text so that a page that reads Markdown shows it as it is: a name from the data is no link, picture or markup there."""
+    return MARKUP.sub(r"\\\1", html.escape(text, quote=False))
 
 
 def refuse(message: str) -> NoReturn:

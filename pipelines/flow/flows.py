@@ -248,8 +248,9 @@ def _show(project: Path, outcome: "Outcome") -> None:
     if rows:
         create_table_artifact(rows, key="result", description="Held-out FVE of every level, and what became of it")
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
-    said = "\n".join(f"- **{variant}**: {words}" for variant, words in retraining.verdicts(project)[0].items())
-    create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {outcome.reason}\n\n{links}\n"), key="links",
+    text = output.as_markdown
+    said = "\n".join(f"- **{text(variant)}**: {text(words)}" for variant, words in retraining.verdicts(project)[0].items())
+    create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {text(outcome.reason)}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 
 

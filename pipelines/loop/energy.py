@@ -14,9 +14,9 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.data.trajectories import load_structure, read_trajectories
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling import plumed_files
-from hae.sampling.grid import GAS
 from hae.sampling.reweighting import Difference, Profile, difference, profile, weights_of
 from hae.sampling.umbrella import Windows, mbar, pooled
 from pipelines import params
@@ -95,7 +95,7 @@ def within(project: Path, frames: Frames, cvs: np.ndarray, periods: Sequence[flo
     for k, period in enumerate(periods):
         edges = _edges(values[:, k], period)
         found.append(settled(along(before, values[old, k], edges=edges), along(table, values[:, k], edges=edges),
-                             DEEP * GAS * table.attrs["temperature"]))
+                             DEEP * BOLTZMANN * table.attrs["temperature"]))
     return float(np.concatenate(found).mean())
 
 
@@ -157,7 +157,7 @@ class Pool:
     def weights(self, counts: np.ndarray) -> np.ndarray:
         """(N,) of mean 1 over frames that count so often (N,)."""
         bias = pooled(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature, counts), counts)
-        weights = np.exp((bias - bias.max()) / (GAS * self.temperature))
+        weights = np.exp((bias - bias.max()) / (BOLTZMANN * self.temperature))
         return weights / (weights @ counts / counts.sum())
 
 

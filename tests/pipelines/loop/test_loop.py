@@ -32,7 +32,7 @@ def project(folder):
     content["prepare"]["trajectories"] = ["data/rounds/*/walker-*.dcd"]
     YAML().dump(content, folder / "params.yaml")
     frames = starts()[[phi < 0 for phi, _ in STARTS]][:1].repeat(40, 0), starts()[[phi > 0 for phi, _ in STARTS]][:1].repeat(40, 0)
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     for number in range(2):
         home = folder / "data" / "rounds" / f"{number:03d}"
         home.mkdir(parents=True)
@@ -55,7 +55,7 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     found = energy.between(folder, "phi > 0", "phi <= 0")
     table = energy.rows(folder)
     seen = [(table["phi"] > 0).sum(), (table["phi"] <= 0).sum()]
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     assert found.difference.value == pytest.approx(-kt * np.log(4 * seen[0] / seen[1]), abs=1e-6)
     assert found.difference.low < found.difference.value < found.difference.high
     assert found.rounds == 2 and found.frames == tuple(seen) and sum(seen) == len(table) == 2 * 56  # the first 30 % are left out
@@ -86,7 +86,7 @@ def test_windows_are_pooled_and_their_interval_is_of_pools_drawn_anew(tmp_path):
     folder = windows(tmp_path)
     found, table = energy.between(folder, "phi > 0", "phi <= 0"), energy.rows(folder)
     far, second = (table["phi"] > 0).to_numpy(), (table["walker"] == 1).to_numpy()
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     n = np.array([[(far & ~second).sum(), (far & second).sum()], [(~far & ~second).sum(), (~far & second).sum()]])
     e, total, f = np.exp(-5 / kt), n.sum(0), 0.0
     for _ in range(500):  # by hand: the two windows' free energies until they are their own
