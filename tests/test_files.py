@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hae.errors import BadInput
-from hae.files import check_writable, write_csv, write_json, written_in_pieces, written_whole
+from hae.files import check_writable, folder_made, write_csv, write_json, written_in_pieces, written_whole
 
 
 def test_asking_for_a_writable_folder_does_not_race_with_itself(tmp_path):
@@ -58,3 +58,19 @@ def test_a_table_that_comes_in_pieces_is_the_file_that_it_would_be_as_a_whole(tm
         add(pieces[0])
         raise RuntimeError
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_was_made_in_vain_goes_again_and_one_with_something_in_it_stays(tmp_path):
+    with pytest.raises(BadInput, match="in vain"), folder_made(tmp_path / "a" / "b"):
+        raise BadInput("in vain")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadInput, match="in vain"), folder_made(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "kept").touch()
+        raise BadInput("in vain")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"]
+    with folder_made(tmp_path / "c"):
+        pass
+    assert (tmp_path / "c").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="can't be made"), folder_made(tmp_path / "file" / "c"):
+        pass
