@@ -5,7 +5,7 @@ INSTALLED := .venv/.installed
 ENGINES := .venv-engines
 
 .DEFAULT_GOAL := run
-.PHONY: run test acceptance engines lint site clean
+.PHONY: run test acceptance engines field lint site clean
 
 run: $(INSTALLED)
 	@$(BIN)/hae retrain
@@ -18,6 +18,9 @@ acceptance: $(ENGINES)/.installed  ## the tests that take long, or need PLUMED, 
 
 engines: $(ENGINES)/.installed  ## of these, those of exports: a minute or two
 	@PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest -m acceptance tests/export tests/pipelines/test_export.py
+
+field: $(INSTALLED)  ## the table of docs/field.md, in an hour or two
+	@$(BIN)/python -m benchmarks.field --out results/field --docs
 
 lint: $(INSTALLED)
 	@$(BIN)/ruff check .

@@ -18,10 +18,10 @@ import numpy as np
 from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
+from hae.data.units import BOLTZMANN
 from hae.export.cv import cv
 from hae.importance.gradients import gradients
 from hae.sampling import plumed_files
-from hae.sampling.grid import GAS
 from hae.sampling.round import CVRange, Sampling, run
 from hae.sampling.system import Dynamics, Molecule
 from pipelines import params
@@ -71,10 +71,10 @@ def looked_at(folder: Path, walkers: int, temperature: float) -> list[dict]:
         visits = core[core >= 0]
         first = float(table["time"][np.argmax(core == 1)]) if (core == 1).any() else None
         skip = int(SETTLE * len(far))
-        weights = np.exp((table["metad.rbias"] - table["metad.rbias"].max()) / (GAS * temperature))[skip : len(far)]
+        weights = np.exp((table["metad.rbias"] - table["metad.rbias"].max()) / (BOLTZMANN * temperature))[skip : len(far)]
         inside = weights[far[skip:]].sum(), weights[~far[skip:]].sum()
         rows.append({"first": first, "crossings": int(np.abs(np.diff(visits)).sum()), "ns": len(far) * float(table["time"][0]) / 1000,
-                     "dF": float(-GAS * temperature * np.log(inside[0] / inside[1])) if min(inside) > 0 else None})
+                     "dF": float(-BOLTZMANN * temperature * np.log(inside[0] / inside[1])) if min(inside) > 0 else None})
     return rows
 
 

@@ -1,6 +1,6 @@
 """How often the importance report is right on hard data, such as tails, weights, rare states, walkers that stay, and on easy data beside.
 
-    python -m benchmarks.calibration --kind NAME [NAME ...] --draws N [--networks M] [--variant V] [--exact] [--folder DIR]
+    python -m benchmarks.calibration --kind NAME [NAME ...] --draws N [--networks M] [--first F] [--variant V] [--exact] [--folder DIR]
     python -m benchmarks.calibration [--folder DIR] [--docs docs/calibration.md]
 
 Every network is trained on the training blocks of a source of its own and judged as the pipeline does it: on the test blocks, with all rows
@@ -35,6 +35,7 @@ from hae.importance.refits import EncodedRows, Refits, RefitSettings
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, encode, score_frames
+from hae.scores import NormalScores
 from hae.training.baselines import principal_components
 from hae.training.pairs import Pairs
 
@@ -80,9 +81,12 @@ def measure(name: str, variant: str, number: int, draws: int, exact: bool) -> di
     rng = np.random.default_rng([*name.encode(), number])
     first = kind.source(rng)
     split = split_rows(first.trajectory, first.frame, values=first.inputs, **SPLIT)
-    network = trained(kind, variant, first, split, number, exact)
-    train, population = first.take(np.flatnonzero(split == "train")), kind.population(POPULATION, rng)
-    seen = list(sources(kind, first, split == "train", draws, rng))
+    population, seen = kind.population(POPULATION, rng), list(sources(kind, first, split == "train", draws, rng))
+    if kind.scores:
+        to = NormalScores().fit(first.inputs[split == "train"])
+        first, *seen, population = [Pairs(X := to.transform(rows.inputs), X, rows.weights, rows.trajectory, rows.frame)
+                                    for rows in (first, *seen, population)]  # fmt: skip
+    network, train = trained(kind, variant, first, split, number, exact), first.take(np.flatnonzero(split == "train"))
     tests = [rows.take(np.flatnonzero(split == "test")) for rows in seen]
     of = lambda rows: score_frames(network, rows.inputs, rows.targets, None, rows.weights)  # noqa: E731
     cvs, errors, whole = [encode(network, rows.inputs) for rows in (train, *tests, population)], [of(rows) for rows in seen], of(population)
@@ -193,11 +197,11 @@ def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], own: 
     return [*rows, {**about, "what": "n", "level": 0, "said": report.n, "truth": n, "status": report.status}]
 
 
-def run(names: list[str], variant: str, networks: int, draws: int, exact: bool, folder: Path) -> None:
-    """Add what the folder has not yet, a file a network: one of each kind before more of any."""
+def run(names: list[str], variant: str, networks: int, draws: int, exact: bool, folder: Path, first: int = 0) -> None:
+    """Add what the folder has not yet, a file a network, numbered (and seeded) from ``first``: one of each kind before more of any."""
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = [(name, number) for number in range(networks) for name in names]
+    wanted = [(name, number) for number in range(first, first + networks) for name in names]
     for name, number in tqdm(wanted, unit="network"):
         path = folder / f"{name}-{'exact' if exact else variant}-{number:03d}.npz"
         if not path.exists():
@@ -221,12 +225,14 @@ def main() -> None:
     parser.add_argument("--kind", nargs="+", choices=[*KINDS, "all"], default=[], metavar="NAME", help=f"all, or of: {'; '.join(KINDS)}")
     parser.add_argument("--draws", type=int, default=4, help="test sides a network")
     parser.add_argument("--networks", type=int, default=30, help="networks a kind")
+    parser.add_argument("--first", type=int, default=0, metavar="F", help="number, and so seed, of the first network of each kind")
     parser.add_argument("--variant", choices=list(VARIANTS), default="collective")
     parser.add_argument("--exact", action="store_true", help="principal components, no refits")
     parser.add_argument("--folder", type=Path, default=Path("calibration"), help="where networks are kept")
     parser.add_argument("--docs", type=Path, help="page to write the tables into, between its marks")
     given = parser.parse_args()
-    run(list(KINDS) if "all" in given.kind else given.kind, given.variant, given.networks, given.draws, given.exact, given.folder)
+    names = list(KINDS) if "all" in given.kind else given.kind
+    run(names, given.variant, given.networks, given.draws, given.exact, given.folder, given.first)
     rows = judged(given.folder)
     rows.to_csv(given.folder / "rows.csv", index=False, float_format="%.6g")
     write_page(rows, given.docs)

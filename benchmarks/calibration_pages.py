@@ -77,7 +77,7 @@ def _verdicts(rows: pd.DataFrame):
 
 def tables(rows: pd.DataFrame) -> str:
     """The result as Markdown."""
-    rows = rows.assign(word=rows.word.fillna(""))
+    rows = rows.assign(word=rows.word.astype(object).fillna(""))
     head = "| data | networks | share of {0} before | share of {0} | FVE | gain | information gain | width against before |"
     out = [f"{len(rows.drop_duplicates(['kind', 'variant', 'exact', 'network']))} networks, {len(rows)} rows."]
     for status in ("ok", "rough"):
@@ -86,11 +86,17 @@ def tables(rows: pd.DataFrame) -> str:
     return "\n".join(out)
 
 
+def by_variant(rows: pd.DataFrame) -> str:
+    """The tables of each variant, under its name where there are several."""
+    parts = [(name, tables(some)) for name, some in rows.groupby("variant", sort=True)]
+    return parts[0][1] if len(parts) == 1 else "\n\n".join(f"### {name.capitalize()}\n\n{text}" for name, text in reversed(parts))
+
+
 def write_page(rows: pd.DataFrame, docs: Path | None) -> None:
     """Print the tables, or put them between the marks of the page."""
     if docs is None:
-        print(tables(rows))
+        print(by_variant(rows))
         return
     begin, end = "<!-- hard data: begin -->", "<!-- hard data: end -->"
     page = docs.read_text()
-    docs.write_text(f"{page[: page.index(begin) + len(begin)]}\n{tables(rows)}\n{page[page.index(end) :]}")
+    docs.write_text(f"{page[: page.index(begin) + len(begin)]}\n{by_variant(rows)}\n{page[page.index(end) :]}")

@@ -151,7 +151,7 @@ class Kind:
     make, cv, n: as in `Cell` (n: None where nobody knows); good: light tails, equal weights, trajectories that mix; correlated, time,
     apart: see `Walk`; walkers: number of trajectories (none of independent frames); frames: of the source; tilt: frames are weighted by
     exp(tilt times the first feature over its spread), as after a bias along it; scale, smooth: of the estimator; linear: the network is
-    the exact linear one.
+    the exact linear one; scores: of normal scores, by the maps of the training rows.
     """
 
     make: Callable[[Walk], tuple[np.ndarray, np.ndarray]]
@@ -167,6 +167,7 @@ class Kind:
     scale: str = "global"
     smooth: float = 0
     linear: bool = False
+    scores: bool = False
 
     def source(self, rng: np.random.Generator) -> Pairs:
         """All frames of a simulation; trajectory "" where they are independent."""
@@ -205,6 +206,8 @@ KINDS = {
     "t, 3 degrees": Kind(_linear(FACTORS, TAILS_3), n=3, **INDEPENDENT),
     "t, 4 degrees, tau 5": Kind(_linear(FACTORS, TAILS_4), n=3),
     "log-normal, tau 5": Kind(_linear(FACTORS, np.exp), n=3),
+    "t, 3 degrees, normal scores": Kind(_linear(FACTORS, TAILS_3), n=None, scores=True, **INDEPENDENT),
+    "log-normal, tau 5, normal scores": Kind(_linear(FACTORS, np.exp), n=None, scores=True),
     "six decades": Kind(_linear(FACTORS, np.sinh, DECADES), n=None, scale="feature", **INDEPENDENT),
     "weights, share 0.3": Kind(_in_a_straight_frame, n=3, tilt=np.sqrt(np.log(1 / 0.3)), **INDEPENDENT),
     "weights, share 0.2, tau 3": Kind(_in_a_straight_frame, n=3, tilt=np.sqrt(np.log(1 / 0.2)), time=3),

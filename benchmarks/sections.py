@@ -22,15 +22,15 @@ def table(head: list[str], rows: list[list]) -> str:
     return "\n".join([line(head), "|" + "---|" + "---:|" * (len(head) - 1), *map(line, rows)])
 
 
-def publish(name: str, text: str, docs: bool) -> None:
-    """Print a section; with ``docs`` put it between its marks in docs/benchmarks.md."""
+def publish(name: str, text: str, docs: bool, page: Path = DOCS) -> None:
+    """Print a section; with ``docs`` put it between its marks in a page, docs/benchmarks.md unless another is said."""
     print(text)
     if not docs:
         return
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    before, _, rest = DOCS.read_text().partition(begin)
+    before, _, rest = page.read_text().partition(begin)
     _, found, after = rest.partition(end)
     if not found:
-        raise SystemExit(f"{DOCS}: no marks {begin} and {end}")
-    with written_whole(DOCS) as partial:
+        raise SystemExit(f"{page}: no marks {begin} and {end}")
+    with written_whole(page) as partial:
         partial.write_text(f"{before}{begin}\n{text}\n{end}{after}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -21,7 +22,7 @@ ROOMS = (
     "pipelines.watch", "pipelines.flow", "pipelines.loop", "pipelines.upkeep", "pipelines (face)",
 )  # fmt: skip
 GROUND = {
-    "hae": {"version", "errors", "files", "devices", "notices", "engine", "cluster"},
+    "hae": {"version", "errors", "files", "devices", "notices", "engine", "cluster", "memory"},
     "pipelines": {"paths", "settings", "sections", "params", "processes", "locks", "output", "terminal"},
 }
 
@@ -36,16 +37,23 @@ def modules(packages=PACKAGES) -> dict[str, Path]:
     return found
 
 
+@cache
 def imports(packages=PACKAGES) -> dict[str, set[str]]:
     """Module -> modules of ours that it imports anywhere: inside functions and under TYPE_CHECKING too."""
     known = modules(packages)
     return {name: _imported(name, file, known) - {name} for name, file in known.items()}
 
 
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """All nodes of a module's syntax tree."""
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+
+
 def _imported(name: str, file: Path, known: dict[str, Path]) -> set[str]:
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

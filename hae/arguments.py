@@ -45,8 +45,8 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
     for name in ("max_cvs", "n_seeds", "batch_size", "block_frames"):
         require(name, lambda value: is_whole(value, 1), "a whole number of 1 or more")
     n = estimator.n_cvs if not auto else estimator.max_cvs if n_features is None else min(estimator.max_cvs, n_features)
-    if auto and estimator.network is not None:
-        raise BadInput('n_cvs: "auto" is not allowed with a network of one\'s own; a whole number of 1 or more')
+    if estimator.network is not None:
+        _nothing_chosen(estimator)
     for name in ("lag", "gap_frames", "min_steps"):
         require(name, is_whole, "a whole number of 0 or more")
     for name, table in (
@@ -56,7 +56,8 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
         ("missing", ("error", "mask")),
     ):
         require(name, lambda value, table=table: isinstance(value, str) and value in table, f"one of {', '.join(table)}")
-    require("hidden", lambda widths: all(is_whole(width, 1) for width in widths), "a list of widths of 1 or more")
+    require("hidden", lambda widths: widths == "auto" if isinstance(widths, str) else all(is_whole(width, 1) for width in widths),
+            'a list of widths of 1 or more, or "auto"')
     require(
         "cv",
         lambda cv: cv in WIDTHS if isinstance(cv, str) else len(cv) == n and set(cv) <= set(WIDTHS),
@@ -82,6 +83,13 @@ def checked_kinds(estimator, n_features: int | None = None) -> tuple[str, ...]:
     return (estimator.cv,) * n if isinstance(estimator.cv, str) else tuple(estimator.cv)
 
 
+def _nothing_chosen(estimator) -> None:
+    """Raises BadInput where CVs or widths of a network of one's own are to be chosen."""
+    for name, allowed in (("n_cvs", "a whole number of 1 or more"), ("hidden", "a list of widths, which is not looked at")):
+        if isinstance(getattr(estimator, name), str):
+            raise BadInput(f'{name}: "auto" is not allowed with a network of one\'s own; {allowed}')
+
+
 OF_A_PLAN = ("variant", "hidden", "activation", "network", "scale", "level_weights", "smooth", "linear_path", "augment")
 
 
@@ -97,7 +105,7 @@ def plan_of(estimator, n_features: int, n_targets: int) -> Plan:
         seeds=member_seeds(estimator.random_state, estimator.n_seeds),
         device=resolve_device(estimator.device),
         progress=estimator.variant if estimator.verbose else None,
-        **{name: getattr(estimator, name) for name in OF_A_PLAN},
+        **{name: getattr(estimator, name) for name in OF_A_PLAN if name != "hidden" or not isinstance(estimator.hidden, str)},
     )
 
 
@@ -133,7 +141,7 @@ def _frame_numbers(frame, n: int) -> np.ndarray | None:
     """(N,) int64 of frame numbers, which may come as whole floats. Raises BadInput for others."""
     frame = _a_row_each("frame", frame, n)
     if frame is None or frame.dtype.kind in "iu":
-        return frame
+        return None if frame is None else frame.astype(np.int64)  # unsigned ones become floats beside signed ones
     try:
         numbers = frame.astype(np.float64)
         wrong = ~np.isfinite(numbers) | (numbers != np.floor(numbers))

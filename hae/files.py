@@ -6,8 +6,9 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from hae.errors import BadInput
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_writable", "is_number", "plain", "read_csv", "write_csv", "write_json", "written_whole"]
+__all__ = ["check_writable", "is_number", "plain", "read_csv", "write_csv", "write_json", "written_in_pieces", "written_whole"]
 
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
 
@@ -44,6 +45,27 @@ def written_whole(path: str | os.PathLike) -> Iterator[Path]:
         raise BadInput(f"{path}: can't be written ({reason}); allowed: a folder that can be written to") from None
 
 
+@contextmanager
+def folder_made(folder: str | os.PathLike) -> Iterator[None]:
+    """Make a folder; if the block fails, what was made of it and of its parents goes again where nothing stands in it.
+
+    Raises BadInput where it can't be made.
+    """
+    folder = Path(folder)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{folder}: can't be made ({error.strerror or error}); allowed: a folder that can be written to") from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # something stands in it
+            for path in made:
+                path.rmdir()
+        raise
+
+
 def check_writable(folder: str | os.PathLike) -> None:
     """Make a folder and write to it, so that what can't be written is said before long work and not after.
 
@@ -64,6 +86,11 @@ def write_json(path: str | os.PathLike, content) -> None:
 def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> None:
     """Write a table as CSV, whole or not at all, without its index. People open it in a spreadsheet, and names come from data: text that
     begins as a formula does gets an apostrophe before it (as OWASP says), so that it stays text. Numbers stay as they are."""
+    with written_whole(path) as partial:
+        _cells(table).to_csv(partial, index=False)
+
+
+def _cells(table: pd.DataFrame) -> pd.DataFrame:
     from pandas.api.types import is_numeric_dtype
 
     cells = table.copy()
@@ -71,8 +98,42 @@ def write_csv(path: str | os.PathLike, table: pd.DataFrame) -> None:
     for place, kind in enumerate(table.dtypes):
         if not is_numeric_dtype(kind):
             cells.isetitem(place, [_escaped(value) for value in table.iloc[:, place]])
-    with written_whole(path) as partial:
-        cells.to_csv(partial, index=False)
+    return cells
+
+
+@contextmanager
+def written_in_pieces(path: str | os.PathLike) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """A function that takes the rows of a table piece by piece, each with the same columns. At the end of the block they are in the file,
+    CSV as of `write_csv` or Parquet by its ending, all or nothing; one piece is in memory at a time. A column has one type in all pieces,
+    the one that it has in the whole table, so pieces wait in a folder of their own till all are there."""
+    import pandas as pd
+
+    path = Path(path)
+    with written_whole(path) as partial, tempfile.TemporaryDirectory(prefix=f".{path.stem}.", dir=path.parent) as folder:
+        heads: list[pd.DataFrame] = []
+
+        def add(table: pd.DataFrame) -> None:
+            table.to_pickle(Path(folder, str(len(heads))))
+            heads.append(table.iloc[:0])
+
+        yield add
+        types = pd.concat(heads).dtypes.to_dict()
+        pieces = lambda: (pd.read_pickle(Path(folder, str(i))).astype(types) for i in range(len(heads)))  # noqa: E731
+        if path.suffix.lower() == ".csv":
+            for i, piece in enumerate(pieces()):
+                _cells(piece).to_csv(partial, index=False, header=i == 0, mode="a")
+        else:
+            _parquet(partial, pieces)
+
+
+def _parquet(path: Path, pieces: Callable[[], Iterator[pd.DataFrame]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.unify_schemas([pa.Schema.from_pandas(piece, preserve_index=False) for piece in pieces()], promote_options="permissive")
+    with pq.ParquetWriter(path, schema) as writer:
+        for piece in pieces():
+            writer.write_table(pa.Table.from_pandas(piece, schema, preserve_index=False))
 
 
 def read_csv(path: str | os.PathLike) -> pd.DataFrame:

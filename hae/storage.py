@@ -16,7 +16,7 @@ from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.weights import rebuild
 from hae.version import __version__
 
-__all__ = ["load_estimator", "load_networks", "save_estimator", "save_networks"]
+__all__ = ["load_estimator", "load_members", "load_networks", "save_estimator", "save_networks"]
 
 NOT_WRITTEN = {"augment", "network", "feature_weights"}  # functions can't be written; W is among the tensors
 FITTED = (
@@ -29,6 +29,7 @@ FITTED = (
     "best_epoch_",
     "has_target_",
     "scale_",
+    "smooth_",
 )
 
 
@@ -98,6 +99,19 @@ def save_estimator(model, directory: str | Path) -> None:
     metric = {"metric_root": model.metric_root_, "feature_weights": model.feature_weights}
     tensors = {name: torch.as_tensor(np.asarray(value)) for name, value in metric.items() if value is not None}
     save_networks(directory, {f"member-{i}": network for i, network in enumerate(model.members_)}, about, tensors)
+
+
+def load_members(directory: str | Path) -> list[HierarchicalNetwork]:
+    """The networks of a saved `hae.HierarchicalAutoencoder`, best first: what it takes to look at them, without scikit-learn.
+
+    Raises:
+        BadInput: as `load_networks`, or the folder holds networks that are no estimator, such as those of the stage baseline.
+    """
+    networks, _, _ = load_networks(directory)
+    if set(networks) != {f"member-{i}" for i in range(len(networks))} or not networks:
+        raise BadInput(f"{directory}: not a saved estimator (its networks are {', '.join(networks) or 'none'}); "
+                       "allowed: what HierarchicalAutoencoder.save wrote")
+    return [networks[f"member-{i}"].requires_grad_(False) for i in range(len(networks))]
 
 
 def load_estimator(cls, directory: str | Path, network: Callable[[int, int], HierarchicalNetwork] | None = None):

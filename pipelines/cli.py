@@ -58,7 +58,7 @@ def hae(context: click.Context, project: Path | None) -> None:
               help="Trajectories, or tables: .csv, .xlsx, .parquet, .npy, COLVAR and others.")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="FILE", help="Atoms of the trajectories, such as PDB, GRO or PSF.")
 @click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
-@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language.")
+@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language; 'name CA every 4': each fourth of them.")
 @click.option("--columns", metavar="NAME,...", help="Of tables, as features.  [default: all that suit]")
 @click.option("--labels", metavar="NAME,...", help="Columns or torsions to look at beside the CVs, never trained on.")
 @click.option("--group", metavar="COLUMN", help="That names the trajectory of a row.")
@@ -71,8 +71,8 @@ def hae(context: click.Context, project: Path | None) -> None:
 @click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
 @click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
 @click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data, or of the system.")
-@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, names of "
-              "force fields, or alanine-dipeptide; --topology says where walkers start.")
+@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, CHARMM, "
+              "names of force fields, or alanine-dipeptide; --topology says where walkers start.")
 @click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker of a system's first round.")
 def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
          group: str | None, system: str | None, ns: float | None, **choices) -> None:

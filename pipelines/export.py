@@ -20,7 +20,7 @@ from hae.export.checks import compared
 from hae.export.colvars import write_colvars
 from hae.export.cv import PositionsToCVs, cv
 from hae.export.encoder import Encoder, encoder_of
-from hae.export.formats import write_numpy, write_onnx, write_torchscript
+from hae.export.of_features import write_numpy, write_onnx, write_torchscript
 from hae.export.plumed import write_plumed
 from hae.export.program import write_program
 from hae.files import written_whole
@@ -30,8 +30,9 @@ from pipelines.record.store import Store, opened, plainly
 
 __all__ = ["FORMATS", "Exported", "export"]
 
+OF_ATOMS = {"plumed": write_plumed, "colvars": write_colvars}
 OF_FEATURES = {"numpy": write_numpy, "onnx": write_onnx, "torchscript": write_torchscript}
-FORMATS = ("plumed", "colvars", "openmm", *OF_FEATURES, "pt2")
+FORMATS = (*OF_ATOMS, "openmm", *OF_FEATURES, "pt2")
 FRAMES = 12  # of the training data, that a client is asked about
 
 
@@ -101,13 +102,11 @@ def _for_features(kind: str, model: packaging.Loaded, encoder: Encoder, card: Ca
 
 
 def _for_atoms(kind: str, function: PositionsToCVs, model, card: Card, topology, folder: Path, ann: bool) -> list[Path]:
-    if kind == "plumed":
-        return write_plumed(function, card, function.indices(topology), folder, ann)
-    if kind == "colvars":
-        return write_colvars(function, card, function.indices(topology), folder)
-    from hae.export.openmm import write_openmm
+    if kind == "openmm":
+        from hae.export.openmm import write_openmm  # imports OpenMM, which the others have no need of
 
-    return write_openmm(function, model, card, topology.to_openmm(), folder)
+        return write_openmm(function, model, card, topology.to_openmm(), folder)
+    return OF_ATOMS[kind](function, card, function.indices(topology), folder, *([ann] if kind == "plumed" else []))
 
 
 def _check_features(kind: str, model: packaging.Loaded, card: Card, folder: Path) -> str:

@@ -53,7 +53,9 @@ class Prepare(Section):
     features: Literal["coordinates", "distances", "torsions", "columns"] = Field(
         description="coordinates, distances, torsions or columns"
     )
-    atoms: str | Names = Field(description="heavy, a selection in mdtraj's language, or a list of atom names")
+    atoms: str | Names = Field(
+        description="heavy, a selection in mdtraj's language, every k-th of these (name CA every 4), or a list of atom names"
+    )
     pairs: tuple[tuple[str, str], ...] | None = Field(description="a list of pairs of atom names, or null")
     torsions: dict[str, tuple[str, str, str, str]] | Names | None = Field(
         description="names of torsions (phi, psi, omega, chi1), or name: [four atom names], or null"
@@ -80,7 +82,7 @@ class Learning(Section):
     """What every training takes, under the names of the estimator's arguments."""
 
     n_cvs: Count
-    hidden: tuple[Count, ...] = Field(description="a list of integers of 1 or more; it may be empty")
+    hidden: tuple[Count, ...] | Literal["auto"] = Field(description="a list of integers of 1 or more, which may be empty, or auto")
     activation: Literal["tanh", "silu", "gelu", "relu", "identity"] = Field(
         description="tanh, silu, gelu, relu or identity"
     )

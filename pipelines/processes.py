@@ -25,9 +25,9 @@ _open = threading.Event()  # set inside `children`
 
 
 def identity(pid: int | None = None) -> str:
-    """A living process (default: this one) as "pid start"; "" where none lives. A pid alone could by and by belong to another process.
+    """A living process (default: this one) as "pid start"; "" where none lives. A pid alone may later belong to another process.
 
-    The start is counted from the machine's own start, not read off a clock: clocks are set and step, and nobody's end is meant by it.
+    The start is counted from the machine's own start, not read from a clock: somebody may set a clock, and no process ends by that.
     """
     born = _born(pid or os.getpid())
     return f"{pid or os.getpid()} {born}" if born else ""

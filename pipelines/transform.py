@@ -12,7 +12,8 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
-from hae.files import write_csv, written_whole
+from hae.files import written_in_pieces
+from hae.memory import memory_limit
 from pipelines.flow import drifting
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
@@ -66,29 +67,28 @@ def transform(
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
     pieces = featurise(model.recipe, [Path(path) for path in inputs], topology, keep)
-    outside, seen = np.zeros(len(model.about["features"]), dtype=int), Thinned()
+    outside, total = np.zeros(len(model.about["features"]), dtype=int), 0
+    seen = Thinned(max(min(Thinned.LIMIT, memory_limit() // (32 * len(outside))), 1))
 
     def encoded(piece: Frames, rows: pd.DataFrame) -> pd.DataFrame:
-        nonlocal outside
+        nonlocal outside, total
+        total += len(rows)
         values = piece.values[:, [piece.features.index(name) for name in model.about["features"]]]
         outside = outside + _far(model.about, values).sum(0)
         seen.add(values, piece.trajectory)
         cvs = np.concatenate([model.encode(values[start : start + ROWS]) for start in range(0, len(values), ROWS)])
         return rows.assign(**{f"cv{k + 1}": cvs[:, k] for k in range(cvs.shape[1])})
 
-    table = pd.concat([encoded(*piece) for piece in pieces], ignore_index=True)
-    if output.suffix.lower() == ".csv":
-        write_csv(output, table)
-    else:
-        with written_whole(output) as partial:
-            table.to_parquet(partial, index=False)
+    with written_in_pieces(output) as write:
+        for piece in pieces:
+            write(encoded(*piece))
     far = [
-        f"{name}: {count} of {len(table)} rows lie far outside the training data ({low:.4g} to {high:.4g}); their CVs mean little"
+        f"{name}: {count} of {total} rows lie far outside the training data ({low:.4g} to {high:.4g}); their CVs mean little"
         for name, count, low, high in zip(model.about["features"], outside, model.about["low"], model.about["high"])
         if count
     ]
     drifted = drifting.scored(project, store, model, seen)
-    return TransformReport(len(table), len(model.about["cv"]), row.version, row.variant, output, tuple(far), drifted)
+    return TransformReport(total, len(model.about["cv"]), row.version, row.variant, output, tuple(far), drifted)
 
 
 def _far(about: dict, values: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def _rows_of_tables(recipe, inputs: Sequence[Path], keep: Sequence[str]) -> Iter
     from hae.data.readers import table_pieces
 
     for path in inputs:
-        for piece in table_pieces(path):
+        for piece in table_pieces(path, words=keep):
             for name in keep:
                 if name not in piece.columns:
                     raise BadInput(f"{path}: no column '{name}' to keep; allowed: {_some(piece.columns)}")

@@ -5,6 +5,7 @@ import os
 # Two workers whose threads wait for each other take many times as long. NumPy and torch read it once, as they are imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import gc
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from ruamel.yaml import YAML
 
+gc.disable()  # until the tests are collected: what is imported stays, and to look through it again and again is a tenth of that time
 ROOT = Path(__file__).parents[1]
 TOOLS = {
     "needs_chromium": lambda: shutil.which("chromium") or shutil.which("chromium-browser"),
@@ -39,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.usefixtures("tool_missing"))
             else:
                 item.add_marker(pytest.mark.skip(reason=f"{name}: not installed here (see apt-packages.txt)"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -118,9 +126,9 @@ def prefect_database(made_once) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_project(new_project, trained_folder, prefect_database, made_once, tmp_path_factory) -> Callable[[], Path]:
+def run_project(new_project, trained_folder, prefect_database, made_once, tmp_path_factory) -> Callable[..., Path]:
     """Makes such projects whose stages have all run, as DVC knows it: a retraining does what a change of params.yaml asks for. Nothing is
-    recorded in them."""
+    recorded in them. The stages that are named are taken out of dvc.yaml: each that runs takes seconds."""
 
     def commit(parent: Path) -> None:
         from pipelines.flow.versioning import in_repository
@@ -134,16 +142,20 @@ def run_project(new_project, trained_folder, prefect_database, made_once, tmp_pa
             patch.chdir(folder)
             repository.commit(force=True)
 
-    def make() -> Path:
-        return Path(shutil.copytree(made_once("run", commit) / "project", tmp_path_factory.mktemp("run") / "project"))
+    def make(*without: str) -> Path:
+        folder = Path(shutil.copytree(made_once("run", commit) / "project", tmp_path_factory.mktemp("run") / "project"))
+        yaml = YAML()
+        content = yaml.load((folder / "dvc.yaml").read_text())
+        for stage in without:
+            del content["stages"][stage]
+        yaml.dump(content, folder / "dvc.yaml")
+        return folder
 
     return make
 
 
 def write_graph(folder: Path, **more) -> None:
     """The repository's dvc.yaml less the simulation and the code, plus stages of one's own."""
-    from ruamel.yaml import YAML
-
     yaml = YAML()
     content = yaml.load((ROOT / "dvc.yaml").read_text())
     stages = content["stages"]

@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib.util
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,23 +13,23 @@ ROOT = Path(__file__).parents[1]
 spec = importlib.util.spec_from_file_location("rooms", ROOT / "docs" / "rooms.py")
 rooms = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(rooms)
-GRAPH = rooms.imports()
 
 # They bring files, params and processes to a stage. What they bring is among its deps and params already, so a change of theirs alone
 # must not train anew.
-PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "pipelines",
-            "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths", "pipelines.processes",
-            "pipelines.output", "pipelines.locks"}
+PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "hae.memory",
+            "pipelines", "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths",
+            "pipelines.processes", "pipelines.output", "pipelines.locks"}
 OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
 LONGEST = 350  # lines of a module
 
 
+@cache
 def outside(folder: str) -> dict[str, set[str]]:
     """Module -> the packages it imports anywhere, also inside functions."""
     found = {}
     for file in sorted((ROOT / folder).rglob("*.py")):
         names = set()
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in rooms.nodes(file):
             if isinstance(node, ast.Import):
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -44,7 +45,7 @@ def test_the_library_knows_nothing_of_the_retraining_system():
 
 def test_lower_rooms_never_import_higher_ones():
     place = {name: number for number, name in enumerate(rooms.ROOMS)}
-    upwards = [f"{name} -> {other}" for name, others in GRAPH.items() for other in others
+    upwards = [f"{name} -> {other}" for name, others in rooms.imports().items() for other in others
                if place[rooms.room(other)] > place[rooms.room(name)]]
     assert not upwards
 
@@ -57,7 +58,7 @@ def test_there_is_no_circle_of_modules(more):
 
 def test_the_network_room_imports_nothing_of_ours_but_errors_and_by_relative_names():
     """Its folder travels with a registered model under another name, and has to work there without this library."""
-    for name, others in GRAPH.items():
+    for name, others in rooms.imports().items():
         if name.startswith("hae.network"):
             assert all(other.startswith("hae.network") or other == "hae.errors" for other in others), name
     for module, names in outside("hae/network").items():
@@ -94,7 +95,7 @@ def test_engines_are_named_in_their_seam_alone():
         assert "ray" not in names or module in seam, module
     for folder in ("hae", "pipelines"):
         for file in sorted((ROOT / folder).rglob("*.py")):
-            nodes = list(ast.walk(ast.parse(file.read_text())))
+            nodes = rooms.nodes(file)
             texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
             calls = [node for node in nodes if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "map_parts"]
             if str(file.relative_to(ROOT)) not in seam:
@@ -120,7 +121,7 @@ def test_a_stage_depends_on_the_code_that_it_imports_and_on_no_more(stage):
     named = {path for path in about.get("do", about)["deps"] if path.startswith(("hae/", "pipelines/"))}
     known = rooms.modules()
     reached = {name: known[name].relative_to(ROOT).as_posix()
-               for name in rooms.closure(f"pipelines.stages.{stage}", GRAPH) - PLUMBING if known[name].name != "__init__.py"}
+               for name in rooms.closure(f"pipelines.stages.{stage}", rooms.imports()) - PLUMBING if known[name].name != "__init__.py"}
     missing = {path for path in reached.values() if not any(path == dep or path.startswith(f"{dep}/") for dep in named)}
     assert not missing, "dvc.yaml does not name what the stage imports"
     idle = {dep for dep in named if (ROOT / dep).is_dir() or dep.endswith(".py")

@@ -43,3 +43,12 @@ def test_a_missing_value_names_the_choice_for_it():
     X[7, 1] = np.nan
     with pytest.raises(BadInput, match=r'X: NaN in 1 of 50 rows, the first of them row 7; .*missing="mask"'):
         HierarchicalAutoencoder(n_cvs=1).fit(X)
+
+
+def test_frame_numbers_without_a_sign_are_as_any_others():
+    """Beside signed numbers NumPy makes floats of them, and no place in a series is a float."""
+    X, groups, frame = np.random.default_rng(0).normal(size=(600, 2)), np.repeat(["a", "b"], 300), np.tile(np.arange(300), 2)
+    how = {"n_cvs": 1, "n_seeds": 1, "max_epochs": 1, "hidden": (), "block_frames": 10, "gap_frames": 0, "device": "cpu"}
+    signed, unsigned = (HierarchicalAutoencoder(**how).fit(X, groups=groups, frame=frame.astype(kind)) for kind in ("int64", "uint64"))
+    np.testing.assert_array_equal(unsigned.split_, signed.split_)
+    assert unsigned.importance_.n_eff == signed.importance_.n_eff

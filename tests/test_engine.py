@@ -137,10 +137,22 @@ def test_a_cluster_of_our_own_is_for_its_owner_alone(project, two):
         stranger = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "HAE_"))}
         for more, way_in in (({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, False),
                              ({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}, True)):
-            done = subprocess.run([sys.executable, "-c", asked, gcs], env=stranger | more, capture_output=True, text=True, timeout=200)
-            assert (done.returncode == 0 and "in" in done.stdout) == way_in, done.stderr[-2000:]
+            # Without the setting Ray looks for 127.0.0.1 at the address that others know, where nobody listens.
+            more["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            said = _asked([sys.executable, "-c", asked, gcs], stranger | more, project / "said")
+            assert (said.splitlines()[-1:] == ["in"]) == way_in and ("InvalidAuthToken" in said) != way_in, said[-2000:]
     assert wait_until(lambda: not any(process.is_running() for process in mine[1:]), 30)
     assert not Path(cluster.folder).exists()
+
+
+def _asked(command: list[str], environment: dict, out: Path) -> str:
+    """What a process says until its end, or until it is refused: Ray asks on and on then, for longer than a test should take."""
+    with open(out, "w") as file:
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
+    assert wait_until(lambda: process.poll() is not None or "InvalidAuthToken" in out.read_text(), 200), out.read_text()[-2000:]
+    process.kill()
+    process.wait()
+    return out.read_text()
 
 
 def _marked(mine: str) -> list[str]:

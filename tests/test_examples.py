@@ -1,8 +1,9 @@
-"""The example in examples/ does what it says: modules of one's own in both hierarchies."""
+"""The examples in examples/ do what they say: modules of one's own in both hierarchies, peptides that are whole."""
 
 import importlib.util
 from pathlib import Path
 
+import mdtraj
 import numpy as np
 import pytest
 import torch
@@ -56,3 +57,22 @@ def test_transform_and_reconstruct_and_a_saved_model(model, tmp_path):
     back = HierarchicalAutoencoder.load(tmp_path, digits.conv_network(model.variant))
     np.testing.assert_array_equal(back.transform(X), cvs)
     np.testing.assert_array_equal(back.fit(X, split=np.full(50, "train")).transform(X).shape, (50, 3))  # and may be trained again
+
+
+def test_a_longer_peptide_has_the_bonds_of_the_short_one_and_no_clash(tmp_path):
+    peptide = load("peptide").peptide
+    lengths = []
+    for n in (1, 3):
+        peptide(n, tmp_path / "peptide.pdb")
+        one = mdtraj.load(str(tmp_path / "peptide.pdb"))
+        bonds = {tuple(sorted((a.index, b.index))) for a, b in one.topology.bonds}
+        assert [residue.name for residue in one.topology.residues] == ["ACE", *["ALA"] * n, "NME"] and len(bonds) == one.n_atoms - 1
+        lengths.append(mdtraj.compute_distances(one, sorted(bonds))[0])
+        atom = {(a.residue.index, a.name): a.index for a in one.topology.atoms}
+        alpha = [atom[0, "CH3"], *(atom[k, "CA"] for k in range(1, n + 1)), atom[n + 1, "C"]]
+        omegas = [[alpha[k], atom[k, "C"], atom[k + 1, "N"], alpha[k + 1]] for k in range(n + 1)]
+        assert (np.abs(mdtraj.compute_dihedrals(one, omegas)) > 2.9).all()  # trans
+        heavy = one.topology.select("not element H")
+        apart = [(a, b) for a in heavy for b in heavy if a < b and (a, b) not in bonds]
+        assert mdtraj.compute_distances(one, apart).min() > 0.2
+    assert {round(float(x), 2) for x in lengths[1]} == {round(float(x), 2) for x in lengths[0]}

@@ -3,10 +3,12 @@
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from hae.errors import BadInput
-from hae.files import check_writable, write_json, written_whole
+from hae.files import check_writable, folder_made, write_csv, write_json, written_in_pieces, written_whole
 
 
 def test_asking_for_a_writable_folder_does_not_race_with_itself(tmp_path):
@@ -35,3 +37,40 @@ def test_a_folder_that_can_t_be_made_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="can't be written"):
         check_writable(tmp_path / "file" / "folder")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_table_that_comes_in_pieces_is_the_file_that_it_would_be_as_a_whole(tmp_path, ending):
+    """Types are those of the whole table, text that a spreadsheet would compute is escaped, and a fault leaves nothing."""
+    table = pd.DataFrame({"n": [1, 2, 3.5, 4], "name": ["a", "=b", "c", None], "cv1": np.linspace(0, 1, 4).astype(np.float32)})
+    pieces = [table.iloc[:2].astype({"n": int}).reset_index(drop=True), table.iloc[2:].reset_index(drop=True)]
+    whole, parts = tmp_path / f"whole{ending}", tmp_path / f"parts{ending}"
+    write_csv(whole, table) if ending == ".csv" else table.to_parquet(whole, index=False)
+    with written_in_pieces(parts) as add:
+        for piece in pieces:
+            add(piece)
+    if ending == ".csv":
+        assert parts.read_bytes() == whole.read_bytes()
+    else:
+        pd.testing.assert_frame_equal(pd.read_parquet(parts), pd.read_parquet(whole))
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(RuntimeError), written_in_pieces(tmp_path / f"other{ending}") as add:
+        add(pieces[0])
+        raise RuntimeError
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_that_was_made_in_vain_goes_again_and_one_with_something_in_it_stays(tmp_path):
+    with pytest.raises(BadInput, match="in vain"), folder_made(tmp_path / "a" / "b"):
+        raise BadInput("in vain")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(BadInput, match="in vain"), folder_made(tmp_path / "a" / "b"):
+        (tmp_path / "a" / "kept").touch()
+        raise BadInput("in vain")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["kept"]
+    with folder_made(tmp_path / "c"):
+        pass
+    assert (tmp_path / "c").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="can't be made"), folder_made(tmp_path / "file" / "c"):
+        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,10 @@ __all__ = ["check_names", "named", "text_pieces"]
 WITHOUT = re.compile(r"|Unnamed: \d+(_level_\d+)?|\.\.\.\d+")  # names that pandas and R give to columns without one
 
 
-def text_pieces(path: Path, rows: int | None, given: Form | None = None) -> Iterator[pd.DataFrame]:
-    """The table of a file of text, so many rows at a time, or all at once; `attrs` of each: see `hae.data.readers.load_table`."""
+def text_pieces(
+    path: Path, rows: Callable[[int], int] | None, given: Form | None = None, words: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """The table of a file of text, rows(number of columns) rows at a time, or all at once; `attrs`, words: see `hae.data.readers`."""
     form = form_of(path, given)
     with opened(path) as file:
         names, records, lines = _names(file, form)
@@ -30,13 +32,22 @@ def text_pieces(path: Path, rows: int | None, given: Form | None = None) -> Iter
     if not extra:  # else R's, whose rows have a name more than the columns
         check_names(path, names)
     spread = len(form.thousands or "") == 1 and (form.thousands or "").isascii()
-    with opened(path) as file:
-        read = pd.read_csv(
+    together = None if rows is None else rows(len(names))
+
+    def read(file: IO[bytes], **more):
+        return pd.read_csv(
             file, sep=form.separator, decimal=form.decimal or ".", thousands=form.thousands if spread else None, encoding=form.encoding,
             header=None, names=range(len(names) + extra), skiprows=records, index_col=False, skipinitialspace=True, low_memory=False,
-            na_values=list(MISSING), chunksize=rows,
+            na_values=list(MISSING), chunksize=together, **more,
         )
-        for piece in [read] if rows is None else read:
+
+    places = [names.index(word) + extra for word in words if word in names and together is not None]
+    types: dict[int, type] = {}
+    if places:
+        with opened(path) as file:
+            types = _types(read(file, usecols=places), places)
+    with opened(path) as file:
+        for piece in [read(file)] if together is None else read(file, dtype=types):
             piece = named(path, piece, ["", *names] if extra else names, form)
             yield piece if spread or not form.thousands else _numbers_without(piece, form)
 
@@ -68,6 +79,16 @@ def check_names(path: Path, names: Sequence[object], places: Sequence[int] | Non
             raise BadInput(f"{path}: column {place} has no name; allowed: a name for every column but for names of rows at the left")
         if name and texts.count(name) > 1:
             raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
+
+
+def _types(pieces: Iterable[pd.DataFrame], places: Sequence[int]) -> dict[int, type]:
+    """The type that a whole table gives to those columns whose pieces differ."""
+    found: dict[int, set] = {place: set() for place in places}
+    for piece in pieces:
+        for place in places:
+            found[place].add(piece[place].dtype)
+    number = lambda kind: pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind)  # noqa: E731
+    return {place: float if all(map(number, kinds)) else str for place, kinds in found.items() if len(kinds) > 1}
 
 
 def _names(file: IO[bytes], form: Form) -> tuple[list[str], int, int]:

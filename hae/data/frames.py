@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +20,10 @@ from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
 
-__all__ = ["Frames", "concatenate", "constant", "read_parts", "read_pieces", "sums", "write_part"]
+__all__ = ["Frames", "concatenate", "constant", "read_part", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
+NUMBERS_TOGETHER = 2**22  # of features, in the pieces of a reader
 PART_BYTES = 2**27  # of the features of a part that is no trajectory
 
 
@@ -37,6 +38,7 @@ class Frames:
     label_units, label_periods: of the L labels; 2 pi for angles in radians, None where not periodic.
     weights: (N,) positive statistical weights, or None.
     split: (N,) "train", "validation", "test" or "gap", or None before the split.
+    ids: (N,) what rows of tables are known by, so that the split of each can be told again; None: by their values.
 
     Example: Four frames of two trajectories.
         >>> frames = Frames(np.arange(8.0).reshape(4, 2), ("x", "y"), ("nm", "nm"), np.array(["a", "a", "b", "b"]), np.array([0, 1, 0, 1]),
@@ -57,12 +59,13 @@ class Frames:
     label_periods: tuple[float | None, ...] = ()
     weights: np.ndarray | None = None
     split: np.ndarray | None = None
+    ids: np.ndarray | None = None
 
     def __post_init__(self):
         n, d = self.values.shape
         if len(self.features) != d or len(self.units) != d:
             raise ValueError(f"{d} features, but {len(self.features)} names and {len(self.units)} units")
-        for name in ("trajectory", "frame", "labels", "weights", "split"):
+        for name in ("trajectory", "frame", "labels", "weights", "split", "ids"):
             rows = getattr(self, name)
             if rows is not None and len(rows) != n:
                 raise ValueError(f"{name} has {len(rows)} rows, values {n}")
@@ -90,6 +93,7 @@ class Frames:
             labels=self.labels.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(drop=True),
             weights=None if self.weights is None else self.weights[rows],
             split=None if self.split is None else self.split[rows],
+            ids=None if self.ids is None else self.ids[rows],
         )
 
     def counts(self) -> dict[str, int]:
@@ -103,27 +107,61 @@ class Frames:
 
     def write(self, folder: str | os.PathLike, split: Mapping | None = None) -> Manifest:
         """Write a data set: parts of `PART_BYTES` and a manifest, the whole of it or nothing. split: the rule of the sides, to be kept."""
-        folder = Path(folder)
-        check_writable(folder.parent)
-        rows = max(1, PART_BYTES // max(1, self.values.itemsize * self.n_features))
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-            parts, new = [], {}
-            for first in range(0, max(len(self), 1), rows):
-                path = Path(temporary, f"{first}.parquet")
-                piece = self.select(np.arange(first, min(first + rows, len(self))))
-                about = write_part(path, [piece])
-                digest = file_digest(path)
-                name = part_name(f"rows-{first}", digest)
-                parts.append(Part(name, digest, len(piece), {} if self.split is None else piece.counts(), weights=sums(piece.weights)))
-                new[name] = path
-            manifest = Manifest(tuple(parts), **about, split=split or {})
-            publish(folder, manifest, new)
-        return manifest
+        return write_parts(folder, recut([self]) if len(self) else [self], split)
 
     @classmethod
     def read(cls, folder: str | os.PathLike) -> Frames:
         """All rows of a data set, in memory. Raises BadInput if there is none, or a part of it is missing or damaged."""
         return concatenate([part for _, part in read_parts(folder)])
+
+
+def write_parts(
+    folder: str | os.PathLike,
+    parts: Iterable[Frames],
+    split: Mapping | None = None,
+    check: Callable[[Mapping[str, int]], None] | None = None,
+) -> Manifest:
+    """Make a folder the data set of these parts, at least one, which come one by one; the whole of it or nothing. split: the rule of the
+    sides, to be kept. check: is shown the numbers of rows by side before anything is published, and may raise."""
+    folder = Path(folder)
+    check_writable(folder.parent)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        made, new, rows = [], {}, 0
+        for part in parts:
+            path = Path(temporary, f"{rows}.parquet")
+            about = write_part(path, [part])
+            digest = file_digest(path)
+            name = part_name(f"rows-{rows}", digest)
+            made.append(Part(name, digest, len(part), {} if part.split is None else part.counts(), weights=sums(part.weights)))
+            new[name] = path
+            rows += len(part)
+        manifest = Manifest(tuple(made), **about, split=split or {})
+        if check is not None:
+            check(manifest.sides)
+        publish(folder, manifest, new)
+    return manifest
+
+
+def recut(pieces: Iterable[Frames]) -> Iterator[Frames]:
+    """The same rows in pieces of `PART_BYTES` each, but for the last one."""
+    waiting: list[Frames] = []
+    for piece in pieces:
+        rows = max(1, PART_BYTES // max(1, piece.values.itemsize * piece.n_features))
+        waiting.append(piece)
+        number = sum(map(len, waiting))
+        if number >= rows:
+            together = concatenate(waiting)
+            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
+            for first in range(0, number - rows + 1, rows):
+                yield together.select(np.arange(first, first + rows))
+            del together
+    if waiting:
+        yield concatenate(waiting)
+
+
+def read_part(path: str | os.PathLike) -> Frames:
+    """The rows of a file that `write_part` wrote."""
+    return _frames(pq.read_table(path), 1.0)
 
 
 def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:
@@ -139,8 +177,10 @@ def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:
 
 
 def read_pieces(folder: str | os.PathLike, rows: int = ROWS_TOGETHER) -> Iterator[Frames]:
-    """The rows of a data set, at most so many in memory at a time; errors as of `Frames.read`."""
-    for part in Manifest.read(folder).parts:
+    """The rows of a data set, at most so many and `NUMBERS_TOGETHER` in memory at a time; errors as of `Frames.read`."""
+    manifest = Manifest.read(folder)
+    rows = max(min(rows, NUMBERS_TOGETHER // len(manifest.features)), 1)
+    for part in manifest.parts:
         path = Path(folder, part.file)
         with _told(path):
             pieces = pq.ParquetFile(path, pre_buffer=False).iter_batches(rows, use_threads=False)
@@ -192,6 +232,8 @@ def _table(frames: Frames) -> tuple[pa.Table, dict]:
         beside["row:split"] = pa.array(frames.split, pa.string())
     if frames.weights is not None:
         beside["row:weight"] = pa.array(frames.weights)
+    if frames.ids is not None:
+        beside["row:id"] = pa.array(frames.ids, pa.string())
     labels = {f"label:{name}": pa.array(column.to_numpy()) for name, column in frames.labels.items()}
     about = {
         "beside": tuple(beside),
@@ -234,6 +276,7 @@ def _frames(table: pa.Table, mean: float) -> Frames:
         label_periods=tuple(about["label_periods"]),
         weights=beside["row:weight"] / mean if "row:weight" in beside else None,
         split=beside["row:split"].astype(str) if "row:split" in beside else None,
+        ids=beside["row:id"].astype(str) if "row:id" in beside else None,
     )
 
 
@@ -261,4 +304,5 @@ def concatenate(parts: Sequence[Frames]) -> Frames:
         labels=pd.concat([part.labels for part in parts], ignore_index=True),
         weights=None if first.weights is None else np.concatenate([part.weights for part in parts]),
         split=None if first.split is None else np.concatenate([part.split for part in parts]),
+        ids=None if first.ids is None else np.concatenate([part.ids for part in parts]),
     )

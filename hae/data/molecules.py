@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ __all__ = ["KINDS", "Label", "Recipe", "atom_names"]
 
 KINDS = ("coordinates", "distances", "torsions", "columns")
 TORSIONS = ("phi", "psi", "omega", "chi1", "chi2", "chi3", "chi4")  # known by name; others as four atoms
+EVERY = re.compile(r"(.*?)(?: every ([1-9]\d*))?", re.DOTALL)  # of a selection: "name CA every 4"
 LIGHT = ("H", "D", "VS")  # hydrogen, deuterium, virtual sites such as the M of a water model or a lone pair
 
 
@@ -86,7 +88,8 @@ class Recipe:
         """The recipe for a molecule.
 
         structure: mdtraj Trajectory whose first frame is the reference, or for distances and torsions a Topology.
-        atoms: "heavy", a selection in mdtraj's language, or a list of names; for coordinates, distances of all pairs.
+        atoms: "heavy", a selection in mdtraj's language ("name CA", "name CA every 4": each fourth of them), or a list of names; for
+        coordinates, distances of all pairs.
         pairs: of atom names. torsions, labels: names out of phi, psi, omega, chi1 to chi4, or a mapping of a name to
         four atoms. Raises BadInput for what the topology has not.
         """
@@ -280,14 +283,16 @@ def _index(names: Sequence[str], wanted: str) -> int:
 def _chosen(topology, names: Sequence[str], atoms: str | Sequence[str]) -> list[int]:
     if not isinstance(atoms, str):
         return [_index(names, name) for name in atoms]
+    words, every = cast(re.Match, EVERY.fullmatch(atoms)).groups()
     try:
-        chosen = np.array(_heavy(topology)) if atoms == "heavy" else topology.select(atoms)
+        chosen = np.array(_heavy(topology)) if words == "heavy" else topology.select(words)
     except Exception as error:  # mdtraj passes on whatever its parser met
         reason = str(error).splitlines()[0]
-        raise BadInput(f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language") from None
+        raise BadInput(f"atoms: '{atoms}' is not a selection ({reason}); allowed: heavy, a list of names, mdtraj's language, of "
+                       "these every second (... every 2)") from None
     if not len(chosen):
         raise BadInput(f"atoms: '{atoms}' chooses no atom of the topology; allowed: a selection that does")
-    return chosen.tolist()
+    return chosen[:: int(every or 1)].tolist()
 
 
 def _heavy(topology) -> list[int]:

@@ -7,13 +7,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hae.data.rows import FileRows, RowFile
 from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import written_whole
@@ -149,22 +150,31 @@ def publish(folder: str | os.PathLike, manifest: Manifest, new: Mapping[str, Pat
             path.unlink()
 
 
-def read_positions(folder: str | os.PathLike) -> np.ndarray | None:
+def read_positions(folder: str | os.PathLike, into: Path | None = None) -> np.ndarray | FileRows | None:
     """(N, A, 3) in nm: the atoms that features read (`hae.data.jacobian.atoms_read`) at the N test rows of a data set, None where a part
-    has none. Raises BadInput if there is no data set, or a file is missing or damaged."""
-    parts, found = Manifest.read(folder).parts, []
+    has none. into: a file for them where memory does not hold them.
+    Raises BadInput if there is no data set, or a file is missing or damaged."""
+    parts: tuple[Part, ...] = Manifest.read(folder).parts
     if not all(part.positions for part in parts):
         return None
+    if into is None:
+        return np.concatenate(list(_positions(folder, parts)))
+    file = RowFile(into)
+    for piece in _positions(folder, parts):
+        file.add(piece)
+    return file.rows()
+
+
+def _positions(folder: str | os.PathLike, parts: Sequence[Part]) -> Iterator[np.ndarray]:
     for part in parts:
         path = Path(folder, part.positions[0])
         try:
             with open(path, "rb") as file:
                 while file.tell() < path.stat().st_size:
-                    found.append(np.load(file))
+                    yield np.load(file)
         except (OSError, ValueError, EOFError):
             raise BadInput(f"{path}: no positions that can be read, and {MANIFEST} names them; allowed: what the stage prepare wrote "
                            "(run it again)") from None
-    return np.concatenate(found)
 
 
 def part_name(name: str, digest: str) -> str:

@@ -6,7 +6,7 @@ import csv
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +28,7 @@ TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat")
 BOOKS = (".xlsx", ".xlsm")
 STORES = (".h5", ".hdf5", ".hdf")
 TABLES = (*TEXTS, ".parquet", ".feather", ".npy", ".npz", *BOOKS, *STORES)  # a COLVAR has any name: its first line begins with FIELDS
+PIECE_BYTES = 2**24  # of numbers read at a time
 PACKED = (".gz", ".bz2", ".xz")
 NAMES_OF_COLUMNS = ("columns", "features", "names")  # arrays of an NPZ file that name the columns of another
 OF_PANDAS = b"pandas_type"  # stands in every HDF5 file that pandas wrote, and in no trajectory
@@ -65,26 +66,40 @@ def load_table(path: str | os.PathLike, form: Form | None = None) -> pd.DataFram
     return table
 
 
-def table_pieces(path: str | os.PathLike, rows: int = 65536, form: Form | None = None) -> Iterator[pd.DataFrame]:
-    """What `load_table` gives, of text and Parquet so many rows at a time; `attrs["first_row"]` says where in the file a piece begins."""
+def table_pieces(
+    path: str | os.PathLike, rows: int | None = None, form: Form | None = None, words: Sequence[str] = ()
+) -> Iterator[pd.DataFrame]:
+    """What `load_table` gives, of text and Parquet so many rows at a time (None: `PIECE_BYTES` of numbers), of others at once.
+
+    words: columns whose text counts, such as names of trajectories: the text is that of the whole table, where one decimal number makes
+    decimal numbers of a column. Where there are several pieces, `attrs["first_row"]` says where in the file each of them begins.
+    """
     path = Path(path)
     in_pieces = _kind(path) in (*TEXTS, ".parquet") and path.is_file() and path.stat().st_size and not is_colvar(path)
     if not in_pieces:
         yield load_table(path, form)
         return
-    pieces = _parquet_pieces(path, rows) if _kind(path) == ".parquet" else text_pieces(path, rows, form)
-    first = 0
+    together = lambda columns: rows or max(PIECE_BYTES // (8 * max(columns, 1)), 1)  # noqa: E731
+    pieces = _parquet_pieces(path, together, words) if _kind(path) == ".parquet" else text_pieces(path, together, form, words)
+    first, piece = 0, _next(path, pieces)
+    if piece is None:
+        raise BadInput(f"{path}: 0 rows; allowed: 1 row or more")
+    while piece is not None:
+        following = _next(path, pieces)
+        if first or following is not None:
+            piece.attrs["first_row"] = first
+        first += len(piece)
+        yield piece
+        piece = following
+
+
+def _next(path: Path, pieces: Iterator[pd.DataFrame]) -> pd.DataFrame | None:
+    """The next piece that has rows."""
     while True:
         with _in_a_line(path):
             piece = next(pieces, None)
-        if piece is None:
-            break
-        if len(piece):
-            piece.attrs["first_row"] = first
-            first += len(piece)
-            yield piece
-    if first == 0:
-        raise BadInput(f"{path}: 0 rows; allowed: 1 row or more")
+        if piece is None or len(piece):
+            return piece
 
 
 @contextmanager
@@ -141,9 +156,12 @@ def _read_feather(path: Path, form: Form) -> pd.DataFrame:
     return _joined(path, feather.read_feather(path))
 
 
-def _parquet_pieces(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=rows):
-        yield _joined(path, batch.to_pandas())
+def _parquet_pieces(path: Path, rows: Callable[[int], int], words: Sequence[str]) -> Iterator[pd.DataFrame]:
+    file = pq.ParquetFile(path)
+    whole = [field.name for field in file.schema_arrow if field.name in words and pa.types.is_integer(field.type)]
+    decimal = [name for name in whole if any(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))]
+    for batch in file.iter_batches(batch_size=rows(len(file.schema_arrow))):
+        yield _joined(path, batch.to_pandas().astype(dict.fromkeys(decimal, float)))
 
 
 def _joined(path: Path, table: pd.DataFrame) -> pd.DataFrame:

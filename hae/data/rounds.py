@@ -22,18 +22,24 @@ RBIAS = ".rbias"  # how its column ends: metad.rbias, opes.rbias, restraint.rbia
 def frame_weights(path: Path, rule: str, temperature: float) -> Callable[[np.ndarray], np.ndarray]:
     """Of frame numbers (N,) of the trajectory path the weights (N,), whose mean over a round is not 1 yet.
 
-    path: a file walker-I.dcd, beside which COLVAR.I has a row a frame. rule: of `RULES`; 1 for all frames, exp(rbias / kT) as the frames
+    path: a file walker-I.dcd, with COLVAR.I beside it, frame by frame. rule: of `RULES`; 1 for all frames, exp(rbias / kT) as the frames
     would be without a bias, or the root of that. temperature: kelvin.
 
     Raises:
-        BadInput: a trajectory without such a file or without a column that ends in .rbias; when asked, a frame that has no row there.
+        BadInput: a trajectory without such a file or without a column that ends in .rbias, or a bias that gives no weight; when asked, a
+            frame that has no row there.
     """
     beside = colvar_of(path)
     if not beside.is_file():
         raise BadInput(f"{beside}: no such file; allowed: beside each trajectory the COLVAR of its bias, or prepare.rounds: equal")
     table = read_colvar(beside)
     column = next((name for name in table if name.endswith(RBIAS)), None)
-    weights = np.zeros(0) if column is None else np.exp(RULES[rule] * table[column].to_numpy() / (BOLTZMANN * temperature))
+    bias = np.zeros(0) if column is None else table[column].to_numpy(dtype=float)
+    with np.errstate(over="ignore"):
+        weights = np.exp(RULES[rule] * bias / (BOLTZMANN * temperature))
+    if len(wrong := np.flatnonzero(~np.isfinite(weights))):
+        raise BadInput(f"{beside}: row {wrong[0] + 1}: {column} is {bias[wrong[0]]:g}, which gives no weight at {temperature:g} K; "
+                       "allowed: kJ/mol, finite and of a size that a simulation has")
 
     def of(frames: np.ndarray) -> np.ndarray:
         needed = int(frames.max(initial=-1)) + 1

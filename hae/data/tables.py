@@ -54,7 +54,8 @@ def numbers(table: pd.DataFrame, columns: Sequence[str], place: str, missing: st
             what, allowed = "an infinite value", "finite numbers"
             if np.isnan(values[row, j]):
                 what, allowed = "a missing value (NaN)", "finite numbers, or --missing drop or mean (prepare.missing)"
-            raise BadInput(f"{place}: column '{name}', {_row(table, row)}: {what}, {bad.sum()} in this column; allowed: {allowed}")
+            count = f"{bad.sum()} in this column" if "first_row" not in table.attrs else "the first in this column"
+            raise BadInput(f"{place}: column '{name}', {_row(table, row)}: {what}, {count}; allowed: {allowed}")
     return values
 
 

@@ -24,12 +24,12 @@ from hae.data.molecules import Recipe
 from hae.data.universes import FORMATS, pieces_of, structure_of
 from hae.errors import BadInput
 
-__all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule_of", "read_trajectories", "write_movie"]
+__all__ = ["check_atoms", "frames_of", "load_frame", "load_structure", "molecule_of", "read_trajectories", "with_positions", "write_movie"]
 
 NAME = re.compile(r"(?:(\d+):)?(.*?)(-?\d+)?-(.+)")  # of an atom, as `hae.data.molecules.atom_names` has it: 1:ALA2-CA
 PIECE_BYTES = 100e6  # of positions or features held at once
 AT_ONCE = (".cif", ".mmcif", ".pdbx")  # that mdtraj reads, but not in pieces
-DOUBTFUL = (".crd", ".mol2", ".rst7", ".restrt", ".inpcrd", ".xyz", *AT_ONCE)  # that mdtraj knows one kind or use of
+DOUBTFUL = (".crd", ".gsd", ".mol2", ".rst7", ".restrt", ".inpcrd", ".xyz", *AT_ONCE)  # that mdtraj knows one kind or use of
 
 
 def load_structure(path: str | os.PathLike):
@@ -57,13 +57,18 @@ def _second(path: Path, first: Exception):
         with _quiet():
             return structure_of(path)
     except BadInput as missing:
-        raise (missing if _unknown_to_mdtraj(path) else _no_topology(path, first)) from None
+        raise (missing if _unknown_to_mdtraj(path) or isinstance(first, ImportError) else _no_topology(path, first)) from None
     except Exception as second:  # MDAnalysis' parsers raise whatever they meet
         raise _no_topology(path, second if _unknown_to_mdtraj(path) else first) from None
 
 
 def _no_topology(path: Path, error: Exception) -> BadInput:
     return BadInput(f"{path}: not a topology that can be read ({_line(error)}); allowed: {FORMATS}")
+
+
+def with_positions(structure, files: Mapping[str, str | os.PathLike]):
+    """The structure, where its own file has no positions (PSF, PRMTOP) with those of the first frame of the first trajectory."""
+    return structure if hasattr(structure, "xyz") else next(_pieces(Path(next(iter(files.values()))), structure))[:1]
 
 
 def _unknown_to_mdtraj(path: Path) -> bool:

@@ -2,4 +2,4 @@
 
 __all__ = ["BOLTZMANN"]
 
-BOLTZMANN = 0.00831446  # kJ / (mol K)
+BOLTZMANN = 0.00831446261815324  # kJ / (mol K): exact in the SI of 2019

@@ -15,7 +15,7 @@ from hae.errors import BadInput
 
 __all__ = ["FORMATS", "OWN_ATOMS", "pieces_of", "structure_of"]
 
-OWN_ATOMS = (".pdb", ".ent", ".gro", ".mol2", ".pqr", ".pdbqt", ".xyz", ".txyz", ".arc", ".cif", ".mmcif", ".pdbx", ".dms", ".data")
+OWN_ATOMS = (".pdb", ".ent", ".gro", ".mol2", ".pqr", ".pdbqt", ".xyz", ".txyz", ".arc", ".cif", ".mmcif", ".pdbx", ".dms", ".gsd", ".data")
 FORMATS = ("topologies PDB, GRO, PSF, PRMTOP, PARM7 and TOP of AMBER, TPR, MOL2, PQR, PDBQT, mmCIF, CRD, DMS, GSD, XYZ, TXYZ, LAMMPS data, "
            "DL_POLY; trajectories DCD, XTC, TRR, TNG, NetCDF, TRJ/MDCRD, CRD, XYZ, LAMMPS dump, H5, H5MD, GSD, TRZ, HISTORY, and those "
            "topologies that hold positions")

@@ -32,7 +32,15 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
 @dataclass(frozen=True)
 class Encoder:
     """x = (s - mean) / scale; pre-activations by `layers` [(W, b)], y = x W + b, with `activation` between, plus x path; squashed by the
-    kind of each CV; then T c + t, and the angle of a circular CV. All float64. C: coordinates, two of a circular CV, one of others."""
+    kind of each CV; then T c + t, and the angle of a circular CV. All float64. C: coordinates, two of a circular CV, one of others.
+
+    Example:
+        >>> layer = np.array([[1.0], [2.0]]), np.zeros(1)
+        >>> encoder = Encoder(("linear",), "identity", np.zeros(2), np.ones(2), (layer,), None, np.eye(1), np.zeros(1))
+        >>> cvs, gradients = encoder(np.array([[3.0, 1.0]]))  # rows (N, D)
+        >>> cvs.tolist(), gradients.tolist()  # (N, n), (N, n, D)
+        ([[5.0]], [[[1.0, 2.0]]])
+    """
 
     kinds: tuple[str, ...]
     activation: str

@@ -48,7 +48,7 @@ def features_along(
     cv: Variable, values: np.ndarray, groups: Mapping[str, Sequence[int]], axis: Axes, *, lengths: bool = False,
     weights: np.ndarray | None = None,
 ) -> None:
-    """What the features are at each place of a CV: a row a group, coloured by the mean of the frames there, white where hardly any are.
+    """What the features are at each place of a CV: one row for each group, coloured by the mean of the frames there, white where few are.
 
     values: (N, D); groups: name of a row -> its columns of ``values``. The colour is the mean in standard deviations from the mean of all
     (of the first column of the group); with ``lengths`` the length of the group's mean displacement from the mean of all, in the

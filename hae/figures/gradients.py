@@ -24,8 +24,8 @@ def passages(steps: np.ndarray, cvs: np.ndarray, axis: Axes, unit: str = PER_NM)
         inside = np.abs(CLIFF * steps) < 0.9 * min(-low, high)
         axis.plot(steps[inside], CLIFF * steps[inside], color="#D55E00", linestyle="--", linewidth=1, label=f"{CLIFF:.0f} per nm: a cliff")
     axis.axvline(0, color="#bbbbbb", linewidth=0.7, zorder=0)
-    where = "nm" if unit == PER_NM else "standard deviations of the inputs"
-    axis.set(xlabel=f"way along the gradient from its largest place ({where})", ylabel="CV (standard deviations)",
+    where = "nm" if unit == PER_NM else "SD of the inputs"
+    axis.set(xlabel=f"way through the steepest place ({where})", ylabel="CV (standard deviations)",
              ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)), xlim=(steps[0], steps[-1]))
     axis.legend(frameon=False)
 

@@ -50,7 +50,13 @@ def plain(name: object) -> str:
 
 
 class Shown(Figure):
-    """A figure that a notebook shows, also where nobody has imported pyplot."""
+    """A figure that a notebook shows, also where nobody has imported pyplot.
+
+    Example:
+        >>> made = Shown(figsize=(2, 1))
+        >>> made._repr_png_()[:4]
+        b'\\x89PNG'
+    """
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

@@ -86,15 +86,20 @@ def assess(
     sure = enough.all() and not behind.any()  # a CV whose refits fail is no reason to stop counting
     numbers = {f"{x:g}": leading(info_gain.low.tolist(), x) if sure else None for x in sorted({*GRID, eps})}
     status = max(trust.statuses, key=STATUSES.index)
-    return ImportanceReport(
-        variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers, apart=trust.apart, few=trust.few
-    )
+    said = variant, eps, status, len(sampling), n_blocks, tuple(rows), numbers[f"{eps:g}"], numbers
+    return ImportanceReport(*said, apart=trust.apart, few=trust.few, untold=trust.untold)
 
 
 def compare(errors: np.ndarray, other: np.ndarray, v: np.ndarray, sampling: Sampling, n_blocks: int | None = None) -> Estimate:
     """FVE of each level less that of another model on the same frames, paired: errors, other (n, N) in one metric, v (N,).
 
     Bounds are NaN where there are too few independent frames.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=(3, 1, 2000)) ** 2
+        >>> better = compare(0.1 * noise[0], 0.3 * noise[1], noise[2, 0], Sampling.of(2000))
+        >>> bool(0 < better.low[0] < better.value[0] < better.high[0])  # surely better
+        True
     """
     difference = other - errors
     n_eff = np.minimum(sampling.n_eff(difference), sampling.n_eff(v))
@@ -134,7 +139,7 @@ def _copied(cvs: EncodedRows, k: int, sampling: Sampling) -> int | None:
 
 
 def _blunt(estimate: Estimate) -> Estimate:
-    half = np.hypot(estimate.high - estimate.value, SHARPEST)
+    half = np.maximum(estimate.high - estimate.value, SHARPEST)
     return Estimate(estimate.value, estimate.value - half, estimate.value + half)
 
 

@@ -7,17 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from hae.data.rows import MadeRows
 from hae.errors import BadInput
 from hae.importance.intervals import Sampling
 from hae.importance.report import Contributions
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import chunked, filled
+from hae.network.scoring import Sliced, chunked, filled
 
 __all__ = ["contributions", "feature_errors"]
 
 
 def feature_errors(
-    network: HierarchicalNetwork, X: np.ndarray, sampling: Sampling, target: np.ndarray | None = None
+    network: HierarchicalNetwork, X: np.ndarray | MadeRows, sampling: Sampling, target: Sliced | None = None
 ) -> np.ndarray:
     """(n + 1, D', P): squared errors of the mean and of every level in each feature, as the `sums` of their frames.
 
@@ -35,7 +36,7 @@ def feature_errors(
         squares = ((y - level).nan_to_num().square().T for level in (torch.zeros_like(y), *levels))
         total = total + np.stack([sampling.sums(x.double().cpu().numpy(), rows) for x in squares])
 
-    chunked(network, np.asarray(X, dtype=np.float64), add, np.arange(len(X)), target)
+    chunked(network, MadeRows(X, X.shape[1]), add, np.arange(len(X)), target)
     return total
 
 

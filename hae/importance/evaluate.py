@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
+from hae.data.rows import MadeRows
 from hae.errors import BadInput
 from hae.importance.assess import Measured, assess, compare, fields
 from hae.importance.contributions import contributions, feature_errors
@@ -74,7 +75,8 @@ def evaluate(
     X_test, target = _doubles(test)
     pick = np.linspace(0, len(train) - 1, min(len(train), settings.rows)).round().astype(int)
     some = train.take(pick)
-    (s_train, t_train), w_train, weights = _doubles(some), some.weights, test.weights
+    s_train, t_train = (np.asarray(side[:]) for side in _doubles(some))
+    w_train, weights = some.weights, test.weights
     kinds = tuple(network.bottleneck.kinds)
     cvs = [EncodedRows(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
     errors = [score_frames(net, X_test, target, root, weights) for net in networks]
@@ -83,7 +85,7 @@ def evaluate(
         cvs,
         type(network.decoder),
         [_in_metric(net, t_train, root) for net in networks],
-        [_in_metric(net, target, root) for net in networks],
+        [_rows_in_metric(net, target, root) for net in networks],
         errors,
         [w_train] * len(networks),
         weights,
@@ -133,17 +135,17 @@ def evaluate(
     )
 
 
-def _doubles(rows: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets in float64, one array where the target is the input."""
-    inputs = np.asarray(rows.inputs, dtype=np.float64)
-    return inputs, inputs if rows.targets is rows.inputs else np.asarray(rows.targets, dtype=np.float64)
+def _doubles(rows: Pairs) -> tuple[MadeRows, MadeRows]:
+    """Inputs and targets in float64 where they are read, one object where the target is the input."""
+    inputs = MadeRows(rows.inputs, rows.inputs.shape[1])
+    return inputs, inputs if rows.targets is rows.inputs else MadeRows(rows.targets, rows.targets.shape[1])
 
 
 def refit_members(
     cvs: Sequence[EncodedRows],
     decoder: type[Decoder],
     target: Sequence[np.ndarray],
-    target_test: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray | MadeRows],
     trained: Sequence[FrameErrors] | None,
     train_weights: Sequence[np.ndarray | None],
     weights: np.ndarray | None,
@@ -197,12 +199,17 @@ def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarra
     return y * root if root.ndim == 1 else np.nan_to_num(y) @ root * np.sqrt(root.shape[1] / root.shape[0])
 
 
+def _rows_in_metric(network: HierarchicalNetwork, target: MadeRows, root: np.ndarray | None) -> MadeRows:
+    width = target.shape[1] if root is None or np.ndim(root) == 1 else np.shape(root)[1]
+    return MadeRows(target, width, lambda rows: _in_metric(network, rows, root))
+
+
 def _errors_of(network, other, target, root) -> np.ndarray:
     """Errors (n', N') of another model's levels in this network's metric."""
     other = np.asarray(other)
     if other.ndim == 2:
         return other
-    truth = _in_metric(network, target, root)
+    truth = _in_metric(network, target[:], root)
     return np.stack([np.nan_to_num(_in_metric(network, level, root) - truth) ** 2 for level in other]).mean(-1)
 
 

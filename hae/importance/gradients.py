@@ -10,10 +10,12 @@ import torch
 
 from hae.data.jacobian import SAME, atoms_read, featurise
 from hae.data.molecules import Recipe
+from hae.data.rows import FileRows
 from hae.errors import BadInput
+from hae.importance.relation import deviations
 from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import chunked, encode, filled
+from hae.network.scoring import chunk_rows, chunked, encode, filled
 
 __all__ = ["Gradients", "gradients"]
 
@@ -57,7 +59,10 @@ class Gradients:
 
 
 def gradients(
-    network: HierarchicalNetwork, X: np.ndarray, recipe: Recipe | None = None, positions: np.ndarray | None = None
+    network: HierarchicalNetwork,
+    X: np.ndarray | FileRows,
+    recipe: Recipe | None = None,
+    positions: np.ndarray | FileRows | None = None,
 ) -> Gradients:
     """Of every CV over rows X (N, D) in raw units; x are a molecule's positions in nm, by the chain rule through alignment, distances and
     torsions, or the columns of a table over their standard deviations.
@@ -68,23 +73,39 @@ def gradients(
     Raises:
         BadInput: positions are missing, of another shape or not those of X, or the alignment or a torsion is not defined at a row.
     """
-    X = np.asarray(X)
-    cvs, by_inputs = _by_inputs(network, X)
-    if recipe is None or recipe.kind == "columns":
-        unit, scale = "1/standard deviation", np.nanstd(X, axis=0)
-        x, back, features = X, lambda rows: by_inputs[rows] * scale, lambda place: place
-    else:
-        unit, scale = PER_NM, 1.0
-        x = _positions(recipe, X, positions)
-        back, features = _to_positions(recipe, x, X, by_inputs), lambda place: featurise(recipe, place)[0]
+    kind = "columns" if recipe is None else recipe.kind
+    unit, scale = ("1/standard deviation", deviations(X)) if kind == "columns" else (PER_NM, np.ones(()))
+    together = chunk_rows(network)
+    if recipe is not None and kind != "columns":
+        _check_positions(recipe, len(X), positions)
+
+    def piece(start: int) -> tuple[np.ndarray, np.ndarray, Callable[[slice], np.ndarray], tuple[int, ...]]:
+        """CVs, places and what gives the gradients of the rows from there on."""
+        rows = slice(start, start + together)
+        s = np.asarray(X[rows])
+        cvs, by_inputs = _by_inputs(network, s)
+        if recipe is None or kind == "columns":
+            return cvs, s, lambda rows: by_inputs[rows] * scale, by_inputs.shape
+        x = np.asarray(s if positions is None else positions[rows], dtype=np.float64).reshape(len(s), -1, 3)
+        return cvs, x, _to_positions(recipe, x, s, by_inputs), by_inputs.shape
+
+    found = []
+    for start in range(0, len(X), together):
+        cvs, _, back, shape = piece(start)
+        found.append((cvs, _sizes(back, *shape)))
+    cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     spread = np.array([1.0 if kind == "circular" else s.std() for kind, s in zip(network.bottleneck.kinds, cvs.T)])
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
-    sizes = _sizes(back, *by_inputs.shape) * over
+    sizes = sizes * over
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
-    rows = sizes.argmax(0)
-    directions = [back(slice(row, row + 1))[0, k] for k, row in enumerate(rows)]
-    lines = [x[row] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * _unit(along) for row, along in zip(rows, directions)]
-    passages = [_passage(network, features(line), k, over[k]) for k, line in enumerate(lines)]
+    passages = []
+    for k, row in enumerate(sizes.argmax(0)):
+        place = int(row) % together
+        _, x, back, _ = piece(int(row) - place)
+        along = _unit(back(slice(place, place + 1))[0, k])
+        line = x[place] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * along
+        features = line if recipe is None or kind == "columns" else featurise(recipe, line)[0]
+        passages.append(_passage(network, features, k, over[k]))
     return Gradients(unit, sizes, steps, np.stack(passages))
 
 
@@ -102,15 +123,12 @@ def _by_inputs(network: HierarchicalNetwork, X: np.ndarray) -> tuple[np.ndarray,
     return np.concatenate(cvs), np.concatenate(found)
 
 
-def _positions(recipe: Recipe, X: np.ndarray, positions: np.ndarray | None) -> np.ndarray:
-    """(N, A, 3), checked."""
-    shape = (len(X), len(atoms_read(recipe)), 3)
+def _check_positions(recipe: Recipe, rows: int, positions: np.ndarray | FileRows | None) -> None:
+    shape = (rows, len(atoms_read(recipe)), 3)
     if positions is None and recipe.kind != "coordinates":
         raise BadInput(f"positions: missing; {recipe.kind} do not hold them; allowed: an array {shape} in nm of the recipe's atoms")
-    x = np.asarray(X if positions is None else positions, dtype=np.float64)
-    if positions is not None and x.shape != shape:
-        raise BadInput(f"positions: shape {x.shape}; allowed: {shape}, the recipe's atoms at every row, in nm")
-    return x.reshape(shape)
+    if positions is not None and positions.shape != shape:
+        raise BadInput(f"positions: shape {positions.shape}; allowed: {shape}, the recipe's atoms at every row, in nm")
 
 
 def _to_positions(recipe: Recipe, x: np.ndarray, X: np.ndarray, by_inputs: np.ndarray) -> Callable[[slice], np.ndarray]:

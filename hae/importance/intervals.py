@@ -14,10 +14,12 @@ __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
 SEGMENTS = (8, 10, 16, 24, 32)  # numbers of segments tried; the widest interval counts
 CONFIDENCE = 0.90
+TOGETHER = 65536  # rows whose shares of segments are held at once
 PIECES = 300  # of a series, to see whether a few of them decide
 SURELY = 0.999  # confidence at which trajectories are said to differ
-TAIL, SURE_OF_TAIL = 25, 2.33  # one in so many frames is of the tail; standard deviations of its index on the safe side
+TAIL, SURE_OF_TAIL = 25, 1.96  # one in so many frames is of the tail; standard deviations of its index on the safe side
 STATUSES = ("ok", "rough", "not enough data")
+FEWEST_OF_TAIL = 10  # frames in it
 OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
 
@@ -86,6 +88,10 @@ class Sampling:
     def __len__(self) -> int:
         return len(self.order)
 
+    def by_row(self) -> np.ndarray:
+        """(N,): the weights in the order of the rows."""
+        return self.weights[self._place]
+
     @property
     def trajectories(self) -> int:
         """How many trajectories the frames come from; rows without one count as one series."""
@@ -151,16 +157,18 @@ class Sampling:
         return np.where(fourth > 0, square.sum(-1) ** 2 / np.where(fourth > 0, fourth, 1), len(starts))  # nothing at all: no few hold it
 
     def tail(self, x: np.ndarray) -> tuple[float, float]:
-        """Index of the upper tail of x (N,), as its weights have it, and its upper 99 % bound: 0 for an exponential tail, 0.5 where the
+        """Index of the upper tail of x (N,), as its weights have it, and its upper 97.5 % bound: 0 for an exponential tail, 0.5 where the
         variance ceases to exist, below 0 where there is an end.
 
         Of a generalised Pareto tail by probability weighted moments (Hosking and Wallis 1987) of the largest 4 %, known to (1 + index) over
-        the root of the number of times that the series goes there. 0 and 0 for fewer than 250 frames.
+        the root of the number of times that the series goes there. NaN for fewer than 250 frames, whose largest 4 % tell nothing.
         """
         x = np.asarray(x, dtype=np.float64)[self.order] * self.weights
         most = np.sort(x)[-(len(x) // TAIL) - 1 :]
         beyond = most[1:] - most[0]
-        if len(beyond) < 10 or not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
+        if len(beyond) < FEWEST_OF_TAIL:
+            return float("nan"), float("nan")
+        if not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
             return 0.0, 0.0
         mean = beyond.mean()
         weighted = beyond @ (np.arange(len(beyond))[::-1] + 0.35) / len(beyond) ** 2
@@ -180,10 +188,16 @@ class Sampling:
         """Weighted sums (..., P) of x (..., rows) over all frames and over every segment, for `ratio_of_sums`. Those of all the rows
         are those of some added to those of the rest, so that what has no room for all frames at once can go through them in pieces.
         x may be a sparse array (M, rows)."""
-        shares = self._shares[:, rows]
+        first, end, _ = rows.indices(len(self))
+        x = x if sparse.issparse(x) else np.asarray(x, dtype=np.float64)
+        parts = [self._sums(x[..., start - first : start - first + TOGETHER], slice(start, min(start + TOGETHER, end)))
+                 for start in range(first, max(end, first + 1), TOGETHER)]
+        return sum(parts[1:], parts[0])
+
+    def _sums(self, x, rows: slice) -> np.ndarray:
+        shares = self._shares(rows)
         if sparse.issparse(x):
             return (shares @ x.T).T.toarray()
-        x = np.asarray(x, dtype=np.float64)
         return (shares @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], shares.shape[0])
 
     @staticmethod
@@ -210,19 +224,25 @@ class Sampling:
         return Estimate(value, value - half, value + half)
 
     @cached_property
-    def _shares(self) -> sparse.csc_array:
-        """(P, N): weight of each row in the sum over all frames, then in every segment that holds it or a part of it."""
-        n = len(self)
-        place = np.arange(n)
-        groups, n_parts = [(np.zeros(n, dtype=int), place, np.ones(n))], 1
+    def _place(self) -> np.ndarray:
+        """(N,): of each row in the order of time."""
+        place = np.empty(len(self), dtype=int)
+        place[self.order] = np.arange(len(self))
+        return place
+
+    def _shares(self, rows: slice) -> sparse.csc_array:
+        """(P, rows): weight of each row in the sum over all frames, then in every segment that holds it or a part of it."""
+        n, place = len(self), self._place[rows]
+        at = np.arange(len(place))
+        groups, n_parts = [(np.zeros(len(place), dtype=int), at, np.ones(len(place)))], 1
         for pieces in SEGMENTS if n >= max(SEGMENTS) else ():
             own = place * pieces // n
             inside = np.minimum((own + 1) * n / pieces - place, 1.0)
             split = inside < 1  # the next segment begins within this frame
-            groups += [(n_parts + own, place, inside), (n_parts + own[split] + 1, place[split], 1 - inside[split])]
+            groups += [(n_parts + own, at, inside), (n_parts + own[split] + 1, at[split], 1 - inside[split])]
             n_parts += pieces
         part, at, share = (np.concatenate(column) for column in zip(*groups, strict=True))
-        return sparse.csc_array((share * self.weights[at], (part, self.order[at])), shape=(n_parts, n))
+        return sparse.csc_array((share * self.weights[place[at]], (part, at)), shape=(n_parts, len(place)))
 
     def n_eff(self, x: np.ndarray) -> np.ndarray:
         """Number of independent frames (...) that x (..., N) is worth: N over its integrated autocorrelation time, weights counted.

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations_with_replacement
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from hae.data.rows import MadeRows
 from hae.devices import one_thread
+from hae.importance.innovations import innovations
 from hae.network.hierarchy import Decoder
 from hae.network.layers import MaskedMLP
 
-__all__ = ["EncodedRows", "RefitSettings", "Refits", "innovations", "refit"]
+__all__ = ["EncodedRows", "RefitSettings", "Refits", "refit"]
 
-DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to earlier ones
-NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
 MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
 CHUNK_ROWS = 2048
 LITTLE = 1e8  # multiplications a step, some hundredths of a second: less is not worth a second thread
@@ -31,6 +28,10 @@ class RefitSettings:
     """Decoders of ``hidden`` units, ``steps`` of Adam on ``batch_size`` rows, then the last layer by least squares.
 
     rows: training rows used, evenly spread over those given; ridge: how firmly the last layer is held where its features are weak.
+
+    Example:
+        >>> RefitSettings(hidden=(16,), steps=100).stronger(3)
+        RefitSettings(hidden=(32,), steps=300, batch_size=64, learning_rate=0.02, rows=8192, ridge=0.001, seed=0)
     """
 
     hidden: tuple[int, ...] = (32, 32)
@@ -73,44 +74,6 @@ class EncodedRows:
         return [((x - centre) / (spread or 1))[:, None] for x in both]
 
 
-def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weights: np.ndarray | None = None) -> list[np.ndarray]:
-    """What ``cv`` adds to ``earlier`` ones: the residual of least squares on polynomials of them, with unit variance.
-
-    Each is [training rows (N, width), evaluation rows (N', width)]; a circular CV, as cosine and sine, has width 2. The polynomials
-    are products of Legendre's up to a total degree of 6, or less where those would be too many. They are fitted on the training
-    rows, with weights (N,). Zeros where nothing is left.
-    """
-    train, test = cv
-    w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
-    root = np.sqrt(w)[:, None]
-    basis, basis_test = _polynomials(
-        [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
-    )
-    coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
-    left, left_test = train - basis @ coefficients, test - basis_test @ coefficients
-    spread = np.sqrt(np.average((left**2).mean(1), weights=w))
-    before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
-    if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
-        return [np.zeros_like(train), np.zeros_like(test)]
-    return [left / spread, left_test / spread]
-
-
-def _polynomials(sides: list[np.ndarray]) -> list[np.ndarray]:
-    """(N, P) and (N', P) of the columns (N, C) and (N', C); columns that never change are left out."""
-    moving = np.ptp(sides[0], axis=0) > 0
-    train, test = (side[:, moving] for side in sides)
-    columns, most = train.shape[1], max(min(MOST_TERMS, len(train) // 10), 1)
-    degree = max(d for d in range(DEGREE + 1) if math.comb(columns + d, d) <= most)
-    terms = [Counter(term) for d in range(degree + 1 if columns else 1) for term in combinations_with_replacement(range(columns), d)]
-    middle, reach = (train.max(0) + train.min(0)) / 2 if columns else 0, np.ptp(train, axis=0) / 2 if columns else 1
-    out = []
-    for side in (train, test):
-        # Polynomials say nothing of rows far outside those they are fitted on, and would overflow there.
-        powers = np.polynomial.legendre.legvander(np.clip((side - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
-        out.append(np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1))
-    return out
-
-
 @dataclass(frozen=True)
 class Task:
     """A refit: what its decoders read, a list of [training rows (N, width), evaluation rows (N', width)] a decoder."""
@@ -124,6 +87,15 @@ class Refits:
 
     prefix (n, N'): from CV_1..CV_k. swapped (n-1, N'): level k with CV_{k+1} in the place of CV_k. innovation (n-1, N'): with what
     CV_{k+1} adds to CV_1..CV_k in that place.
+
+    Example:
+        >>> from hae.network.hierarchy import CollectiveDecoder
+        >>> t = np.random.default_rng(0).normal(size=(400, 1))
+        >>> cvs, target = EncodedRows(t, t, ("linear",)), np.hstack([t, t**2])
+        >>> (errors,) = refit([tasks_of(cvs, CollectiveDecoder)], [target], [target], settings=RefitSettings(hidden=(16,), steps=400))
+        >>> found = Refits(*np.split(errors, [1, 1]))  # 3n - 2 tasks: of one CV only its prefix
+        >>> bool(found.prefix.mean() < 0.1 * target.var(0).mean())
+        True
     """
 
     prefix: np.ndarray
@@ -168,7 +140,7 @@ def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
 def refit(
     tasks: Sequence[Sequence[Task]],
     target: Sequence[np.ndarray],
-    target_test: Sequence[np.ndarray],
+    target_test: Sequence[np.ndarray | MadeRows],
     *,
     settings: RefitSettings = RefitSettings(),
     weights: Sequence[np.ndarray | None] | None = None,
@@ -289,16 +261,16 @@ class _Stack:
         return torch.stack(errors)
 
     @torch.no_grad()
-    def errors(self, m: int, target: np.ndarray) -> np.ndarray:
+    def errors(self, m: int, target: np.ndarray | MadeRows) -> np.ndarray:
         """(T, N') of member m, its last layers solved for."""
         readouts = self.readouts(m)
-        y = self.tensor(target) - self.mean[m]
         out = []
-        for start in range(0, len(y), CHUNK_ROWS):
+        for start in range(0, len(target), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
+            y = self.tensor(target[rows]) - self.mean[m]
             h = self.hidden(self.inputs(m, 1, rows), m)
             out.append(
-                torch.stack([(self.features(h, t) @ last - y[rows]).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
+                torch.stack([(self.features(h, t) @ last - y).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
             )
         return torch.cat(out, dim=1).cpu().numpy()
 
@@ -328,5 +300,6 @@ class _Stack:
     def solved(self, H: Tensor, weights: Tensor, y: Tensor, trained: Tensor) -> Tensor:
         weighted = H * weights[:, None] / len(H)
         gram = weighted.mT @ H
-        hold = self.settings.ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        power = gram.diagonal().mean().clamp(min=1e-12)  # a feature that no row has keeps the trained layer
+        hold = self.settings.ridge * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
         return torch.linalg.solve(gram + hold, weighted.mT @ y + hold @ trained)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +11,15 @@ import pandas as pd
 import torch
 from scipy.spatial import cKDTree
 
+from hae.data.rows import FileRows
 from hae.importance.intervals import ROUGH_N_EFF, Sampling
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import filled
 
-__all__ = ["Relation", "frames_along", "on_circle", "relate", "relations", "sensitivity"]
+__all__ = ["Relation", "deviations", "frames_along", "on_circle", "relate", "relations", "sensitivity"]
 
 NEIGHBOURS, REFERENCE_ROWS, SHIFTS = 40, 4096, 20
+ROWS = 16384  # whose neighbours are held at once
 
 
 @dataclass(frozen=True)
@@ -57,25 +61,30 @@ def relate(
     (x_ref, x_new), (y_ref, y_new) = x, y
     pick = np.linspace(0, len(x_ref) - 1, min(len(x_ref), REFERENCE_ROWS)).round().astype(int)
     spread = x_ref.std(0).max() or 1.0
-    near = cKDTree(x_ref[pick] / spread).query(x_new / spread, k=min(NEIGHBOURS, len(pick)))[1].reshape(len(x_new), -1)
     w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
-    shares = w[near] / w[near].sum(1, keepdims=True)
-
-    def pieces(ref, new):
-        ref = ref[pick]
-        distance = ((new - np.average(ref, axis=0, weights=w)) ** 2).sum(1)
-        return distance - ((new - np.einsum("ij,ijw->iw", shares, ref[near])) ** 2).sum(1), distance
-
-    a, v = pieces(y_ref, y_new)
+    tree = cKDTree(x_ref[pick] / spread)
+    shifts = [0.0, *np.random.default_rng(seed).uniform(0.1, 0.9, SHIFTS)]
+    refs = [np.roll(y_ref, int(share * len(y_ref)), axis=0)[pick] for share in shifts]
+    means = [np.average(ref, axis=0, weights=w) for ref in refs]
+    told: list[np.ndarray] = []
+    sums = np.zeros((len(shifts), 2))
+    counted = sampling.by_row()
+    for start in range(0, len(x_new), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(x_new)))
+        near = tree.query(x_new[rows] / spread, k=min(NEIGHBOURS, len(pick)))[1].reshape(len(rows), -1)
+        shares = w[near] / w[near].sum(1, keepdims=True)
+        for i, (share, ref, mean) in enumerate(zip(shifts, refs, means, strict=True)):
+            new = y_new[(rows - int(share * len(y_new))) % len(y_new)]  # of the series rolled by so many rows
+            distance = ((new - mean) ** 2).sum(1)
+            better = distance - ((new - np.einsum("ij,ijw->iw", shares, ref[near])) ** 2).sum(1)
+            sums[i] += better @ counted[rows], distance @ counted[rows]
+            if i == 0:
+                told.append(np.stack([better, distance]))
+    a, v = np.concatenate(told, axis=1)
     found = sampling.ratio(a, v)
     enough = sampling.n_eff(np.stack([a, v])).min() >= ROUGH_N_EFF
-    shifts = np.random.default_rng(seed).uniform(0.1, 0.9, SHIFTS)
-    nulls = []
-    for share in shifts:
-        a, v = pieces(np.roll(y_ref, int(share * len(y_ref)), axis=0), np.roll(y_new, int(share * len(y_new)), axis=0))
-        nulls.append(sampling.mean(a) / (sampling.mean(v) or 1.0))
     bounds = (float(found.low), float(found.high)) if enough else (np.nan, np.nan)
-    return Relation(float(found.value), *bounds, float(max(nulls)))
+    return Relation(float(found.value), *bounds, float(max(better / (distance or 1.0) for better, distance in sums[1:])))
 
 
 def relations(
@@ -86,7 +95,7 @@ def relations(
     sampling: Sampling,
     weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """A row a CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
+    """One row for each CV and label: cv, label, r2, low, high, null (see `Relation`; CV -> label), and r2_back (label -> CV).
 
     cvs: [(N, n), (N', n)] of reference and evaluated rows; labels: the same rows of the labels, of which ``periods`` are given.
     """
@@ -103,20 +112,30 @@ def relations(
     return pd.DataFrame(rows, columns=["cv", "label", "r2", "low", "high", "null", "r2_back"])
 
 
-def sensitivity(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarray | None = None, rows: int = 2048) -> np.ndarray:
+def deviations(X: np.ndarray | FileRows) -> np.ndarray:
+    """(D,): standard deviation of the columns of X (N, D), a piece of them at a time; NaN is left out."""
+    pieces = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
+    of = lambda rows: np.asarray(X[rows], dtype=np.float64)  # noqa: E731
+    number = sum(np.sum(~np.isnan(of(rows)), axis=0) for rows in pieces)
+    mean = sum(np.nansum(of(rows), axis=0) for rows in pieces) / number
+    return np.sqrt(sum(np.nansum((of(rows) - mean) ** 2, axis=0) for rows in pieces) / number)
+
+
+def sensitivity(network: HierarchicalNetwork, X: np.ndarray | FileRows, weights: np.ndarray | None = None, rows: int = 2048) -> np.ndarray:
     """(n, D): root mean square over frames of d CV_k / d s_i, times the standard deviation of s_i, over the CV's (1 for an angle).
 
     One gradient a CV, on at most ``rows`` evenly spread rows of X (N, D), which are in raw units.
     """
     pick = np.linspace(0, len(X) - 1, min(len(X), rows)).round().astype(int)
     w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
-    s = torch.as_tensor(np.asarray(X)[pick]).to(network.bottleneck.T).requires_grad_(True)
-    cvs = network.encode(s)
+    network = copy.deepcopy(network).double()  # of float32 inputs far from zero little is left beside their mean
+    s = filled(network, torch.as_tensor(X[pick]).to(network.bottleneck.T)).requires_grad_(True)
+    cvs, moved = network.encode(s), deviations(X)
     out = []
     for k, kind in enumerate(network.bottleneck.kinds):
         gradient = torch.autograd.grad(cvs[:, k].sum(), s, retain_graph=True)[0].double().cpu().numpy()
         spread = 1.0 if kind == "circular" else float(cvs[:, k].detach().double().std()) or 1.0
-        out.append(np.sqrt(np.average(gradient**2, axis=0, weights=w)) * np.nanstd(X, axis=0) / spread)
+        out.append(np.sqrt(np.average(gradient**2, axis=0, weights=w)) * moved / spread)
     return np.array(out)
 
 

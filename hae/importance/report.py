@@ -18,20 +18,8 @@ from hae.importance.verdicts import figure, join, pair_words
 __all__ = ["COLUMNS", "CVImportance", "Comparison", "Contributions", "ImportanceReport"]
 
 COLUMNS = (
-    "cv",
-    "fve",
-    "fve_low",
-    "fve_high",
-    "gain",
-    "gain_low",
-    "gain_high",
-    "info_gain",
-    "info_gain_low",
-    "info_gain_high",
-    "verdict",
-    "order",
-    "n_eff",
-    "status",
+    *("cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high", "info_gain", "info_gain_low", "info_gain_high"),
+    *("verdict", "order", "n_eff", "status"),
 )
 NAN = float("nan")
 BEHIND = 0.01  # of FVE that refitted decoders may lack of the trained ones
@@ -138,7 +126,7 @@ class Contributions:
     high: tuple[tuple[float, ...], ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
+        """One row for each feature or group, with the columns gain_cv1, gain_cv1_low, gain_cv1_high, gain_cv2, ..."""
         columns: dict[str, tuple[float, ...]] = {}
         for k, figures in enumerate(zip(self.gain, self.low, self.high, strict=True), start=1):
             columns |= zip((f"gain_cv{k}", f"gain_cv{k}_low", f"gain_cv{k}_high"), figures, strict=True)
@@ -153,7 +141,8 @@ class ImportanceReport:
     n_by_eps: the same for other thresholds; members: reports of the other members; by_feature, by_group: what features, and groups of
     them where there are any, contribute to each gain (empty with a further metric, which mixes the features); status: the worst of the
     CVs'; apart: number of trajectories where they surely differ, so that each is about one answer, else 0; few: whether a few frames far
-    out decide the figures: then levels have no bounds; side: of the split that it was measured on.
+    out decide the figures: then levels have no bounds; untold: whether the rows are too few to show heavy tails; side: of the split that
+    it was measured on.
 
     Example:
         >>> from hae import HierarchicalAutoencoder
@@ -179,6 +168,7 @@ class ImportanceReport:
     apart: int = 0
     side: str = "test"
     few: bool = False
+    untold: bool = False
     smoothness: Smoothness | None = None  # whether a force can act along the CVs, where it was measured
 
     @property
@@ -187,7 +177,7 @@ class ImportanceReport:
         return min(cv.n_eff for cv in self.cvs)
 
     def to_frame(self) -> pd.DataFrame:
-        """A row a CV, with the columns cv, fve, ..., status."""
+        """One row for each CV, with the columns cv, fve, ..., status."""
         return pd.DataFrame([{name: getattr(cv, name) for name in COLUMNS} for cv in self.cvs], columns=list(COLUMNS))
 
     def plot(self, axis=None):
@@ -202,7 +192,7 @@ class ImportanceReport:
         return f"{self._short_table().to_html(index=False, border=0)}<p>{escape(self._words())}</p>"
 
     def _short_table(self) -> pd.DataFrame:
-        """What a person reads first: a row a CV, intervals in brackets."""
+        """What a person reads first: one row for each CV, intervals in brackets."""
         return pd.DataFrame([{
             "cv": cv.name, "fve": figure(cv.fve, cv.fve_low, cv.fve_high), "gain": figure(cv.gain, cv.gain_low, cv.gain_high),
             "information gain": figure(cv.info_gain, cv.info_gain_low, cv.info_gain_high),
@@ -263,6 +253,8 @@ class ImportanceReport:
             why.append(self._apart())
         if self.few:
             return [*why, "a few of them, far out, decide these figures, so no level has an interval"]
+        if self.untold:
+            why.append("fewer than 250 rows don't show whether their tails are heavy")
         rare = [cv for cv in self.cvs if cv.events < EVENTS]
         return [*why, f"a few events decide {join([cv.name for cv in rare])}"] if rare else why
 

@@ -15,14 +15,19 @@ STEEP, CLIFF = 150.0, 250.0
 
 
 def verdict(largest: float) -> str:
-    """Of a molecule's CV by its largest gradient, per nm: smooth, steep or cliff."""
-    return "cliff" if largest > CLIFF else "steep" if largest >= STEEP else "smooth"
+    """Of a molecule's CV by its largest gradient, per nm: smooth, steep or cliff, which it is too where the gradient is no number."""
+    return "smooth" if largest < STEEP else "steep" if largest <= CLIFF else "cliff"
 
 
 @dataclass(frozen=True)
 class Gradient:
     """|ds/dx| of one CV over the frames, and the row where it is largest. verdict: smooth, steep or cliff; "" for a table, of which no
-    biased simulation has told what is too steep."""
+    biased simulation has told what is too steep.
+
+    Example:
+        >>> [Gradient("CV1", 20.0, 40.0, largest, row=7, verdict=verdict(largest)).verdict for largest in (60.0, 200.0, 900.0)]
+        ['smooth', 'steep', 'cliff']
+    """
 
     cv: str
     median: float

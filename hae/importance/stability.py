@@ -9,15 +9,16 @@ from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.base import clone
 from tqdm import tqdm
 
 from hae.errors import BadInput
 from hae.network.scoring import chunked, encode, filled
 from hae.training.pairs import Pairs
 
-__all__ = ["Stability", "cv_agreement", "level_agreement", "replicate", "resampled_blocks", "stability_of", "tied_levels"]
+__all__ = [
+    "Stability", "agreement", "cv_agreement", "level_agreement", "replica_of", "replicate", "resampled_blocks", "stability_of",
+    "tied_levels",
+]
 
 SHAKY, FIRM = 0.9, 0.95  # a level below the first, before a level above the second, is tied with it
 
@@ -92,6 +93,8 @@ def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarr
     sum of the angles, which does not see rotation and reflection. A collective CV may be mixed with earlier ones and be as good: a low
     value says nothing against its level.
     """
+    from scipy.stats import rankdata  # takes a second to import, as scikit-learn does below; the page reads a Stability without
+
     out = []
     for k, kind in enumerate(kinds):
         x, y = a[:, k], b[:, k]
@@ -129,13 +132,18 @@ def replicate(
     rng = np.random.default_rng(seed)
     numbers = tqdm(range(replicas), desc=progress, unit="replica", disable=progress is None)
     found = [fit(resampled_blocks(blocks, rng), seed + 1 + i) for i in numbers]
+    return agreement(found, kinds, weights, time.perf_counter() - start)
+
+
+def agreement(
+    found: Sequence[tuple[np.ndarray, np.ndarray]], kinds: Sequence[str], weights: np.ndarray | None = None, seconds: float = 0.0
+) -> Stability:
+    """Of replicas that are trained: CVs (N', n) and levels (n, N', D) in one metric of each, at the same rows with weights (N',)."""
     pairs = list(combinations(found, 2))
     levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
     cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
     mean = tuple(map(float, levels.mean(0)))
-    return Stability(
-        mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), replicas, time.perf_counter() - start
-    )
+    return Stability(mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), len(found), seconds)
 
 
 def stability_of(
@@ -168,31 +176,52 @@ def stability_of(
         raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
     if replicas < 2:
         raise BadInput(f"replicas: {replicas} is not allowed; 2 or more, which are compared with each other")
-    kinds = list(model.network_.bottleneck.kinds)
-    scale = model.network_.output_scale.double().cpu().numpy()
-    root = model.metric_root_
-    weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
-
-    def in_metric(levels: np.ndarray) -> np.ndarray:
-        levels = levels / scale
-        return levels if root is None else levels * root if root.ndim == 1 else levels @ root
-
-    def fit(rows: np.ndarray, number: int):
-        left = np.setdiff1d(np.arange(len(train)), rows)
-        both = np.concatenate([rows, left])
-        replica = clone(model).set_params(
-            n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=number, verbose=False
-        )
-        replica.fit(
-            train.inputs[both],
-            split=np.repeat(["train", "validation"], [len(rows), len(left)]),
-            target=None if train.targets is train.inputs else train.targets[both],
-            sample_weight=None if train.weights is None else train.weights[both],
-        )
-        levels = chunked(replica.network_, evaluated.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
-        return encode(replica.network_, evaluated.inputs), in_metric(np.concatenate(levels, axis=1))
-
     if blocks is None:
         blocks = train.blocks(model.block_frames)
         blocks = np.arange(len(train)) if blocks is None else blocks
-    return replicate(fit, blocks, kinds, replicas=replicas, seed=seed, weights=evaluated.weights, progress=progress)
+    return replicate(
+        lambda rows, number: _trained(model, train, evaluated, rows, number),
+        blocks,
+        model.network_.bottleneck.kinds,
+        replicas=replicas,
+        seed=seed,
+        weights=evaluated.weights,
+        progress=progress,
+    )
+
+
+def replica_of(model, number: int, train: Pairs, evaluated: Pairs, blocks: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """CVs (N', n) and levels (n, N', D) of one replica, counted from 0, as `stability_of` trains it; it needs none of the others."""
+    rng = np.random.default_rng(seed)
+    for _ in range(number + 1):
+        rows = resampled_blocks(blocks, rng)
+    return _trained(model, train, evaluated, rows, seed + 1 + number)
+
+
+def _trained(model, train: Pairs, evaluated: Pairs, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A replica on these training rows, with all that were not drawn as its validation rows."""
+    from sklearn.base import clone
+
+    kinds = list(model.network_.bottleneck.kinds)
+    weights = None if model.level_weights is None else model.level_weights[: len(kinds)]
+    left = np.setdiff1d(np.arange(len(train)), rows)
+    both = np.concatenate([rows, left])
+    spec = model.network_.spec or {}  # what was chosen by hidden="auto" is not chosen anew
+    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec} | {"smooth": model.smooth_}
+    replica = clone(model).set_params(
+        n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False, **same
+    )
+    replica.fit(
+        train.inputs[both],
+        split=np.repeat(["train", "validation"], [len(rows), len(left)]),
+        target=None if train.targets is train.inputs else train.targets[both],
+        sample_weight=None if train.weights is None else train.weights[both],
+    )
+    levels = chunked(replica.network_, evaluated.inputs, lambda net, s: net(filled(net, s))[1].cpu().numpy())
+    return encode(replica.network_, evaluated.inputs), _in_metric(model, np.concatenate(levels, axis=1))
+
+
+def _in_metric(model, levels: np.ndarray) -> np.ndarray:
+    levels = levels / model.network_.output_scale.double().cpu().numpy()
+    root = model.metric_root_
+    return levels if root is None else levels * root if root.ndim == 1 else levels @ root

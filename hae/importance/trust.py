@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
 from hae.importance.intervals import OK_N_EFF, STATUSES, Estimate, Sampling, status_of
 from hae.importance.refits import EncodedRows
@@ -17,14 +16,15 @@ __all__ = ["FEW_WIDER", "Trust", "heavy", "trust_of"]
 
 NO_VARIANCE = 0.5  # index of a tail from which on there is no variance: no interval can come from it
 NO_WIDTH = 0.25  # index from which on a variance is not known from any number of frames, nor is the width of an interval
-FEW_WIDER = 2.0  # times wider where a tail decides
+FEW_WIDER = 2.0  # times wider where a tail or fewer than `EVENTS` events decide
+SURELY_WIDER = 1.25  # times wider by all rows than by the evaluated ones: below, two estimates of one width differ by chance
 
 
 @dataclass(frozen=True)
 class Trust:
     """Level by level, (n,): n_eff independent frames; statuses; events that a level and its gain rest on; wider: factors of half
     widths, 1 or more, that other rows of the source, trajectories and few events ask for. apart: number of trajectories that surely stay
-    in places of their own, 0 where they agree; few: whether a few frames far out decide."""
+    in places of their own, 0 where they agree; few: whether a few frames far out decide; untold: whether so few rows hide their tails."""
 
     n_eff: np.ndarray
     statuses: list[str]
@@ -32,6 +32,7 @@ class Trust:
     wider: np.ndarray
     apart: int
     few: bool
+    untold: bool
 
 
 def trust_of(
@@ -53,21 +54,23 @@ def trust_of(
     if seen is not None:
         n_eff = np.minimum(n_eff, _levels(around.n_eff(all_series)).min(0) * share)
         all_fve = around.ratio(others.v - others.e, others.v)
-        half = np.fmax(half, (all_fve.high - all_fve.value) / np.sqrt(share))
+        all_half = (all_fve.high - all_fve.value) / np.sqrt(share)
+        half = np.where(all_half > SURELY_WIDER * own, all_half, half)
     between = around.between(all_series[n + 1 :]) / (around.mean(others.v) or 1.0)
     wider = np.fmax(np.hypot(half, between) / own, 1.0)
     answers = np.minimum(_levels(around.answers(all_series)).min(0), _answers_of_cvs(cvs, living, sampling))
     n_eff, apart = np.minimum(n_eff, answers), around.trajectories if answers.min() < OK_N_EFF else 0
-    few = heavy(others.v, around)
+    index, _ = around.tail(others.v)
+    few, untold = heavy(others.v, around), bool(np.isnan(index))
     spread = around.participation(all_series[n + 1 :])
     events = np.minimum(spread, np.append(spread[:1], spread[:-1]))  # a gain rests on two levels
-    wider = wider * np.where(events < 2 * EVENTS, student.ppf(0.95, np.maximum(events - 1, 1)) / norm.ppf(0.95), 1.0)
-    statuses = [_word(x, n_blocks, few or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
-    return Trust(n_eff, statuses, events, wider * (FEW_WIDER if few else 1.0), apart, few)
+    wider = wider * np.where(events < 2 * EVENTS, stdtrit(np.maximum(events - 1, 1), 0.95) / ndtri(0.95), 1.0)
+    statuses = [_word(x, n_blocks, few or untold or number < EVENTS) for x, number in zip(n_eff, events, strict=True)]
+    return Trust(n_eff, statuses, events, wider * np.where(few | (events < EVENTS), FEW_WIDER, 1.0), apart, few, untold)
 
 
 def heavy(v: np.ndarray, sampling: Sampling) -> bool:
-    """Whether the variance (N,) of frames may well have a tail so heavy that no interval of its mean holds."""
+    """Whether the variance (N,) of frames may well have a tail so heavy that no interval of its mean holds; False where nobody can tell."""
     index, high = sampling.tail(v)
     return bool(index > NO_WIDTH and high > NO_VARIANCE)
 

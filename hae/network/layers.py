@@ -68,7 +68,7 @@ class MaskedMLP(nn.Module):
 
     x: (*members, N, n_inputs) -> (*members, L, N, n_outputs) for an adjacency (L, n_inputs). With ``adjacency`` None: one
     perceptron that sees all, and no axis L. Linear output. ``linear_path``: x A is added to the output of such a one, with A
-    (*members, n_inputs, n_outputs). Training takes a faster way to the same numbers, see `hae.training.gradients`.
+    (*members, n_inputs, n_outputs). Training takes a faster way to the same numbers, see `hae.training.written_out`.
 
     Example: Two perceptrons; the second alone sees the second input.
         >>> mlp = MaskedMLP(2, 3, (8,), "tanh", adjacency=torch.tensor([[1.0, 0.0], [1.0, 1.0]]))

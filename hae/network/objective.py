@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..errors import BadInput
@@ -127,9 +128,12 @@ class Objective:
 
     def loss(self, errors: Tensor) -> Tensor:
         """L of each member, (...), from its level errors (..., n)."""
-        if self.level_weights is None:
-            return errors.mean(-1)
-        return (errors * self.level_weights).sum(-1) / self.level_weights.sum()
+        return errors.mean(-1) if self.level_weights is None else (errors * self.shares(errors.shape[-1], errors)).sum(-1)
+
+    def shares(self, n: int, like: Tensor) -> Tensor:
+        """Share of each level in L, (n,): 1/n, or w_k / sum_k w_k. Gradients that are written out (`hae.training.written_out`) ask too."""
+        weights = torch.ones(n).to(like) if self.level_weights is None else self.level_weights
+        return weights / weights.sum()
 
     def to(self, like: Tensor) -> "Objective":
         """The same on the device and in the type of ``like``."""

@@ -1,7 +1,9 @@
 """What a network explains: errors of its levels frame by frame, and FVE, the fraction of the variance explained."""
 
 import copy
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,9 +11,20 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "chunked", "encode", "filled", "score_frames"]
+__all__ = ["FrameErrors", "Sliced", "chunk_rows", "chunked", "encode", "explained", "filled", "reconstructions", "score_frames"]
 
-CHUNK_ROWS = 16384  # rows a pass at a time: bounds the memory of the levels
+CHUNK_ROWS, CHUNK_NUMBERS = 16384, 2**23  # rows and their features a pass at a time: bounds the memory of the levels
+
+
+class Sliced(Protocol):
+    """Rows (N, D) that are read in slices: an array, or what stands in the place of one that memory does not hold."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -41,20 +54,26 @@ class FrameErrors:
         return np.diff(self.fve, prepend=0.0)
 
 
-def chunked(network: HierarchicalNetwork, X: np.ndarray, function, *others: np.ndarray) -> list:
+def chunk_rows(network: HierarchicalNetwork) -> int:
+    """How many rows pass through a network at a time."""
+    return max(min(CHUNK_ROWS, CHUNK_NUMBERS // max(len(network.input_mean), len(network.output_mean))), 1)
+
+
+def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> list:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
     other arrays, as they are."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
+    together = chunk_rows(network)
     with torch.no_grad():
         return [
             function(
                 network,
-                torch.from_numpy(np.ascontiguousarray(X[i : i + CHUNK_ROWS])).to(device, dtype),
-                *(other[i : i + CHUNK_ROWS] for other in others),
+                torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype),
+                *(other[i : i + together] for other in others),
             )
-            for i in range(0, len(X), CHUNK_ROWS)
+            for i in range(0, len(X), together)
         ]
 
 
@@ -63,15 +82,20 @@ def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
     return torch.where(s.isnan(), network.input_mean, s)
 
 
-def encode(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+def encode(network: HierarchicalNetwork, X: Sliced) -> np.ndarray:
     """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
     return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
 
 
+def reconstructions(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
+    """q_1..q_n (n, N, D') of rows X (N, D), in raw units, a chunk at a time."""
+    return np.concatenate(chunked(network, X, lambda net, s: torch.stack(list(net(filled(net, s))[1])).cpu().numpy()), axis=1)
+
+
 def score_frames(
     network: HierarchicalNetwork,
-    X: np.ndarray,
-    target: np.ndarray | None = None,
+    X: Sliced,
+    target: Sliced | None = None,
     root: np.ndarray | None = None,
     weights: np.ndarray | None = None,
 ) -> FrameErrors:
@@ -96,3 +120,15 @@ def score_frames(
 
     both = np.concatenate(chunked(network, X, errors, target), axis=1)
     return FrameErrors(both[:-1], both[-1], weights)
+
+
+def explained(networks: Sequence[HierarchicalNetwork], pieces: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> list[np.ndarray]:
+    """FVE (n,) of each network over rows that come in pieces, values (N, D) with weights (N,) or None: as of `score_frames`."""
+    sums = [np.zeros(network.n_levels + 1) for network in networks]
+    for X, weights in pieces:
+        if not len(X):  # a trajectory that is too short for a block of this side
+            continue
+        for network, total in zip(networks, sums, strict=True):
+            found = score_frames(network, X)
+            total += np.concatenate([found.e, found.v[None]]) @ (np.ones(len(X)) if weights is None else weights)
+    return [1 - total[:-1] / total[-1] if total[-1] > 0 else np.zeros(len(total) - 1) for total in sums]

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 
 __all__ = ["Axis", "Grid", "both", "hill", "value"]
 
 NODES_A_WIDTH = 3  # of the Gaussians: cubic pieces between nodes are then true to 1e-3 of a hill's height
 CUT = 6.0  # widths from its centre, where a hill ends: 1.5e-8 of its height
-GAS = 0.00831446261815324  # kJ/mol/K
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Grid:
         if not (factor > 1 and height > 0 and temperature > 0):
             raise BadInput(f"metadynamics: factor {factor:g}, height {height:g}, {temperature:g} K; "
                            "allowed: factor above 1, others above 0")
-        self.axes, self.height, self.factor, self.kt = axes, height, factor, GAS * temperature
+        self.axes, self.height, self.factor, self.kt = axes, height, factor, BOLTZMANN * temperature
         idle = Axis(-1.0, 1.0, math.inf)  # a second CV that is not there: 0 everywhere, and hills without an end
         both = (*axes, idle)[:2]
         self.low = np.array([axis.low for axis in both])

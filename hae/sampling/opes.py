@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numba import njit
 
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import GAS, Axis, Grid, both, hill
+from hae.sampling.grid import Axis, Grid, both, hill
 
 __all__ = ["Opes"]
 
@@ -36,10 +37,10 @@ class Opes(Grid):
     """
 
     def __init__(self, axes: tuple[Axis, ...], barrier: float, temperature: float):
-        if not barrier > GAS * temperature:
+        if not barrier > BOLTZMANN * temperature:
             raise BadInput(f"opes: a barrier of {barrier:g} kJ/mol; "
-                           f"allowed: more than kT, {GAS * temperature:.2f} kJ/mol at {temperature:g} K")
-        super().__init__(axes, 1.0, barrier / (GAS * temperature), temperature)
+                           f"allowed: more than kT, {BOLTZMANN * temperature:.2f} kJ/mol at {temperature:g} K")
+        super().__init__(axes, 1.0, barrier / (BOLTZMANN * temperature), temperature)
         self.scale = (1 - 1 / self.factor) * self.kt
         self.floor = math.exp(-barrier / self.scale)
         self.density, self.seen = np.zeros_like(self.values), np.zeros(self.values.shape[1:], dtype=bool)

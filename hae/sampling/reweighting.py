@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hae.data.rounds import share
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import GAS
 
 __all__ = ["Difference", "Profile", "difference", "profile", "weights_of"]
 
@@ -36,7 +36,7 @@ class Difference:
 
 def weights_of(rbias: np.ndarray, temperature: float) -> np.ndarray:
     """(N,) exp(rbias / kT), rbias = V(s, t) - c(t) in kJ/mol: Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015)."""
-    exponent = np.asarray(rbias, dtype=float) / (GAS * temperature)
+    exponent = np.asarray(rbias, dtype=float) / (BOLTZMANN * temperature)
     return np.exp(exponent)
 
 
@@ -57,7 +57,7 @@ def difference(
     sums = np.stack([np.bincount(place, weights * region, len(names)) for region in (first, second)])
     if (sums.sum(1) == 0).any():
         raise BadInput("regions: one has no frame; allowed: regions that were visited")
-    kt = GAS * temperature
+    kt = BOLTZMANN * temperature
     drawn = _draws(np.zeros(len(names)) if strata is None else np.asarray(strata)[at], DRAWS if again is None else FEWER, seed)
     found = drawn @ sums.T if again is None else np.array([_weighed(again, counts[place], first, second) for counts in drawn])
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -110,8 +110,8 @@ def profile(
     whole = np.bincount(bins, weights, n + 1)[:n]
     lowest = int(whole.argmax())
     with np.errstate(divide="ignore", invalid="ignore"):
-        values = -GAS * temperature * np.log(whole / whole[lowest])
-        draws = -GAS * temperature * np.log(found / found[:, lowest, None])
+        values = -BOLTZMANN * temperature * np.log(whole / whole[lowest])
+        draws = -BOLTZMANN * temperature * np.log(found / found[:, lowest, None])
     low, high = np.quantile(np.where(np.isnan(draws), np.inf, draws), [0.05, 0.95], axis=0, method="inverted_cdf")
     seen = whole > 0
     return Profile((edges[:-1] + edges[1:]) / 2, *(np.where(seen, array, np.nan) for array in (values, low, high)))

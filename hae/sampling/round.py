@@ -95,7 +95,7 @@ def run(
 ) -> dict[str, Any]:
     """Run a round into `folder`, which appears when the round is done; gives what its round.json holds.
 
-    It has walker-<i>.dcd, COLVAR.<i> (a row a frame), HILLS (HILLS.<i> where walkers do not share; KERNELS of OPES), topology.pdb and
+    It has walker-<i>.dcd, COLVAR.<i> (row by row), HILLS (HILLS.<i> where walkers do not share; KERNELS of OPES), topology.pdb and
     round.json. A round that was ended goes on from its last checkpoint, which stands in `work` (None: beside it, .NAME.partial; else on
     the same disk). function: None where there are no CVs yet; then nothing is biased. about: goes into round.json as it is.
     windows: of umbrella sampling, one a walker; window_<i>.pdb is then where each began, and the weights are those of MBAR.

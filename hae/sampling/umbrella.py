@@ -9,9 +9,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling.force import Walls
-from hae.sampling.grid import GAS
 
 __all__ = ["Windows", "mbar", "pooled"]
 
@@ -78,7 +78,7 @@ class Windows:
         else:
             centres, spacing = _spread_out(cvs, spread, turns, number)
         nearest = np.array([((_apart(cvs, centre, turns) / spread) ** 2).sum(1).argmin() for centre in centres])
-        return cls(centres, GAS * temperature / (APART * spacing * spread) ** 2, turns), nearest
+        return cls(centres, BOLTZMANN * temperature / (APART * spacing * spread) ** 2, turns), nearest
 
 
 def _apart(a: np.ndarray, b: np.ndarray, period: np.ndarray) -> np.ndarray:
@@ -110,7 +110,7 @@ def mbar(energies: np.ndarray, window: np.ndarray, temperature: float, counts: n
     seen = np.bincount(window, counts, energies.shape[1])
     there = np.flatnonzero(seen)
     n, kept = seen[there], counts > 0
-    u, weight = energies[kept][:, there] / (GAS * temperature), counts[kept]
+    u, weight = energies[kept][:, there] / (BOLTZMANN * temperature), counts[kept]
 
     def look(f: np.ndarray):
         exponent = np.log(n) + np.append(0.0, f) - u
@@ -131,7 +131,7 @@ def mbar(energies: np.ndarray, window: np.ndarray, temperature: float, counts: n
 
 def pooled(energies: np.ndarray, window: np.ndarray, temperature: float, free: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """(N,) kJ/mol, the bias of the pool of all windows at each frame: its weight is exp(bias / kT). free: as `mbar` gives it."""
-    kt = GAS * temperature
+    kt = BOLTZMANN * temperature
     seen = np.bincount(window, counts, energies.shape[1])
     there = np.flatnonzero(seen)
     return -kt * logsumexp(np.log(seen[there] / seen.sum()) + free[there] - energies[:, there] / kt, axis=1)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.files import written_whole
 from hae.sampling.force import Along, Walls, add_force
-from hae.sampling.grid import GAS, Grid
+from hae.sampling.grid import Grid
 from hae.sampling.system import Dynamics, Molecule
 
 __all__ = ["Place", "Walker"]
@@ -63,7 +64,7 @@ class Walker:
             self.simulation.step(steps)
             state = self.simulation.context.getState(positions=True, energy=True)
             kinetic = state.getKineticEnergy()._value
-            temperature = 2 * kinetic / (self.freedom * GAS)
+            temperature = 2 * kinetic / (self.freedom * BOLTZMANN)
             if not temperature < TORN * self.dynamics.temperature:
                 return self._torn(f"{temperature:.0f} K")
             if save:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective
-from hae.training.gradients import Gradients
 from hae.training.resident import ResidentStep
 from hae.training.rows import Rows, RowSource
 from hae.training.schedule import Schedule, Settings
+from hae.training.written_out import Gradients
 
 __all__ = ["STEPS", "DeviceStep", "PlainStep", "Step", "Trainable", "WrittenStep", "fastest"]
 
@@ -96,7 +96,7 @@ class PlainStep:
 
 
 class WrittenStep(PlainStep):
-    """The same with the gradients of `hae.training.gradients`, for the networks that they support.
+    """The same with the gradients of `hae.training.written_out`, for the networks that they support.
 
     Example:
         >>> network = HierarchicalNetwork.mlp(3, ["linear"], members=1).reset(0, 0)

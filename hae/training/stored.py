@@ -13,27 +13,17 @@ import torch
 
 from hae.data.parts import Manifest
 from hae.errors import BadInput
+from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.objective import Objective, rounding, scales, warn_of_rounding
 from hae.training.pairs import Pairs, Standard
 from hae.training.rows import Rows, epoch_generator
 
-__all__ = ["StoredFrames", "StoredRows", "memory_limit", "rows_bytes"]
+__all__ = ["StoredFrames", "StoredRows", "rows_bytes"]
 
 READ_ROWS = 16384  # rows of a data set at a time
 CHUNKS = 64  # pieces of the file that are mixed in memory at once
 SAMPLE_ROWS = 20_000  # rows from which the CVs get their canonical form
-
-
-def memory_limit() -> int:
-    """Bytes that training rows may take: HAE_MEMORY_LIMIT, such as 500M or 8G, else an eighth of the machine's memory."""
-    text = os.environ.get("HAE_MEMORY_LIMIT")
-    if not text:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 8
-    number, unit = (text[:-1], text[-1]) if text[-1] in "KMG" else (text, "")
-    if not number.isdigit() or int(number) < 1:
-        raise BadInput(f"HAE_MEMORY_LIMIT: {text!r} is not allowed; a whole number of bytes, or with K, M or G behind it")
-    return int(number) * 1024 ** " KMG".index(unit or " ")
 
 
 def rows_bytes(folder: str | os.PathLike) -> int:
@@ -43,7 +33,8 @@ def rows_bytes(folder: str | os.PathLike) -> int:
 
 @dataclass
 class Moments:
-    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values.
+    """Of rows that come in parts: weighted number, mean, sum of squares about it (Chan, Golub, LeVeque 1979), least and largest values;
+    products: sum of products of two columns (D, D) about the mean, where it begins as 0 and not as None.
 
     Example:
         >>> moments = Moments()
@@ -58,6 +49,7 @@ class Moments:
     squares: np.ndarray | float = 0.0
     least: np.ndarray | float = np.inf
     largest: np.ndarray | float = -np.inf
+    products: np.ndarray | float | None = None
 
     def add(self, values: np.ndarray, weights: np.ndarray) -> None:
         here = weights.sum()
@@ -67,6 +59,9 @@ class Moments:
         share = here / (self.total + here)
         shift = mean - self.mean
         self.squares = self.squares + weights @ np.square(values - mean) + shift**2 * self.total * share
+        if self.products is not None:
+            centred = values - mean
+            self.products = self.products + (centred.T * weights) @ centred + np.outer(shift, shift) * self.total * share
         self.mean = self.mean + shift * share
         self.total += here
         self.least, self.largest = np.minimum(self.least, values.min(axis=0)), np.maximum(self.largest, values.max(axis=0))
@@ -133,7 +128,8 @@ class StoredRows:
     def sample(self, count: int) -> tuple[np.ndarray, np.ndarray | None]:
         """About ``count`` rows in raw units, (n, D) float64, in short pieces from all over the file, and their weights."""
         count = min(count, self.length, self.pool_rows)
-        starts = np.linspace(0, self.length - count // CHUNKS - 1, CHUNKS).astype(int) if count < self.length else [0]
+        chunks = min(CHUNKS, count)  # of a pool of a few rows each is a piece
+        starts = np.linspace(0, self.length - count // chunks, chunks).astype(int) if count < self.length else [0]
         pieces = [(start, start + count // len(starts)) for start in starts]
         with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             rows = np.empty((self.pool_rows, self.columns), dtype=np.float32)
@@ -205,30 +201,34 @@ def stored_paths(folder: Path) -> dict[str, Path]:
     return {side: folder / f"{side}.f32" for side in ("train", "validation")}
 
 
-def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, tuple[str, ...], bytes]:
+def store(data: Path, folder: Path, pool_bytes: int) -> tuple[dict[str, StoredRows], Moments, dict[str, float], tuple[str, ...], bytes]:
     """Training and validation rows of a data set as `StoredRows` in a folder, in one pass that also takes the moments of the training
-    rows, the features' names, and a hash of the rows."""
+    rows, the sum of the weights of each side, the features' names, and a hash of the rows."""
     from hae.data.frames import read_pieces  # it needs pandas: a training of rows in memory does without it
 
     manifest = Manifest.read(data)
     weighted, moments, digest, offset = "row:weight" in manifest.beside, Moments(), hashlib.sha256(), None
     folder.mkdir(parents=True, exist_ok=True)
     paths = stored_paths(folder)
+    totals = dict.fromkeys(paths, 0.0)
     with open(paths["train"], "wb") as train, open(paths["validation"], "wb") as validation:
         for piece in read_pieces(data, READ_ROWS):
             side, values = piece.split, piece.values.astype(np.float64)
-            offset = values.mean(0) if offset is None else offset
+            if offset is None:
+                offset = values.mean(0)
+                digest.update(offset.tobytes())  # the rows below are less it
             weights = np.ones(len(values)) if piece.weights is None else piece.weights
             moments.add((values - offset)[side == "train"], weights[side == "train"])
             rows = np.column_stack([values - offset, weights] if weighted else [values - offset]).astype(np.float32)
             for name, out in (("train", train), ("validation", validation)):
+                totals[name] += float(weights[side == name].sum())
                 chosen = rows[side == name].tobytes()
                 digest.update(chosen)
                 out.write(chosen)
     assert offset is not None  # a file without rows fits into any memory
     moments.mean = moments.mean + offset
     stored = {side: StoredRows(path, offset, weighted, pool_bytes) for side, path in paths.items() if path.stat().st_size}
-    return stored, moments, manifest.features, digest.digest()
+    return stored, moments, totals, manifest.features, digest.digest()
 
 
 class StoredFrames:
@@ -260,7 +260,7 @@ class StoredFrames:
     def __enter__(self) -> "StoredFrames":
         limit = memory_limit() if self.limit is None else self.limit
         try:
-            self.stored, self.moments, self.features, self.hash = store(self.data, self.folder, limit // 4)
+            self.stored, self.moments, self.totals, self.features, self.hash = store(self.data, self.folder, limit // 4)
             if "train" not in self.stored:
                 raise BadInput(f"{self.data}: no training rows; allowed: data with rows of the side train")
         except BaseException:
@@ -287,9 +287,8 @@ class StoredFrames:
         return Standard(*self.moments.standard(scale) * 2)
 
     def rows(self, standard: Standard, device: torch.device) -> tuple[StoredRows, StoredRows | None]:
-        mean_weight = self.moments.total / len(self.stored["train"])
-        for side in self.stored.values():
-            side.standardise(standard.input_mean, standard.input_scale, mean_weight, device)
+        for name, side in self.stored.items():  # weights about 1 on each side by itself, as of rows in memory
+            side.standardise(standard.input_mean, standard.input_scale, self.totals[name] / len(side), device)
         return self.stored["train"], self.stored.get("validation")
 
     def sample(self) -> tuple[np.ndarray, np.ndarray | None]:

@@ -42,7 +42,7 @@ class Cleaned:
 
 
 def clean(project: Path, keep: int, dry_run: bool = False) -> Iterator[Cleaned]:
-    """Remove all but the last `keep` trainings of each stage and what goes with them, a line a place. The checkout is held meanwhile.
+    """Remove all but the last `keep` trainings of each stage and what goes with them, one line for each. The checkout is held meanwhile.
 
     Champion, previous, candidate and the last `keep` champions of the way back stay, with the data that they were trained on; so does
     what is on disk, what the heads of git's branches and its tags name, and every mark of rejection. dry_run: only look.
@@ -115,7 +115,7 @@ def _prefect(project: Path, keep: int, dry_run: bool) -> Iterator[Cleaned]:
             connection.execute("commit")
     if old and not dry_run:
         _give_back(database)
-    yield Cleaned(f"Prefect: {old} runs", before - database.stat().st_size)
+    yield Cleaned(f"Prefect: {old} runs", max(before - database.stat().st_size, 0))  # opening it may fold its log in, and make it larger
 
 
 def _give_back(database: Path) -> None:

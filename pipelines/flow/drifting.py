@@ -122,7 +122,8 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
     champion = registry.champion(store)
     if champion is None:
         return None
-    from hae.training.stored import memory_limit, rows_bytes  # with torch: a flow with nothing to compare does without
+    from hae.memory import memory_limit
+    from hae.training.stored import rows_bytes  # with torch: a flow with nothing to compare does without
 
     if 2 * rows_bytes(project / paths.FRAMES) > memory_limit():
         return None

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hae.data.frames import Frames
-from hae.data.patterns import find_files
+from hae.data.frames import Frames, read_pieces
 from hae.data.split import split_rows
 from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling
-from pipelines import params, paths
+from pipelines import paths
 from pipelines.gate.gates import Champion
 from pipelines.record.packaging import Loaded
-from pipelines.stages import prepare
 
 __all__ = ["compare"]
 
@@ -31,36 +29,62 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
     why_not = _different_targets(champion.recipe, candidate.recipe)
     if why_not:
         return Champion(**who, not_comparable=why_not)
-    frames = Frames.read(project / paths.FRAMES)
     split = candidate.about["split"]
-    sides, why_not = _champions_sides(champion.about["split"], split, frames, project)
+    why_not = _different_rows(champion, candidate)
     if why_not:
         return Champion(**who, not_comparable=why_not)
-    frames = frames.select((frames.split == "test") & (sides == "test"))
-    if not len(frames):
+    both = _BothSides(champion, candidate)
+    for piece in read_pieces(project / paths.FRAMES, ROWS):  # levels are (n, N, D): a piece at a time
+        both.add(piece.select(np.asarray((piece.split == "test") & (_champions_sides(champion.about, split, piece) == "test"))))
+    if not both.rows:
         return Champion(**who, not_comparable="no test block that neither was trained on")
-    theirs, ours, v = _errors(champion, candidate, frames)
-    sampling = Sampling.of(len(frames), frames.trajectory, frames.frame, frames.weights)
-    blocks = len(set(frames.blocks(split["block_frames"]).tolist()))
-    paired = paired_difference(ours, theirs, v, sampling, blocks)
+    theirs, ours, v = both.errors()
+    sampling = both.sampling()
+    paired = paired_difference(ours, theirs, v, sampling, both.blocks)
     fve, candidate_fve = (tuple((1 - sampling.mean(errors) / sampling.mean(v)).tolist()) for errors in (theirs, ours))
     return Champion(**who, fve=fve, candidate_fve=candidate_fve, low=tuple(paired.low.tolist()), high=tuple(paired.high.tolist()))
 
 
-def _errors(champion: Loaded, candidate: Loaded, frames: Frames) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Squared errors (n, N) of champion and candidate at every frame, and the squared distance (N,) from the candidate's mean."""
-    columns = [frames.features.index(name) for name in champion.about["features"]]
-    common = min(len(champion.about["cv"]), len(candidate.about["cv"]))
-    mean, scale = np.array(candidate.about["mean"]), np.array(candidate.about["scale"])
-    parts = []
-    for start in range(0, len(frames), ROWS):  # levels are (n, N, D): a piece at a time
-        s = frames.values[start : start + ROWS].astype(np.float64)
-        theirs = np.empty((len(champion.about["cv"]), *s.shape))
-        theirs[:, :, columns] = champion.program(s[:, columns])[1]
-        all_levels = (*theirs[:common], *candidate.program(s)[1][:common], mean[None])
-        parts.append([(((s - level) / scale) ** 2).mean(axis=1) for level in all_levels])
-    errors = np.concatenate(parts, axis=1)
-    return errors[:common], errors[common:-1], errors[-1]
+class _BothSides:
+    """Squared errors of champion and candidate at the rows that come, and where these come from: all that is kept of them."""
+
+    def __init__(self, champion: Loaded, candidate: Loaded):
+        self.champion, self.candidate = champion, candidate
+        self.common = min(len(champion.about["cv"]), len(candidate.about["cv"]))
+        self.rows, self._alone, self._blocks = 0, 0, set[str]()
+        self._errors: list[np.ndarray] = []
+        self._beside: list[tuple] = []
+
+    def add(self, frames: Frames) -> None:
+        if not len(frames):
+            return
+        mean, scale = np.array(self.candidate.about["mean"]), np.array(self.candidate.about["scale"])
+        s = frames.values.astype(np.float64)
+        columns = [frames.features.index(name) for name in self.champion.about["features"]]
+        theirs = np.empty((len(self.champion.about["cv"]), *s.shape))
+        theirs[:, :, columns] = self.champion.program(s[:, columns])[1]
+        all_levels = (*theirs[: self.common], *self.candidate.program(s)[1][: self.common], mean[None])
+        self._errors.append(np.stack([(((s - level) / scale) ** 2).mean(axis=1) for level in all_levels]))
+        self._beside.append((frames.trajectory, frames.frame, frames.weights))
+        named = frames.trajectory != ""
+        self._blocks |= set(frames.blocks(self.candidate.about["split"]["block_frames"])[named].tolist())
+        self._alone += int(np.sum(~named))
+        self.rows += len(frames)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks the rows come from; one without trajectory is a block of its own."""
+        return len(self._blocks) + self._alone
+
+    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(n, N) of champion and candidate, and the squared distance (N,) from the candidate's mean."""
+        errors = np.concatenate(self._errors, axis=1)
+        return errors[: self.common], errors[self.common : -1], errors[-1]
+
+    def sampling(self) -> Sampling:
+        trajectory, frame, weights = zip(*self._beside, strict=True)
+        return Sampling.of(self.rows, np.concatenate(trajectory), np.concatenate(frame),
+                           None if weights[0] is None else np.concatenate(weights))
 
 
 def _different_targets(champion: dict, candidate: dict) -> str:
@@ -80,15 +104,23 @@ def _different_targets(champion: dict, candidate: dict) -> str:
     return ""
 
 
-def _champions_sides(theirs: dict, ours: dict, frames, project: Path) -> tuple[np.ndarray, str]:
-    """The side of every frame in the champion's split: (N,), and why that can't be said, or ""."""
-    if theirs == ours:
-        return frames.split, ""
+def _different_rows(champion: Loaded, candidate: Loaded) -> str:
+    """Why the sides of rows in another split can't be told, or ""."""
+    theirs, ours = champion.about["split"], candidate.about["split"]
     if any(theirs[name] != ours[name] for name in ("group", "id")):
-        return frames.split, "rows belong to other trajectories or ids than in its split"
-    ids = None
-    if ours["id"] is not None:
-        settings = params.load(project / "params.yaml").prepare
-        ids = prepare.from_tables(settings, find_files(settings.trajectories, project))[2]
+        return "rows belong to other trajectories or ids than in its split"
+    by_values = candidate.recipe["kind"] == "columns" and not ours["group"] and not ours["id"]
+    same = theirs == ours and champion.about["features"] == candidate.about["features"]
+    if by_values and candidate.recipe.get("fill") and not same:  # the side is of the values as they were, and holes are filled now
+        return "rows with missing values have no group and no id, so their side in its split can't be told"
+    return ""
+
+
+def _champions_sides(champion: dict, ours: dict, frames: Frames) -> np.ndarray | None:
+    """The side of every frame in the champion's split: (N,). What is known by its values is so in the order of its columns."""
+    theirs, features = champion["split"], champion["features"]
+    if theirs == ours and list(frames.features) == features:
+        return frames.split
     split = {name: value for name, value in theirs.items() if name not in ("group", "id")}
-    return split_rows(frames.trajectory, frames.frame, ids=ids, values=frames.values, **split), ""
+    values = frames.values[:, [frames.features.index(name) for name in features]]
+    return split_rows(frames.trajectory, frames.frame, ids=frames.ids, values=values, **split)

@@ -1,5 +1,6 @@
 """Whether a candidate becomes the champion: a pure decision from numbers, with its reason in words."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -93,7 +94,7 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
     levels = zip(candidate.fve, candidate.pca_fve, _or_nan(candidate.above_pca_high, candidate.fve), strict=True)
     for k, (fve, pca, high) in enumerate(levels, 1):
         if _below(fve - pca, margins.pca, high):
-            yield f"level {k} explains {fve:.3f}, PCA {pca:.3f}: surely below PCA, by more than {margins.pca:g}"
+            yield f"level {k} explains {fve:.3f}, PCA {pca:.3f}: {_sure('below PCA', high)}, by more than {margins.pca:g}"
     for k, gain in enumerate(candidate.gain, 1):
         if not gain >= -margins.gain:
             yield f"CV{k} has a gain of {gain:.3f} (allowed: {-margins.gain:g} or more)"
@@ -128,7 +129,7 @@ def _beside(champion: Champion, margins: Margins, variant: str) -> Iterator[str]
     below = [k for k, (difference, high) in enumerate(zip(differences, highs, strict=True)) if _below(difference, margins.worse, high)]
     for k in below:
         yield (f"level {k + 1} explains {champion.candidate_fve[k]:.3f}, {who} {champion.fve[k]:.3f} on the same test blocks"
-               f": surely worse, by more than {margins.worse:g}")
+               f": {_sure('worse', highs[k])}, by more than {margins.worse:g}")
     changes = variant != champion.variant and margins.variant is not None
     wanted = margins.variant if changes else margins.better
     assert wanted is not None  # `changes` only where there is such a margin
@@ -153,6 +154,11 @@ def _below(difference: float, margin: float, high: float) -> bool:
 def _above(difference: float, margin: float, low: float) -> bool:
     """At least the margin above zero, and not perhaps below it."""
     return difference >= margin and not low <= 0
+
+
+def _sure(word: str, bound: float) -> str:
+    """Nothing is sure that has no interval."""
+    return f"{word} (too few independent rows to say how surely)" if math.isnan(bound) else f"surely {word}"
 
 
 def _or_nan(bounds: tuple[float, ...], levels: tuple[float, ...]) -> tuple[float, ...]:

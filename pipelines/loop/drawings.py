@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from hae.sampling.reweighting import Profile
-from pipelines.loop.explore import Turn
+from pipelines.loop.turns import Turn
 
 __all__ = ["changes", "energy", "found", "plane"]
 

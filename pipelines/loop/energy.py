@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,19 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.data.trajectories import load_structure, read_trajectories
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling import plumed_files
-from hae.sampling.grid import GAS
 from hae.sampling.reweighting import Difference, Profile, difference, profile, weights_of
 from hae.sampling.umbrella import Windows, mbar, pooled
 from pipelines import params
 from pipelines.loop.sampling import rounds
 
-__all__ = ["Between", "Pool", "along", "between", "rows"]
+__all__ = ["Between", "Pool", "along", "between", "rows", "seen", "settled", "within"]
 
 BESIDE = ("weight", "block", "round", "walker", "frame", "stratum", "time")
+BINS = 40
+DEEP = 4.0  # kT: places above are visited too seldom to be asked
 SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what was visited first weighs too much (docs/biasing.md)
 
 
@@ -55,10 +59,56 @@ def between(project: Path, first: str, second: str) -> Between:
     return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())))
 
 
-def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, bins: int = 40) -> Profile:
-    """Free energy along a variable (N,) of the rows that `rows` gives; period: of an angle in radians, which goes from -pi to pi."""
+def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, edges: np.ndarray | None = None) -> Profile:
+    """Free energy along a variable (N,) of the rows that `rows` gives; period: of an angle in radians, which goes from -pi to pi.
+    edges (B + 1,): of the bins; None: 40 from end to end."""
+    return profile(values, _edges(values, period) if edges is None else edges, **_drawn(table))
+
+
+def _edges(values: np.ndarray, period: float | None) -> np.ndarray:
     low, high = (-period / 2, period / 2) if period else np.nanquantile(values, [0.0, 1.0])
-    return profile(values, np.linspace(low, high, bins + 1), **_drawn(table))
+    return np.linspace(low, high, BINS + 1)
+
+
+def seen(table: pd.DataFrame, frames: Frames, cvs: np.ndarray) -> np.ndarray:
+    """(N, n) CVs of the rows, from those (F, n) of the prepared frames; nan where a row is not among them (the split cuts gaps)."""
+    place = pd.MultiIndex.from_arrays([frames.trajectory, frames.frame])
+    wanted = pd.MultiIndex.from_arrays([table["round"] + "/walker-" + table["walker"].astype(str), table["frame"]])
+    at = place.get_indexer(wanted)
+    return np.where((at >= 0)[:, None], cvs[at], np.nan)
+
+
+def within(project: Path, frames: Frames, cvs: np.ndarray, periods: Sequence[float | None], newest: str) -> float | None:
+    """How far the free energy along the CVs (F, n) of the prepared frames has settled: the share of places up to `DEEP` kT above the
+    lowest whose value from all rounds lies in the interval at 90 % from the rounds before the newest. An interval without an upper end
+    holds nothing. None where the newest or none before it was biased."""
+    try:
+        table = rows(project)
+    except BadInput:
+        return None
+    old = (table["round"] < newest).to_numpy()
+    if not old.any() or old.all():
+        return None
+    before = table[old]
+    before.attrs = table.attrs | {"pools": [pool for pool in table.attrs["pools"] if pool.first < old.sum()]}
+    values, found = seen(table, frames, cvs), list[np.ndarray]()
+    for k, period in enumerate(periods):
+        edges = _edges(values[:, k], period)
+        found.append(settled(along(before, values[old, k], edges=edges), along(table, values[:, k], edges=edges),
+                             DEEP * BOLTZMANN * table.attrs["temperature"]))
+    return float(np.concatenate(found).mean())
+
+
+def settled(before: Profile, after: Profile, deep: float) -> np.ndarray:
+    """Of each place up to `deep` kJ/mol in `after`, whether it lies in the interval of `before`; both against the lowest place of
+    `before`, which is left out."""
+    lowest = int(np.nanargmin(before.values))
+    with np.errstate(invalid="ignore"):
+        value = after.values - after.values[lowest]
+        inside = (before.low <= value) & (value <= before.high) & np.isfinite(before.high)
+        asked = after.values <= deep
+    asked[lowest] = False
+    return inside[asked]
 
 
 def _drawn(table: pd.DataFrame) -> dict:
@@ -107,7 +157,7 @@ class Pool:
     def weights(self, counts: np.ndarray) -> np.ndarray:
         """(N,) of mean 1 over frames that count so often (N,)."""
         bias = pooled(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature, counts), counts)
-        weights = np.exp((bias - bias.max()) / (GAS * self.temperature))
+        weights = np.exp((bias - bias.max()) / (BOLTZMANN * self.temperature))
         return weights / (weights @ counts / counts.sum())
 
 

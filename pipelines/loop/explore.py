@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,42 +11,23 @@ import numpy as np
 from hae.data.frames import Frames
 from hae.data.rounds import share
 from hae.errors import BadInput
+from hae.export.cv import cv
 from hae.files import written_whole
 from pipelines import params, paths, processes, settings
+from pipelines.loop import energy
 from pipelines.loop.sampling import Options, rounds, sample
+from pipelines.loop.turns import QUIET, Turn, ended, keep, turns, words
 from pipelines.record import loops, packaging, registry
 from pipelines.record.store import opened, plainly
 
-__all__ = ["Turn", "explore", "turns"]
+__all__ = ["explore"]
 
 CELL = 0.25  # spreads of a CV: side of the cells in which the CVs' plane is counted
-NEW = 0.02  # of the cells that a round has to add, else it brought nothing
-QUIET = 2  # rounds in a row that brought nothing, and the loop stops
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Of a round: which CVs it was biased along, nanoseconds in all so far, cells of the CVs' plane and those that it added, walkers torn
-    apart, the champion after it; and of the training on it the effective share of frames and the FVE of each level."""
-
-    round: str
-    version: str
-    nanoseconds: float
-    cells: int
-    new: int
-    torn: int
-    champion: str
-    share: float = 1.0
-    fve: Sequence[float] = ()
-
-    @property
-    def quiet(self) -> bool:
-        return self.new < NEW * self.cells
 
 
 def explore(project: Path, most: int, options: Options | None, say: Callable[[str], None],
             progress: Callable[[float, str], None] = lambda done, words: None) -> Iterator[Turn]:
-    """Take turns until there are `most` rounds more than at the start, or two in a row brought nothing. A loop that was ended goes on.
+    """Take turns until there are `most` rounds more than at the start, or the rule held in two in a row. A loop that was ended goes on.
 
     A first round without CVs is not biased. A champion that the gate held back is not biased along: the one before it is.
 
@@ -66,35 +46,18 @@ def explore(project: Path, most: int, options: Options | None, say: Callable[[st
         if done and done[-1].name not in {turn.round for turn in told}:
             _retrain(project, say)
             yield _turn(project, done[-1])
+            if (of_rule := words(turns(project))):
+                say(f"  {of_rule}")
             continue
         if len(done) >= last:
             break
-        if len(told) >= QUIET and all(turn.quiet for turn in told[-QUIET:]):
-            say(f"nothing new in {QUIET} rounds (fewer than {NEW:.0%} new cells of {told[-1].cells} each{_moved(told)}): the loop ends")
+        if ended(told):
+            say(f"all held in {QUIET} rounds in a row: the loop ends")
             break
         folder, round_ = sample(project, (options or {}) | ({} if done else {"method": "none"}), say=progress)
         say(f"round {folder.name}: {round_['nanoseconds']:.2f} ns, {len(round_['faults'])} walkers torn apart"
             + (f", along version {round_['about']['version']}" if "version" in round_["about"] else ", unbiased"))
     (settings.home(project) / "loop-plan").unlink(missing_ok=True)
-
-
-def _moved(told: Sequence[Turn]) -> str:
-    """In words by how much the levels moved over the quiet rounds."""
-    levels = list(zip(*(turn.fve for turn in told[-QUIET:])))
-    return f", levels within {max(max(level) - min(level) for level in levels):.3f} of FVE" if levels else ""
-
-
-def turns(project: Path) -> list[Turn]:
-    """What is known of the rounds, in order; each round once."""
-    path = settings.home(project) / "loop.jsonl"
-    found: dict[str, Turn] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            turn = Turn(**json.loads(line))
-        except (ValueError, TypeError):  # a kill cut it short
-            continue
-        found[turn.round] = turn
-    return [found[name] for name in sorted(found)]
 
 
 def _planned(project: Path, most: int) -> int:
@@ -132,24 +95,23 @@ def _turn(project: Path, folder: Path) -> Turn:
             raise BadInput(f"{store.name}: no champion; allowed: hae promote VERSION")
         loaded = packaging.load(store, row.version)
     frames = Frames.read(project / paths.FRAMES)
-    s = loaded.encode(frames.values)[:, :2] / np.array(loaded.about["cv_std"])[:2]
-    cells = np.floor(s / CELL).astype(int)
+    cvs = loaded.encode(frames.values)[:, :2]
+    cells = np.floor(cvs / np.array(loaded.about["cv_std"])[:2] / CELL).astype(int)
     mine = np.array([name.startswith(f"{folder.name}/") for name in frames.trajectory])
     before = {tuple(cell) for cell in cells[~mine]}
     after = {tuple(cell) for cell in cells}
     with plainly(store.uri):
-        learned = loops.learned(store)
+        learned, verdicts = loops.learned(store), loops.verdicts(store)
+    periods = cv(loaded, cvs=cvs.shape[1]).periods
     turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
                 len(after - before), len(told["faults"]), row.version, 1.0 if frames.weights is None else share(frames.weights),
-                [value for name, value in sorted(learned.items()) if name.startswith("fve_")])
+                [value for name, value in sorted(learned.items()) if name.startswith("fve_")], verdicts,
+                energy.within(project, frames, cvs, periods, folder.name))
     numbers = {"nanoseconds": turn.nanoseconds, "cells": turn.cells, "new_cells": turn.new, "torn": turn.torn,
-               "effective_share": turn.share}
+               "effective_share": turn.share} | ({} if turn.within is None else {"energy_within": turn.within})
     with plainly(store.uri):
         loops.note(store, project, turn.round, numbers | learned)
-    path = settings.home(project) / "loop.jsonl"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with open(path, "a") as file:
-        file.write("\n" * bool(torn) + json.dumps(asdict(turn)) + "\n")
+    keep(project, turn)
     return turn
 
 

@@ -9,7 +9,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -22,8 +21,8 @@ from hae.sampling import plumed_files
 from hae.sampling.round import ROOM
 from pipelines import params, paths
 from pipelines.loop import drawings, energy
-from pipelines.loop.explore import turns
 from pipelines.loop.sampling import rounds
+from pipelines.loop.turns import turns, words
 from pipelines.page.inline import inline
 from pipelines.record import packaging
 from pipelines.record.store import opened, plainly
@@ -60,8 +59,8 @@ def write(project: Path) -> Path:
         figures["energies"] = _energies(project, frames, cvs, champions[told[-1].champion])
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True).from_string(
         TEMPLATE.read_text(encoding="utf-8"))
-    text = template.render(name=content.record.model_name, turns=told, figures=figures, sample=content.sample, settle=energy.SETTLE,
-                           rule=content.prepare.rounds, **_plumed(project, content.sample))
+    text = template.render(name=content.record.model_name, turns=told, held=words(told), figures=figures, sample=content.sample,
+                           settle=energy.SETTLE, rule=content.prepare.rounds, **_plumed(project, content.sample))
     with written_whole(project / PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
     return project / PAGE
@@ -89,11 +88,8 @@ def _energies(project: Path, frames: Frames, cvs: np.ndarray, champion: packagin
         table = energy.rows(project)
     except BadInput:
         return []
-    place = pd.MultiIndex.from_arrays([frames.trajectory, frames.frame])
-    wanted = pd.MultiIndex.from_arrays([table["round"] + "/walker-" + table["walker"].astype(str), table["frame"]])
-    at = place.get_indexer(wanted)
-    along = {f"CV{k + 1}": (np.where(at >= 0, cvs[at, k], np.nan), period)
-             for k, period in enumerate(cv(champion, cvs=min(2, cvs.shape[1])).periods)}
+    values = energy.seen(table, frames, cvs)
+    along = {f"CV{k + 1}": (values[:, k], period) for k, period in enumerate(cv(champion, cvs=min(2, cvs.shape[1])).periods)}
     along |= {f"{name}, rad": (table[name].to_numpy(), 2 * np.pi) for name in frames.labels.columns if name in table}
     profiles = {name: energy.along(table, *of) for name, of in along.items()}
     return [_drawn(f"energy-{i}", f"free energy along {name}", partial(drawings.energy, found, plots.plain(name)))

@@ -54,7 +54,7 @@ def _start(folder: Path, system: str, topology: Path | None, choices: Choices, s
     if topology is None or not topology.is_file():
         raise BadInput(f"--topology: {topology or 'missing'}; allowed: a PDB file with the molecule, where walkers start")
     taken = take(system, topology, folder / HOME)
-    named = str(HOME / taken) if Path(system).is_file() else taken
+    named = str(HOME / taken) if (folder / HOME / taken).is_file() else taken
     section = section.model_copy(update={"system": named, "topology": None if system == BUILT_IN else str(HOME / "topology.pdb")})
     made = molecule(folder, section)
     dynamics = Dynamics(section.temperature, section.step_ps, section.friction, section.platform)

@@ -38,7 +38,7 @@ def which(evidence: Evidence) -> str:
     if better is None:
         words = _of_networks(evidence)
     elif not better:
-        ahead = all(row.difference_high < 0 for row in _beside_level(evidence).values())
+        ahead = all(_behind(row) for row in _beside_level(evidence).values())
         words = f"{_beside_pca(evidence)}: PCA is {'better' if ahead else 'as good'}. Use PCA{_one_number(evidence)}."
     else:
         words = f"{_beside_pca(evidence)}. {_of_networks(evidence) if len(better) > 1 else _of_one(evidence, *better)}"
@@ -68,6 +68,11 @@ def _has_intervals(evidence: Evidence) -> bool:
 def _surely_better(row: Comparison) -> bool:
     """By an amount that matters; without an interval the figure itself has to do."""
     return row.difference > TIE and not row.difference_low <= 0
+
+
+def _behind(row: Comparison) -> bool:
+    """Surely below PCA; without an interval, by an amount that matters."""
+    return row.difference < -TIE if math.isnan(row.difference_high) else row.difference_high < 0
 
 
 def _level(evidence: Evidence) -> int:

@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hae.data.frames import Frames
+from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.molecules import Recipe
+from hae.data.parts import Manifest
 from hae.errors import BadInput
-from hae.estimator import HierarchicalAutoencoder
 from hae.files import read_csv
 from hae.importance.assess import compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
 from hae.importance.stability import Stability
-from hae.network.scoring import score_frames
+from hae.memory import memory_limit
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import FrameErrors, encode, reconstructions, score_frames
+from hae.storage import load_members
 from pipelines import paths
 
 __all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
@@ -90,52 +93,112 @@ class Evidence:
     paired: dict[str, tuple[Comparison, ...]]
 
     @property
+    def thing(self) -> str:
+        """What a sample is called: a table's is a row, unless it comes from a simulation."""
+        return "row" if self.recipe.kind == "columns" and self.temperature is None else "frame"
+
+    def called(self, words: str) -> str:
+        """Words of the library, whose samples are frames, with the samples by their name."""
+        return words.replace("frames", f"{self.thing}s")
+
+    @property
     def reports(self) -> dict[str, ImportanceReport]:
         return {variant.name: variant.importance for variant in self.variants}
 
 
 def gather(names: Mapping[str, object] | list[str], temperature: float | None = None) -> Evidence:
     """Read what prepare, train and evaluate left, in the project folder. Raises BadInput for what is not there."""
-    everything = Frames.read(paths.FRAMES)
+    manifest = Manifest.read(paths.FRAMES)
     recipe = Recipe.from_json(paths.RECIPE.read_text(encoding="utf-8"))
-    frames, test = everything.select(_spread(len(everything), MOST_FRAMES)), everything.select("test")
-    looked_at = test.select(_spread(len(test), 4000))
-    variants, errors = [], {}
     for name in names:
-        folder = paths.results(name)
-        for path in (folder / file for file in READ):
+        for path in (paths.results(name) / file for file in READ):
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; allowed: every variant under train evaluated first, "
                                "and its files among the deps of report in dvc.yaml")
-        model = HierarchicalAutoencoder.load(paths.model(name))
-        with_levels = [model.reconstruct(looked_at.values, level=k + 1) for k in range(model.network_.n_cvs)]
+    networks = {name: load_members(paths.model(name))[0] for name in names}
+    tables = {name: [pd.read_csv(paths.results(name) / f"{table}.csv") for table in ("gradients", "passages")] for name in names}
+    most = min(MOST_FRAMES, max(memory_limit() // (16 * len(manifest.features)), 1))
+    seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
+                 {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()})
+    for piece in read_pieces(paths.FRAMES):
+        seen.add(piece)
+    frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
+    for name, network in networks.items():
+        folder = paths.results(name)
         variants.append(VariantEvidence(
             name,
             ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
             Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
             pd.read_csv(folder / "history.csv"),
             read_csv(folder / "labels.csv"),
-            tuple(model.network_.bottleneck.kinds),
-            model.transform(frames.values),
-            model.transform(looked_at.values),
-            np.stack(with_levels),
-            _along(folder / "along", model.network_.n_cvs, test.n_features) if recipe.kind == "coordinates" else (),
+            tuple(network.bottleneck.kinds),
+            encode(network, frames.values),
+            encode(network, looked_at.values),
+            reconstructions(network, looked_at.values),
+            _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
             weights(paths.model(name)),
-            _steep(folder, test),
+            _steep(tables[name][0], tables[name][1], seen.steep[name]),
         ))
-        errors[name] = score_frames(model.network_, test.values)
+    errors, sampling = seen.errors(), seen.sampling()
     paired = {
-        f"{a.name} - {b.name}": _paired(a, b, errors, test)
+        f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
         for i, a in enumerate(variants) for b in variants[i + 1 :]
     }
-    trajectories = len(set(everything.trajectory.tolist()) - {""})
-    return Evidence(tuple(variants), frames, looked_at, everything.counts(), trajectories, recipe, temperature, paired)
+    return Evidence(tuple(variants), frames, looked_at, manifest.sides, len(seen.trajectories), recipe, temperature, paired)
 
 
-def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict, test: Frames) -> tuple[Comparison, ...]:
+class _Picked:
+    """Those rows of a series, by their sorted numbers, that are among the pieces of it that come."""
+
+    def __init__(self, rows: np.ndarray):
+        self.rows, self.first = rows, 0
+        self._pieces: list[Frames] = []
+
+    def add(self, piece: Frames) -> None:
+        here = self.rows[(self.rows >= self.first) & (self.rows < self.first + len(piece))] - self.first
+        self.first += len(piece)
+        if len(here) or not self._pieces:
+            self._pieces.append(piece.select(here))
+
+    def frames(self) -> Frames:
+        return concatenate(self._pieces)
+
+
+class _Seen:
+    """What is kept of all rows as they come in pieces: rows to be drawn, errors of each variant at test rows and where these come from."""
+
+    def __init__(self, networks: Mapping[str, HierarchicalNetwork], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked]):
+        self.networks, self.drawn, self.looked_at, self.steep = networks, drawn, looked_at, steep
+        self.trajectories: set[str] = set()
+        self._errors: dict[str, list[FrameErrors]] = {name: [] for name in networks}
+        self._beside: list[tuple] = []
+
+    def add(self, piece: Frames) -> None:
+        self.drawn.add(piece)
+        self.trajectories |= set(piece.trajectory.tolist()) - {""}
+        test = piece.select("test")
+        for picked in (self.looked_at, *self.steep.values()):
+            picked.add(test)
+        if len(test):
+            self._beside.append((test.trajectory, test.frame, test.weights))
+            for name, network in self.networks.items():
+                self._errors[name].append(score_frames(network, test.values))
+
+    def errors(self) -> dict[str, FrameErrors]:
+        """Of each variant at all test rows."""
+        return {name: FrameErrors(np.concatenate([one.e for one in found], axis=1), np.concatenate([one.v for one in found]))
+                for name, found in self._errors.items()}
+
+    def sampling(self) -> Sampling:
+        """Of the test rows."""
+        trajectory, frame, weights = zip(*self._beside, strict=True)
+        joined = None if weights[0] is None else np.concatenate(weights)
+        return Sampling.of(sum(map(len, frame)), np.concatenate(trajectory), np.concatenate(frame), joined)
+
+
+def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict[str, FrameErrors], sampling: Sampling) -> tuple[Comparison, ...]:
     """FVE of a less that of b on the test frames, over the levels that both have."""
     levels = min(len(a.kinds), len(b.kinds))
-    sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
     found = compare(errors[a.name].e[:levels], errors[b.name].e[:levels], errors[a.name].v, sampling, a.importance.n_blocks)
     return tuple(
         Comparison(b.name, k + 1, cv.fve, cv.fve_low, cv.fve_high, *(float(x[k]) for x in (found.value, found.low, found.high)))
@@ -148,12 +211,10 @@ def _along(folder: Path, n_cvs: int, n_features: int) -> tuple[Along, ...]:
     return tuple(Along(table[f"cv{k + 1}"].to_numpy(), table.iloc[:, -n_features:].to_numpy()) for k, table in enumerate(tables))
 
 
-def _steep(folder: Path, test: Frames) -> Steep | None:
-    sizes, along = (pd.read_csv(folder / f"{name}.csv") for name in ("gradients", "passages"))
+def _steep(sizes: pd.DataFrame, along: pd.DataFrame, at: _Picked) -> Steep | None:
     if not len(sizes):
         return None
-    return Steep(sizes.filter(like="cv").to_numpy(), test.select(sizes["row"].to_numpy()), along["step"].to_numpy(),
-                 along.filter(like="cv").to_numpy().T)
+    return Steep(sizes.filter(like="cv").to_numpy(), at.frames(), along["step"].to_numpy(), along.filter(like="cv").to_numpy().T)
 
 
 def weights(model: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -62,8 +63,8 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
     return template.render(
         contents=[(name, captions["heading"] if name == "density" else words) for name, words in SECTIONS.items() if there.get(name, True)],
         name=params.record.model_name,
-        variants=[_variant(variant, about["thing"]) for variant in evidence.variants],
-        which=_called(which(evidence), about["thing"]),
+        variants=[_variant(variant, evidence.called) for variant in evidence.variants],
+        which=evidence.called(which(evidence)),
         about=about,
         figures=figures,
         captions=captions,
@@ -86,12 +87,7 @@ def _policy(scripts: list[str]) -> str:
     return f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {digests or chr(39) + 'none' + chr(39)}"
 
 
-def _called(words: str, thing: str) -> str:
-    """What the library says of frames, in the words of the data."""
-    return words.replace("frames", f"{thing}s")
-
-
-def _variant(variant: VariantEvidence, thing: str) -> dict:
+def _variant(variant: VariantEvidence, called: Callable[[str], str]) -> dict:
     report, stability = variant.importance, variant.stability
     parts = [report.sentence(), report.beside_pca(), _elsewhere(stability) if stability else ""]
     pca = report.compared("pca")
@@ -109,7 +105,7 @@ def _variant(variant: VariantEvidence, thing: str) -> dict:
     ]
     return {
         "name": variant.name,
-        "sentences": [f"{part[0].upper()}{_called(part[1:], thing)}." for part in parts if part],
+        "sentences": [f"{part[0].upper()}{called(part[1:])}." for part in parts if part],
         "rows": rows,
         "pca": bool(pca),
         "trust": TRUST[report.status],
@@ -158,11 +154,10 @@ def _about(evidence: Evidence) -> dict:
     total = sum(evidence.counts.values())
     where = f" in {evidence.trajectories} trajector{'ies' if evidence.trajectories > 1 else 'y'}" if evidence.trajectories else ""
     kind = evidence.recipe.kind
-    thing = "rows" if kind == "columns" and evidence.temperature is None else "frames"
     return {
-        "thing": thing[:-1],
+        "thing": evidence.thing,
         "blocks": bool(where),
-        "data": f"{total:,} {thing}{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
+        "data": f"{total:,} {evidence.thing}s{where}, {features:,} feature{'s' * (features > 1)} ({KINDS[kind]})",
         "split": ", ".join(f"{side} {number:,}" for side, number in evidence.counts.items() if number),
         "temperature": evidence.temperature and f"{evidence.temperature:g} K",
         "weights": evidence.frames.weights is not None,
@@ -197,7 +192,7 @@ def _captions(evidence: Evidence) -> dict[str, str | bool | int]:
 
 
 def _relations(evidence: Evidence) -> list[dict]:
-    """Tables of R^2 of a label from each CV alone: a row a CV, a column a label, four at most."""
+    """Tables of R^2 of a label from each CV alone: one row for each CV, one column for each label, four at most."""
     tables = []
     for variant in evidence.variants:
         told = variant.relations.set_index(["cv", "label"])
@@ -213,7 +208,7 @@ def _relations(evidence: Evidence) -> list[dict]:
 
 
 def _settings(params: Params) -> list[tuple[str, list[str]]]:
-    """Parameters under train, a row each and a column a variant."""
+    """Parameters under train, one row for each and one column for each variant."""
     sections = {name: section.model_dump(exclude_unset=True) for name, section in params.train.items()}
     keys = list(dict.fromkeys(key for section in sections.values() for key in section))
     return [(key, [_plain(section.get(key)) for section in sections.values()]) for key in keys]

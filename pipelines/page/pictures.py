@@ -1,4 +1,4 @@
-"""The figures of the report: from evidence to SVG, a picture a variant (or a CV), so that a page can set them side by side."""
+"""The figures of the report: from evidence to SVG, one picture for each variant (or CV), so that a page can set them side by side."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ __all__ = ["FILE", "refresh", "rooms", "write"]
 
 FILE = "hae.json"
 HAE, PIPELINES = Path(hae.__file__).parent, Path(__file__).parents[1]
-FACE = ("arguments.py", "estimator.py", "fitted.py", "storage.py")
+FACE = ("arguments.py", "estimator.py", "fitted.py")
 
 
 def rooms() -> dict[str, str]:
     """Name of each part that stages depend on -> digest of its files, whether it is installed or a checkout."""
     parts = {name: sorted((HAE / name).rglob("*.py")) for name in ("data", "figures", "importance", "network", "training")}
-    parts["estimator"] = [HAE / name for name in FACE]
+    parts |= {"estimator": [HAE / name for name in FACE], "storage": [HAE / "storage.py"]}
     parts["page"] = sorted(path for path in (PIPELINES / "page").iterdir() if path.is_file())
     parts |= {path.stem: [path] for path in sorted((PIPELINES / "stages").glob("[!_]*.py"))}
     return {name: _digest(files) for name, files in parts.items()}

@@ -33,7 +33,7 @@ def _instead(recipe: Recipe, structure) -> list[str]:
         found.append(f"coordinates of the same {atoms} atoms ({3 * atoms:,})")
     every = next((k for k in (1, 2, 3, 4, 5, 8, 10, 20, 50) if _features(recipe, -(-carbons // k)) < min(MANY, len(recipe.names))), None)
     if carbons > 3 and every:
-        where = "name CA" + (f" and residue % {every} == 0" if every > 1 else "")
+        where = "name CA" + (f" every {every}" if every > 1 else "")
         found.append(f"--atoms '{where}' (about {_features(recipe, -(-carbons // every)):,})")
     try:
         torsions = len(Recipe.for_molecule(topology, "torsions").names)

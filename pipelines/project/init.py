@@ -15,6 +15,7 @@ from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
 from hae.files import written_whole
 from hae.importance.smoothness import CLIFF
+from hae.training.schedule import FEW
 from pipelines import paths
 from pipelines.project import code, suggest, written
 from pipelines.project.looks import Choices, look_at_molecules, look_at_tables
@@ -56,6 +57,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
         )
     for line in told:
         tell(line)
+    rows = int(len(frames) * split.shares[0])
     texts = written.texts(
         {
             **found.section,
@@ -64,7 +66,8 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
             "temperature": choices.temperature,
             "split": asdict(split),
         },
-        **suggest.training_for(int(len(frames) * split.shares[0])),
+        **suggest.training_for(rows),
+        hidden="auto" if tables and rows <= FEW else "[64, 64]",
         data=_dependencies(folder, list(homes)),
         n_cvs=min(3, len(found.recipe.columns)),
         scale="feature" if tables else "global",

@@ -14,7 +14,7 @@ from hae.data.frames import Frames
 from hae.data.molecules import KINDS, Recipe, atom_names
 from hae.data.readers import TABLES, Form, load_table
 from hae.data.tables import FILE
-from hae.data.trajectories import check_atoms, load_structure
+from hae.data.trajectories import check_atoms, load_structure, with_positions
 from hae.errors import BadInput, listed
 from pipelines import params
 from pipelines.project import cost
@@ -87,7 +87,7 @@ def look_at_tables(choices: Choices, files: dict[str, Path], say: Callable[[str]
         raise BadInput("--shuffle: not allowed for rows that follow each other in time; allowed: rows that stand alone")
     table = params.Table(sheet=choices.sheet) if choices.sheet else None  # the rest is told anew from each file here
     settings = SimpleNamespace(**{**section, "table": table, "columns": columns}, units={})
-    frames, recipe, _, left_out = from_tables(settings, files, choices.temperature)
+    frames, recipe, left_out = from_tables(settings, files, choices.temperature)
     series = len(set(frames.trajectory) - {""})
     said = [f"found: {len(frames)} rows in {_counted(len(files), 'table')}" + (f", {_counted(series, 'trajectory')}" if series else "")]
     said += [f"written: {form.words()} (as it seems; params.yaml, prepare.table, has it)"] if form.known() else []
@@ -150,6 +150,9 @@ def look_at_molecules(choices: Choices, files: dict[str, Path], say: Callable[[s
     check_atoms(files, structure)
     topology, said = getattr(structure, "topology", structure), []
     features, atoms = choices.features or "coordinates", choices.atoms
+    if features == "coordinates" and not hasattr(structure, "xyz"):
+        structure = with_positions(structure, files)
+        said.append(f"aligned to the first frame of {next(iter(files))}, as {choices.topology.name} has no positions")
     if atoms is None:
         heavy, carbons = (len(topology.select(words)) for words in ("not water and not element H", "name CA"))
         atoms = "name CA" if heavy > MANY_ATOMS and carbons >= 10 else "heavy"

@@ -75,7 +75,9 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     """A split with rows on every side, and what there is to say of it. Raises BadInput for data too few to split."""
     n = len(frames)
     said = []
-    if (frames.trajectory == "").all():
+    alone = (frames.trajectory == "").all()
+    thing = "rows" if alone else "frames"
+    if alone:
         split = SuggestedSplit(1, 0, (0.45, 0.15, 0.4) if n < 4000 else (0.7, 0.15, 0.15))
         said.append("split: row by row, as rows stand alone")
     else:
@@ -95,7 +97,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
         if all((sides == side).any() for side in SIDES):
             break
     else:
-        raise BadInput(f"data: {n} frames are too few to have some for training, validation and test; allowed: more frames")
+        raise BadInput(f"data: {n} {thing} are too few to have some for training, validation and test; allowed: more {thing}")
     worth = known.independent * float(np.mean(sides == "test"))
     words = "enough for verdicts"
     if worth < OK_N_EFF:
@@ -104,7 +106,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     lost = float(np.mean(sides == "gap"))
     if lost > 0.05:
         said[-1] += f"; the cuts take {lost:.0%} of the frames"
-    said.append(f"test side: {number} frames, of which about {worth:.0f} count as independent: {words} "
+    said.append(f"test side: {number} {thing}, of which about {worth:.0f} count as independent: {words} "
                 f"({ROUGH_N_EFF} are needed for intervals, {OK_N_EFF} for sure ones; the report counts again, by the model's errors)")
     return tried, said
 

@@ -11,7 +11,7 @@ from pipelines.record import registry
 from pipelines.record.runs import PLACE
 from pipelines.record.store import Store
 
-__all__ = ["ROUND", "learned", "note"]
+__all__ = ["ROUND", "learned", "note", "verdicts"]
 
 ROUND = "round"  # tag of a version
 STAGE = "loop"  # tag `stage` of the run
@@ -20,14 +20,26 @@ STAGE = "loop"  # tag `stage` of the run
 def learned(store: Store) -> dict[str, float]:
     """Of the version that was trained last and is the better one (candidate or champion): fve_1, ..., and gradient, the largest |ds/dx|
     of a CV (1/nm), where it is known. {} where there is no such version."""
-    rows = [row for row in registry.rows(store) if row.aliases and row.run_id]  # one that came back from a copy knows no run
-    if not rows:
-        return {}
-    newest = max(rows, key=lambda row: int(row.version))
-    known = store.client.get_run(newest.run_id).data.metrics
+    run = _newest(store)
+    known = {} if run is None else run.data.metrics
     found = {name: value for name, value in known.items() if name.removeprefix("fve_").isdecimal()}
     steep = [value for name, value in known.items() if name.removeprefix("gradient_").isdecimal()]
     return found | ({"gradient": max(steep)} if steep else {})
+
+
+def verdicts(store: Store) -> list[str]:
+    """Of the same version: what is said of each CV, and of its order where that is not as it should be ("alive", "weak and tied", ...)."""
+    run = _newest(store)
+    tags = {} if run is None else run.data.tags
+    numbers = sorted(int(name.removeprefix("verdict_")) for name in tags if name.removeprefix("verdict_").isdecimal())
+    orders = {k: tags.get(f"order_{k}", "ordered") for k in numbers}
+    return [tags[f"verdict_{k}"] + ("" if orders[k] in ("ordered", tags[f"verdict_{k}"]) else f" and {orders[k]}") for k in numbers]
+
+
+def _newest(store: Store):
+    """The run of the version that was trained last of those with a name; None where there is none."""
+    rows = [row for row in registry.rows(store) if row.aliases and row.run_id]  # one that came back from a copy knows no run
+    return store.client.get_run(max(rows, key=lambda row: int(row.version)).run_id) if rows else None
 
 
 def note(store: Store, project: Path, round: str, numbers: Mapping[str, float]) -> str:

@@ -163,8 +163,8 @@ class RunWriter:
         from mlflow.models import Model
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        from hae import HierarchicalAutoencoder
         from hae.data.frames import Frames
+        from hae.storage import load_members
 
         variant = contents.folder(self.stage)
         crowned, champion = registry.champion(self.store), None
@@ -177,7 +177,7 @@ class RunWriter:
             folder = Path(temporary) / "model"
             matching = packaging.pack(
                 folder,
-                HierarchicalAutoencoder.load(self.project / paths.model(variant)).network_,
+                load_members(self.project / paths.model(variant))[0],
                 Frames.read(self.project / paths.FRAMES),
                 self.project / paths.RECIPE,
                 champion,

@@ -9,10 +9,10 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.data.parts import read_positions
+from hae.data.sides import sides_of
 from hae.data.trajectories import write_movie
 from hae.devices import set_threads
 from hae.errors import BadInput
-from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, write_csv, write_json, written_whole
 from hae.importance.evaluate import evaluate as measure
 from hae.importance.gradients import Gradients, gradients
@@ -20,10 +20,13 @@ from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
 from hae.importance.smoothness import PER_NM
-from hae.network.scoring import score_frames
-from hae.storage import load_networks
+from hae.memory import memory_limit
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.scoring import encode, score_frames
+from hae.storage import load_members, load_networks
 from hae.training.pairs import Pairs
-from pipelines import params, paths
+from hae.training.stored import rows_bytes
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["evaluate", "levels_table", "main"]
@@ -39,38 +42,46 @@ def evaluate(variant: str) -> None:
     everything = params.load()
     everything.variant(variant)
     set_threads()
-    frames = Frames.read(paths.FRAMES)
-    train, test = frames.select("train"), frames.select("test")
+    limit, scratch = memory_limit(), settings.home() / "rows" / f"evaluate-{variant}"
+    large = rows_bytes(paths.FRAMES) > limit
+    with sides_of(paths.FRAMES, scratch, limit) as (train, test, seen):
+        if large:
+            print(f"evaluate {variant}: the features of the rows stay in files (HAE_MEMORY_LIMIT)")
+        _evaluate(variant, everything, train, test, seen, scratch / "positions" if large else None)
+
+
+def _evaluate(variant: str, everything: params.Params, train: Frames, test: Frames, seen: Frames, scratch: Path | None) -> None:
+    """scratch: a file for positions at test rows where memory does not hold them."""
     if not len(test):
         raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
-    model = HierarchicalAutoencoder.load(paths.model(variant))
+    network, *members = load_members(paths.model(variant))
     recipe = Recipe.from_json(paths.RECIPE.read_text(encoding="utf-8"))
     networks, _, _ = load_networks(paths.model(paths.BASELINE))
     folder = paths.results(variant)
     check_writable(folder)
     report = measure(
-        model.network_,
+        network,
         *(Pairs(side.values, side.values, side.weights, side.trajectory, side.frame) for side in (train, test)),
-        seen=Pairs(frames.values, frames.values, frames.weights, frames.trajectory, frames.frame),
+        seen=Pairs(seen.values, seen.values, seen.weights, seen.trajectory, seen.frame),
         blocks=test.blocks(everything.prepare.split.block_frames),
-        baselines=_baseline_errors(networks, test, model.network_.n_cvs),
-        members=model.members_[1:],
+        baselines=_baseline_errors(networks, test, network.n_cvs),
+        members=members,
         eps=everything.evaluate.eps,
         features=test.features,
         groups=recipe.groups,
         progress=f"evaluate {variant}",
     )
-    found = _gradients(model, test, recipe)
+    found = _gradients(network, test, recipe, scratch)
     if found is not None:
         report = replace(report, smoothness=found.smoothness)
     with written_whole(folder / "importance.json") as partial:
         partial.write_text(report.to_json() + "\n")
-    cvs = [model.transform(side.values) for side in (train, test)]
-    kinds = model.network_.bottleneck.kinds
+    cvs = [encode(network, side.values) for side in (train, test)]
+    kinds = network.bottleneck.kinds
     sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
     told = relations(cvs, kinds, [train.labels, test.labels], test.label_periods, sampling, train.weights)
     moved = pd.DataFrame(
-        sensitivity(model.network_, test.values, test.weights).T, columns=[f"sensitivity_cv{k + 1}" for k in range(len(kinds))]
+        sensitivity(network, test.values, test.weights).T, columns=[f"sensitivity_cv{k + 1}" for k in range(len(kinds))]
     )
     gained = report.by_feature.to_frame().reset_index(names="feature")
     for name, table in (
@@ -81,14 +92,14 @@ def evaluate(variant: str) -> None:
     ):
         write_csv(folder / name, table)
     for k, kind in enumerate(kinds):
-        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), model, recipe)
+        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), network, recipe)
     _write_gradients(folder, found)
     write_json(folder / "metrics.json", flat_metrics(report))
     print(f"{variant}: {report.sentence()}")
 
 
 def levels_table(report: ImportanceReport) -> pd.DataFrame:
-    """A row a level: FVE and gain with their intervals, and those of PCA and of the plain autoencoder with as many CVs."""
+    """One row for each level: FVE and gain with their intervals, and those of PCA and of the plain autoencoder with as many CVs."""
     table = report.to_frame()[["cv", "fve", "fve_low", "fve_high", "gain", "gain_low", "gain_high"]].rename(columns={"cv": "level"})
     for name in ("pca", "plain"):
         rows = report.compared(name)
@@ -122,12 +133,12 @@ def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.nda
     return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
 
 
-def _gradients(model: HierarchicalAutoencoder, test: Frames, recipe: Recipe) -> Gradients | None:
+def _gradients(network: HierarchicalNetwork, test: Frames, recipe: Recipe, scratch: Path | None) -> Gradients | None:
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
-        return gradients(model.network_, test.values, recipe)
-    positions = read_positions(paths.FRAMES)
-    return None if positions is None else gradients(model.network_, test.values, recipe, positions)
+        return gradients(network, test.values, recipe)
+    positions = read_positions(paths.FRAMES, scratch)
+    return None if positions is None else gradients(network, test.values, recipe, positions)
 
 
 def _write_gradients(folder: Path, found: Gradients | None) -> None:
@@ -144,9 +155,9 @@ def _write_gradients(folder: Path, found: Gradients | None) -> None:
     write_csv(folder / "passages.csv", pd.DataFrame(along, columns=["step", *names]))
 
 
-def _write_along(folder: Path, k: int, frames: Frames, model: HierarchicalAutoencoder, recipe: Recipe) -> None:
+def _write_along(folder: Path, k: int, frames: Frames, network: HierarchicalNetwork, recipe: Recipe) -> None:
     """Real frames along CV k (from 0) as a table, and where the features are coordinates as a PDB file of as many models."""
-    cvs = model.transform(frames.values)
+    cvs = encode(network, frames.values)
     table = pd.DataFrame({"trajectory": frames.trajectory, "frame": frames.frame})
     for j in range(cvs.shape[1]):
         table[f"cv{j + 1}"] = cvs[:, j]

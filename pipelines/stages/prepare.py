@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -15,24 +16,23 @@ from hae.data.making import make_parts
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest, Part, publish
 from hae.data.patterns import find_files
-from hae.data.readers import Form, load_table
-from hae.data.split import SIDES, split_rows
-from hae.data.tables import complete, feature_columns, table_frames
-from hae.data.trajectories import check_atoms, load_structure, read_trajectories
+from hae.data.readers import Form
+from hae.data.split import SIDES
+from hae.data.table_parts import Tables, write_tables
+from hae.data.trajectories import check_atoms, load_structure, read_trajectories, with_positions
 from hae.errors import BadInput
-from hae.files import written_whole
+from hae.files import folder_made, written_whole
 from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
-__all__ = ["Rows", "filled", "from_tables", "from_trajectories", "main", "prepare", "split"]
+__all__ = ["Rows", "from_tables", "from_trajectories", "main", "prepare"]
 
 
 class Rows(NamedTuple):
-    """Of tables: the frames, their recipe, the id of each row or None, and how many rows were left out for what they lack."""
+    """Of tables: the frames, their recipe, and how many rows were left out for what they lack."""
 
     frames: Frames
     recipe: Recipe
-    ids: np.ndarray | None
     left_out: int
 
 
@@ -48,12 +48,19 @@ def prepare() -> None:
 
 
 def _tables(section, files: dict[str, Path], temperature: float | None) -> list[str]:
-    rows = from_tables(section, files, temperature)
-    frames, recipe = filled(split(rows.frames, section.split, rows.ids), rows.recipe)
-    with written_whole(paths.RECIPE) as partial:
+    """Parts of bounded size, read in pieces."""
+    tables = tables_of(section, files, temperature)
+    with folder_made(paths.RECIPE.parent), written_whole(paths.RECIPE) as partial:
+        manifest, recipe, series = write_tables(tables, paths.FRAMES, _rule(section.split), shuffle=section.shuffle, check=check_sides)
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
-        manifest = frames.write(paths.FRAMES, _rule(section.split))
-    return summary(manifest, recipe, len(set(frames.trajectory) - {""}), rows.left_out)
+    return summary(manifest, recipe, series, tables.left_out)
+
+
+def tables_of(section, files: dict[str, Path], temperature: float | None = None) -> Tables:
+    """The tables that are to be read. section: prepare; temperature: for a bias."""
+    names = ("columns", "labels", "group", "id", "weights", "bias", "units", "periods", "missing")
+    return Tables(files, **{name: getattr(section, name) for name in names}, temperature=temperature,
+                  form=Form(**section.table.model_dump()) if section.table else None)
 
 
 def _trajectories(section, files: dict[str, Path], temperature: float | None) -> list[str]:
@@ -94,6 +101,8 @@ def _of_molecule(section, files: dict[str, Path]):
         raise BadInput(f"prepare.topology: null is not allowed with features: {section.features}; allowed: a file with the atoms")
     structure = load_structure(section.topology)
     check_atoms(files, structure)
+    if section.features == "coordinates":
+        structure = with_positions(structure, files)
     recipe = Recipe.for_molecule(
         structure,
         section.features,
@@ -106,76 +115,13 @@ def _of_molecule(section, files: dict[str, Path]):
 
 
 def from_tables(section, files: dict[str, Path], temperature: float | None = None) -> Rows:
-    """The rows of tables. section: prepare; temperature: for a bias."""
-    parts: list[Frames] = []
-    ids: list[np.ndarray] = []
-    columns, periods = section.columns, section.periods
-    home: dict[str, Path] = {}
-    left_out = 0
-    form = Form(**section.table.model_dump()) if section.table else None
-    for name, path in files.items():
-        table = load_table(path, form)
-        if not parts:  # the first file says the columns of all
-            periods = {**table.attrs.get("periods", {}), **periods}
-            columns = columns or feature_columns(table, *section.labels, section.group, section.id, section.weights, section.bias)
-        part = table_frames(
-            table,
-            str(path),
-            columns=columns,
-            labels=section.labels,
-            group=section.group,
-            id=section.id,
-            weights=section.weights,
-            bias=section.bias,
-            temperature=temperature,
-            units=section.units,
-            periods=periods,
-            missing="error" if section.missing == "error" else "mask",
-            name=name,
-        )
-        kept = complete(part, labels_only=section.missing == "mean")
-        part, left_out = part.select(kept), left_out + int(np.sum(~kept))
-        if parts and part.features != parts[0].features:
-            raise BadInput(f"{path}: other periods than in {next(iter(files.values()))}; allowed: the same in all files")
-        for trajectory in set(part.trajectory) - {""}:
-            if home.setdefault(trajectory, path) != path:
-                raise BadInput(f"{path}: trajectory '{trajectory}' is in {home[trajectory]} too; allowed: different names")
-        parts.append(part)
-        if section.id is not None:
-            ids.append(table[section.id].astype(str).to_numpy()[kept])
-    frames = concatenate(parts)
-    if not len(frames):
-        raise BadInput(f"{next(iter(files.values()))}: every row lacks a feature or a label; allowed: prepare.columns without those that "
-                       "are mostly missing, or missing: mean")
+    """The rows of tables, all of them in memory. section: prepare; temperature: for a bias."""
+    tables = tables_of(section, files, temperature)
+    frames = concatenate(list(tables.pieces()))
     if section.bias is not None and frames.weights is not None:
         frames = replace(frames, weights=frames.weights / frames.weights.mean())
-    recipe = Recipe.for_table(frames, {name: period for name, period in periods.items() if name in columns})
     order = np.random.default_rng(0).permutation(len(frames)) if section.shuffle else np.arange(len(frames))
-    return Rows(frames.select(order), recipe, np.concatenate(ids)[order] if ids else None, left_out)
-
-
-def filled(frames: Frames, recipe: Recipe) -> tuple[Frames, Recipe]:
-    """Frames whose missing features have the mean of the training rows, and the recipe that does the same to new data.
-
-    Sides are given before that: a row keeps its own when the mean changes with new data.
-    """
-    if recipe.kind != "columns" or not np.isnan(frames.values).any():
-        return frames, recipe
-    train = frames.select("train").values
-    never = np.isnan(train).all(axis=0)
-    if never.any():
-        raise BadInput(f"prepare.missing: {frames.features[int(np.argmax(never))]} has no value in any training row, so no mean; allowed: "
-                       "prepare.columns without it, or drop")
-    recipe = replace(recipe, fill=tuple(zip(frames.features, np.nanmean(train, axis=0).tolist(), strict=True)))
-    return recipe.filled(frames), recipe
-
-
-def split(frames: Frames, section, ids: np.ndarray | None = None) -> Frames:
-    """The frames with their sides. section: prepare.split. Raises BadInput if a side is empty."""
-    sides = split_rows(frames.trajectory, frames.frame, **_rule(section), ids=ids, values=frames.values)
-    frames = replace(frames, split=sides)
-    check_sides(frames.counts())
-    return frames
+    return Rows(frames.select(order), tables.recipe(frames), tables.left_out)
 
 
 def _rule(section) -> dict:
@@ -183,7 +129,7 @@ def _rule(section) -> dict:
     return {"block_frames": section.block_frames, "gap_frames": section.gap_frames, "shares": list(section.shares), "salt": section.salt}
 
 
-def check_sides(counts: dict[str, int]) -> None:
+def check_sides(counts: Mapping[str, int]) -> None:
     """Raises BadInput if a side is empty."""
     empty = [side for side in SIDES if counts[side] == 0]
     if empty:
@@ -211,7 +157,7 @@ def summary(manifest: Manifest, recipe: Recipe, trajectories: int, left_out: int
     return lines
 
 
-def _numbers_of_rows(counts: dict[str, int]) -> str:
+def _numbers_of_rows(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{side} {number}" for side, number in counts.items())
 
 

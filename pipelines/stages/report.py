@@ -43,7 +43,7 @@ def report() -> None:
         figure.savefig(partial, dpi=everything.report.dpi)
     _write(folder / "report.html", page.html(evidence, made, everything))
     for variant in evidence.variants:
-        print(f"{variant.name}: {variant.sentence}")
+        print(f"{variant.name}: {evidence.called(variant.sentence)}")
     print(f"\n{table_text(table)}\n\nresults/report.html")
 
 
@@ -74,8 +74,8 @@ def _importance_table(evidence: Evidence) -> pd.DataFrame:
 def _importance_json(evidence: Evidence) -> dict:
     """Verdicts first; then the reports as evaluated, and the variants against each other."""
     return {
-        "verdicts": {variant.name: variant.sentence for variant in evidence.variants},
-        "which": which(evidence),
+        "verdicts": {variant.name: evidence.called(variant.sentence) for variant in evidence.variants},
+        "which": evidence.called(which(evidence)),
         "choice": choose(evidence),
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
         "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},

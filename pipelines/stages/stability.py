@@ -1,13 +1,28 @@
 """Train one variant anew on resampled training blocks, and compare: how far another training would find the same levels and CVs."""
 
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
 
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
-from pipelines import params, paths
+from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["main", "stability"]
 
+
+@dataclass(frozen=True)
+class _Replica:
+    """A replica of a variant, counted from 0, the length of its blocks, and the folder for what becomes of it."""
+
+    variant: str
+    number: int
+    block_frames: int
+    desk: str
 
 
 def stability(variant: str) -> None:
@@ -22,32 +37,61 @@ def stability(variant: str) -> None:
 
 
 def measured(variant: str, replicas: int, block_frames: int) -> str:
-    """The JSON of `hae.importance.stability.Stability`; {} where the rows are larger than the memory for them."""
+    """The JSON of `hae.importance.stability.Stability`, replicas trained side by side; {} where the rows are larger than the memory for
+    them."""
+    import numpy as np
+
     from hae.data.frames import Frames
-    from hae.devices import set_threads  # all this takes seconds to import, and is not needed where nothing is asked for
-    from hae.estimator import HierarchicalAutoencoder
-    from hae.importance.stability import stability_of
-    from hae.training.pairs import Pairs
-    from hae.training.stored import memory_limit, rows_bytes
+    from hae.engine import map_parts
+    from hae.estimator import HierarchicalAutoencoder  # all this takes seconds to import, and is not needed where nothing is asked for
+    from hae.importance.stability import agreement
+    from hae.memory import memory_limit
+    from hae.training.stored import rows_bytes
 
     if rows_bytes(paths.FRAMES) > memory_limit():
         print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
         return "{}"
-    set_threads()
-    frames = Frames.read(paths.FRAMES)
-    train, test = frames.select("train"), frames.select("test")
+    test = Frames.read(paths.FRAMES).select("test")
     if not len(test):
         raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
-    found = stability_of(
-        HierarchicalAutoencoder.load(paths.model(variant)),
-        train=Pairs.same(train.values, train.weights),
-        evaluated=Pairs.same(test.values, test.weights),
-        blocks=train.blocks(block_frames),
-        replicas=replicas,
-        progress=f"stability {variant}",
+    start, desk = time.perf_counter(), settings.home() / "replicas" / variant
+    desk.mkdir(parents=True, exist_ok=True)
+    parts = {f"stability {variant}, replica {i + 1}": _Replica(variant, i, block_frames, str(desk)) for i in range(replicas)}
+    try:
+        places = map_parts(_trained, parts, progress=f"stability {variant}").values()
+        found = [(file["cvs"], file["levels"]) for file in map(np.load, places)]
+    finally:
+        shutil.rmtree(desk, ignore_errors=True)
+    kinds = HierarchicalAutoencoder.load(paths.model(variant)).network_.bottleneck.kinds
+    told = agreement(found, kinds, test.weights, time.perf_counter() - start)
+    print(f"stability {variant}: {told.sentence()}; {told.seconds:.0f} s")
+    return told.to_json()
+
+
+def _trained(part: _Replica) -> str:
+    """Train a replica; gives the file with its CVs and levels at the test rows."""
+    import numpy as np
+
+    from hae.data.frames import Frames
+    from hae.devices import set_threads
+    from hae.estimator import HierarchicalAutoencoder
+    from hae.importance.stability import replica_of
+    from hae.training.pairs import Pairs
+
+    set_threads()
+    frames = Frames.read(paths.FRAMES)
+    train, test = (frames.select(side) for side in ("train", "test"))
+    cvs, levels = replica_of(
+        HierarchicalAutoencoder.load(paths.model(part.variant)),
+        part.number,
+        Pairs.same(train.values, train.weights),
+        Pairs.same(test.values, test.weights),
+        train.blocks(part.block_frames),
     )
-    print(f"stability {variant}: {found.sentence()}; {found.seconds:.0f} s")
-    return found.to_json()
+    path = Path(part.desk, f"{part.number}.npz")
+    with written_whole(path) as partial:
+        np.savez(partial, cvs=cvs, levels=levels)
+    return str(path)
 
 
 def main() -> None:

@@ -11,7 +11,8 @@ from hae.devices import resolve_device, set_threads
 from hae.errors import BadInput
 from hae.estimator import HierarchicalAutoencoder
 from hae.files import check_writable, write_json
-from hae.training.stored import StoredFrames, memory_limit, rows_bytes
+from hae.memory import memory_limit
+from hae.training.stored import StoredFrames, rows_bytes
 from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
@@ -58,6 +59,8 @@ def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep
             sample_weight=frames.weights,
             **keep,
         )
+    if section.hidden == "auto":
+        print(f"train {variant}: {model.searched_.words}")
     for text in dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)):
         print(f"train {variant}: {text}")
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
@@ -98,13 +97,13 @@ def _train(receipt: Receipt, place: Path, code: Path) -> str:
 def _compared(store: Store, receipt: Receipt, place: Path) -> tuple[str, str, str]:
     if contents.weights(place, receipt.stage) == receipt.said["weights"]:
         return "weights", "true", "the same to the last bit"
-    from hae import HierarchicalAutoencoder
+    from hae.network.scoring import reconstructions
+    from hae.storage import load_members
 
     registered = packaging.load(store, receipt.version.version)
     rows = Frames.read(place / paths.FRAMES).values[:ROWS].astype(np.float64)
     ours = registered.program(rows)[1]
-    model = HierarchicalAutoencoder.load(place / paths.model(receipt.version.variant))
-    theirs = np.stack([model.reconstruct(pd.DataFrame(rows, columns=registered.about["features"]), level=k + 1) for k in range(len(ours))])
+    theirs = reconstructions(load_members(place / paths.model(receipt.version.variant))[0], rows)
     apart = float(np.max(np.abs(ours - theirs) / np.where(rows.std(0) > 0, rows.std(0), 1)))
     exact = receipt.said["device"] == "cpu"
     changed = {name for name, version in lineage.packages().items() if receipt.said["packages"].get(name) != version}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import ks_2samp, kstwobign, norm
+from scipy.special import kolmogi, ndtri
 
 from hae.files import written_whole
 from hae.importance.intervals import Sampling
@@ -97,7 +97,9 @@ class Thinned:
     ([0.0, 8.0, 16.0], 20)
     """
 
-    def __init__(self, limit: int = 200_000):
+    LIMIT = 200_000
+
+    def __init__(self, limit: int = LIMIT):
         self.limit, self.step, self.seen = limit, 1, 0
         self._pieces: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
@@ -158,6 +160,8 @@ def _independent(values: np.ndarray, trajectory: np.ndarray | None, frame: np.nd
 
 
 def _distances(reference: Profile, values: np.ndarray, independent: np.ndarray, share: float) -> dict[str, tuple[float, float]]:
+    from scipy.stats import ks_2samp  # takes a second to import, which a profile does without
+
     found = {}
     for k, name in enumerate(reference.features):
         column = values[np.isfinite(values[:, k]), k]
@@ -165,7 +169,7 @@ def _distances(reference: Profile, values: np.ndarray, independent: np.ndarray, 
         if min(a, b) < 1:
             found[name] = (0.0, 1.0)  # nothing is there: the missing values say so
             continue
-        allowed = kstwobign.isf(share / len(reference.features)) / np.sqrt(a * b / (a + b))
+        allowed = kolmogi(share / len(reference.features)) / np.sqrt(a * b / (a + b))
         found[name] = (float(ks_2samp(reference.quantiles[:, k], column, method="asymp").statistic), float(allowed))
     return found
 
@@ -179,7 +183,7 @@ def _more_missing(reference: Profile, missing: np.ndarray, values: np.ndarray, t
     independent = np.maximum(independent, 1)
     pooled = (reference.missing * reference.n_eff + missing * independent) / (reference.n_eff + independent)
     spread = np.sqrt(np.maximum(pooled * (1 - pooled), 0) * (1 / reference.n_eff + 1 / independent))
-    allowed = norm.isf(share / len(missing) / 2) * spread
+    allowed = -ndtri(share / len(missing) / 2) * spread
     return [k for k in range(len(missing)) if abs(missing[k] - reference.missing[k]) > allowed[k]]
 
 
@@ -197,6 +201,6 @@ def _error_ratios(reference: Profile, error: np.ndarray, se: np.ndarray, share: 
     """Error over the reference's for each level, and the levels where it is surely larger."""
     levels = min(len(error), len(reference.error))
     error, se = error[:levels], se[:levels]
-    allowed = norm.isf(share / max(levels, 1)) * np.hypot(se, reference.error_se[:levels])
+    allowed = -ndtri(share / max(levels, 1)) * np.hypot(se, reference.error_se[:levels])
     ratio = error / np.where(reference.error[:levels] > 0, reference.error[:levels], np.inf)
     return tuple(ratio.tolist()), [k for k in range(levels) if error[k] - reference.error[k] > allowed[k]]

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 import hae.data.trajectories
 from hae.data.molecules import Recipe, align
 from hae.data.tables import table_frames
-from hae.data.trajectories import load_structure, read_trajectories, write_movie
+from hae.data.trajectories import load_structure, read_trajectories, with_positions, write_movie
 from hae.errors import BadInput
 
 mdtraj = pytest.importorskip("mdtraj")
@@ -304,3 +304,24 @@ def test_the_same_movie_is_the_same_file(tmp_path):
     write_movie(tmp_path / "one.pdb", recipe, np.ones((2, 3)))
     text = (tmp_path / "one.pdb").read_text()
     assert text.splitlines()[0].split() == ["MODEL", "1"] and text.count("ENDMDL") == 2 and "REMARK" not in text
+
+
+def test_a_selection_may_take_every_kth_of_its_atoms(structure):
+    heavy = Recipe.for_molecule(structure).atoms
+    assert Recipe.for_molecule(structure, atoms="heavy every 3").atoms == heavy[::3]
+    carbons = Recipe.for_molecule(structure, atoms="element C").atoms
+    assert Recipe.for_molecule(structure, atoms="element C every 2").atoms == carbons[::2] and len(carbons) == 6
+    with pytest.raises(BadInput, match=r"'heavy every other' is not a selection .*every 2"):
+        Recipe.for_molecule(structure, atoms="heavy every other")
+
+
+def test_atoms_without_positions_are_aligned_to_the_first_frame_there_is(structure, shaken, tmp_path):
+    """As of PSF and PRMTOP: the recipe is that of the frame itself, so the first frame lies on its reference to the last bit of float32."""
+    shaken[:40].save_dcd(str(tmp_path / "b.dcd"))
+    files = {"b": tmp_path / "b.dcd"}
+    placed = with_positions(structure.topology, files)
+    np.testing.assert_allclose(placed.xyz, shaken.xyz[:1], atol=1e-6)
+    recipe = Recipe.for_molecule(placed)
+    first = read_trajectories(recipe, files, structure.topology).values[0].reshape(-1, 3)
+    np.testing.assert_allclose(first, recipe.reference, atol=1e-5)
+    assert with_positions(structure, files) is structure

@@ -1,5 +1,6 @@
 """Files of molecules that mdtraj does not take come by MDAnalysis as the same atoms and numbers; real files of five packages are read."""
 
+import gzip
 import sys
 import warnings
 
@@ -37,20 +38,28 @@ REAL = [
     ("adk_closed.dms", "adk_closed.dms", 1, 3341, "Desmond"),
     ("mmcif/1YJP.cif", "mmcif/1YJP.cif", 1, 66, "mmCIF"),
     ("pdbqt_inputpdbqt.pdbqt", "pdbqt_inputpdbqt.pdbqt", 1, 1805, "AutoDock"),
+    ("cobrotoxin.tpr", "cobrotoxin.h5md", 3, 19385, "H5MD"),
+    ("argon_npt_compressed.gro", "argon_npt_compressed.tng", 101, 1000, "GROMACS, TNG"),
+    ("example_longer.gsd", "example_longer.gsd", 8, 5832, "HOOMD"),
 ]
 
 
 @pytest.mark.acceptance
 @pytest.mark.parametrize(("topology", "trajectory", "frames", "atoms", "package"), REAL)
-def test_real_files_of_md_packages(topology, trajectory, frames, atoms, package):
+def test_real_files_of_md_packages(topology, trajectory, frames, atoms, package, tmp_path):
     """Distances from one atom to five others, against MDAnalysis' own."""
     mda = pytest.importorskip("MDAnalysis")
     from importlib.resources import files
 
     data = files(pytest.importorskip("MDAnalysisTests")) / "data"
+    pytest.importorskip({".h5md": "h5py", ".tng": "pytng", ".gsd": "gsd"}.get((data / trajectory).suffix, "numpy"))
+    own_topology = data / topology
+    if not own_topology.exists():  # packed there
+        own_topology = tmp_path / topology
+        own_topology.write_bytes(gzip.decompress((data / f"{topology}.gz").read_bytes()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        structure = load_structure(data / topology)
+        structure = load_structure(own_topology)
         own = getattr(structure, "topology", structure)
         names = atom_names(own)
         chosen = ([i for i, name in enumerate(names) if name.endswith("-CA")] + list(range(len(names))))[:6]

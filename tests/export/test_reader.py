@@ -13,7 +13,7 @@ from export.dipeptide import KINDS, TOPOLOGY, frames, trained
 from hae.data.molecules import Recipe
 from hae.export.card import card_of
 from hae.export.encoder import encoder_of
-from hae.export.formats import write_numpy
+from hae.export.of_features import write_numpy
 from hae.export.reader import features
 
 

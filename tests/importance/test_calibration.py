@@ -61,17 +61,26 @@ def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("cell", ["linear", "torus", "noisy curve", "rare state"])
 def test_known_answers_are_found(cell):
-    rows = pd.concat([calibration.run_unit(cell, True, variant, 0, 6) for variant in ("collective", "boosted")]).reindex(
+    rows = pd.concat([calibration.run_unit(cell, True, variant, 0, 30) for variant in ("collective", "boosted")]).reindex(
         columns=calibration.COLUMNS
     )
     plain = rows[(rows["fault"] == "") & (rows["length"] == "whole")]
     n = plain[plain["what"] == "n"]
     assert (n["said"] == n["truth"]).all()
-    figures = plain[plain["what"].isin(["fve", "gain", "info_gain"])]
-    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() > 0.5, "six draws that all networks share"
+    figures = plain[plain["what"].isin(["fve", "gain", "info_gain"]) & plain["low"].notna()]  # a level has no interval where a tail decides
+    assert ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).mean() >= 0.8 and len(figures) > 200
     assert "planted faults of 0.1 or more found" in tables(rows.assign(first=0)) or cell == "noisy curve"
     order = plain[plain["what"] == "order"]
     assert not ((order["word"] == "out of order") & (order["truth"] >= -0.01)).any()
+
+
+def test_intervals_of_exact_projections_hold(tmp_path):
+    """Of 30 sources each: nothing is trained, so this is quick; nominal 0.9."""
+    run(["linear", "noise"], "boosted", 30, 1, True, tmp_path)
+    rows = judged(tmp_path)
+    figures = rows[rows["what"].isin(["fve", "gain"]) & (rows["status"] == "ok")]
+    held = ((figures["low"] <= figures["truth"]) & (figures["truth"] <= figures["high"])).groupby(figures["kind"])
+    assert (held.mean() >= 0.8).all() and (held.size() >= 100).all()
 
 
 def test_limits_count_networks_and_not_what_is_asked_of_each():

@@ -162,6 +162,7 @@ def test_a_tail_without_a_variance_is_told_from_one_that_has_it(draw, heavy):
     said = (found[:, 0] > 0.25) & (found[:, 1] > 0.5)
     assert said.mean() == 0 if heavy == 0 else said.mean() <= heavy if heavy < 0.5 else said.mean() >= heavy
     assert Sampling.of(500).tail(np.full(500, 3.0)) == (0, 0), "nothing varies"
+    assert np.isfinite(Sampling.of(250).tail(draw(rng)[:250])).all() and np.isnan(Sampling.of(249).tail(draw(rng)[:249])).all()
 
 
 def test_trajectories_that_differ_by_more_than_chance_widen_and_others_hardly():

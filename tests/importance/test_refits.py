@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hae.importance import refits
-from hae.importance.refits import EncodedRows, RefitSettings, innovations, refit, tasks_of
+from hae.importance.innovations import innovations
+from hae.importance.refits import EncodedRows, RefitSettings, refit, tasks_of
 from hae.network.hierarchy import BoostedDecoder, CollectiveDecoder
 
 SETTINGS = RefitSettings(rows=3000)
@@ -82,6 +83,14 @@ def test_a_member_with_missing_entries_changes_nothing_of_others():
     settings = RefitSettings(steps=50)
     together = refit([tasks, tasks], [s, holes], [s_new, s_new], settings=settings)
     np.testing.assert_allclose(together[0], refit([tasks], [s], [s_new], settings=settings)[0], rtol=1e-8)
+
+
+def test_a_feature_that_no_row_has_changes_nothing_of_others():
+    (cvs, s), (new, s_new) = torus(500, 0), torus(300, 1)
+    tasks, settings = tasks_of(EncodedRows(cvs, new, ("circular", "circular")), CollectiveDecoder), RefitSettings(steps=50)
+    nothing, nothing_new = (np.column_stack([rows, np.full(len(rows), np.nan)]) for rows in (s, s_new))
+    errors = refit([tasks], [nothing], [nothing_new], settings=settings)[0] * 5 / 4  # of five features one counts nothing
+    assert errors[1].mean() == pytest.approx(refit([tasks], [s], [s_new], settings=settings)[0][1].mean(), abs=0.05)
 
 
 def column(x, x_new):

@@ -47,6 +47,19 @@ def test_sensitivity_of_a_linear_network_is_its_weights():
     np.testing.assert_allclose(sensitivity(network, X), truth, rtol=1e-9)
 
 
+@pytest.mark.parametrize("missing", [False, True])
+def test_sensitivity_far_from_zero_and_of_missing_entries_is_that_of_the_rows(missing):
+    """A float32 network at 1e8: its standardisation is float64, and so must be what it is given."""
+    near = np.random.default_rng(0).normal(size=(500, 2))
+    network = HierarchicalNetwork.mlp(2, ["linear"], hidden=(8,)).reset(0)
+    truth = sensitivity(network, near)
+    network.scale_by(np.full(2, 1e8), np.ones(2), np.full(2, 1e8), np.ones(2))
+    far = near + 1e8
+    if missing:
+        far[::50, 1] = np.nan
+    np.testing.assert_allclose(sensitivity(network, far), truth, rtol=0.1 if missing else 1e-6)
+
+
 def test_one_gradient_a_cv():
     """The gradient of the sum over CVs would be 0 here: the two cancel."""
     network = HierarchicalNetwork.mlp(1, ["linear", "linear"], hidden=(), activation="identity").double()

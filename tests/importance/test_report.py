@@ -44,6 +44,8 @@ def test_sentence(cvs, words):
 
 def test_an_unsure_report_says_so():
     assert a_report(a_cv(1, order=""), status="rough").sentence().endswith("(rough: 438 independent frames)")
+    few = replace(a_report(a_cv(1, order=""), status="rough"), untold=True)
+    assert few.sentence().endswith("438 independent frames; fewer than 250 rows don't show whether their tails are heavy)")
     unknown = a_cv(1, "undecided", "", fve=(0.78, NAN, NAN), info_gain=(0.4, NAN, NAN), status="not enough data")
     words = a_report(replace(unknown, n_eff=16.0), status="not enough data").sentence()
     assert words.startswith("Not enough independent data") and "worth 16 independent ones" in words and "[" not in words

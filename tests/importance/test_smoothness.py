@@ -11,7 +11,7 @@ from hae.data.jacobian import atoms_read, featurise
 from hae.data.molecules import Recipe
 from hae.errors import BadInput
 from hae.importance.gradients import gradients
-from hae.importance.smoothness import CLIFF, STEEP, Gradient, Smoothness
+from hae.importance.smoothness import CLIFF, STEEP, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
 
 TOPOLOGY = Path(__file__).parents[2] / "pipelines" / "stages" / "alanine-dipeptide.pdb"
@@ -95,3 +95,8 @@ def test_the_verdict_is_that_of_the_steepest_frame():
     assert "every CV" in words[0][1] and "CV1 may tear" in words[2][1]
     middle = Smoothness("1/nm", (Gradient("CV1", 2, 90, (STEEP + CLIFF) / 2, 7, "steep"),))
     assert "CV1 needs care" in middle.sentence and "row 7" in middle.sentence
+
+
+def test_a_gradient_that_is_no_number_is_never_smooth():
+    sizes = (0.0, STEEP, CLIFF, 2 * CLIFF, np.inf, np.nan)
+    assert [verdict(size) for size in sizes] == ["smooth", "steep", "steep", "cliff", "cliff", "cliff"]

@@ -114,3 +114,14 @@ def test_rows_are_worked_on_in_their_own_type_and_the_network_stays_as_it_is(net
     assert single.dtype == torch.float32
     (grad,) = chunked(single, X, lambda net, s: net.encode(s).requires_grad)
     assert not grad
+
+
+def test_a_piece_without_rows_counts_for_nothing():
+    from hae.network.scoring import explained
+    from hae.training.baselines import principal_components
+
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    network = principal_components(X, 2)
+    (whole,) = explained([network], [(X, None)])
+    (parted,) = explained([network], [(X[:40], None), (X[:0], None), (X[40:], None)])
+    np.testing.assert_allclose(parted, whole, rtol=1e-12)

@@ -10,7 +10,7 @@ import torch
 
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
-from hae.export import clients, formats
+from hae.export import clients, of_features
 from hae.export.card import card_of
 from hae.export.checks import compared
 from hae.export.encoder import Encoder
@@ -52,7 +52,7 @@ def test_the_champion_in_numpy_and_as_a_program(recorded, tmp_path, want):
 def test_what_its_client_reads_otherwise_is_not_kept(recorded, tmp_path, monkeypatch):
     """A writer with a fault: the last layer turned round."""
     def faulty(encoder, card, folder):
-        made = formats.write_numpy(encoder, card, folder)
+        made = of_features.write_numpy(encoder, card, folder)
         numbers = dict(np.load(folder / "weights.npz"))
         np.savez(folder / "weights.npz", **numbers | {"w1": -numbers["w1"]})
         return made
@@ -60,8 +60,8 @@ def test_what_its_client_reads_otherwise_is_not_kept(recorded, tmp_path, monkeyp
     monkeypatch.setitem(exports.OF_FEATURES, "numpy", faulty)
     with pytest.raises(BadInput, match=r"numpy: NumPy .* gives other CVs than the network .* nothing was kept"):
         export(recorded.folder, "numpy", tmp_path / "out")
-    monkeypatch.setitem(exports.OF_FEATURES, "numpy", formats.write_numpy)
-    monkeypatch.setattr(formats, "script", lambda encoder, card: "no Python\n")
+    monkeypatch.setitem(exports.OF_FEATURES, "numpy", of_features.write_numpy)
+    monkeypatch.setattr(of_features, "script", lambda encoder, card: "no Python\n")
     with pytest.raises(BadInput, match="it can't read what was written"):
         export(recorded.folder, "numpy", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import GAS, Axis, Grid, value
+from hae.sampling.grid import Axis, Grid, value
 
 ANGLE, LINE = Axis(-np.pi, np.pi, 0.35, True), Axis(-3.0, 4.0, 0.2)
 AXES = {"line": (LINE,), "angle": (ANGLE,), "lines": (LINE, LINE), "angles": (ANGLE, ANGLE), "both": (ANGLE, LINE)}
@@ -45,7 +46,7 @@ def test_heights_shrink_as_the_bias_grows():
     place, before = np.zeros(1), 0.0
     for _ in range(100):
         height = grid.add(place)
-        assert height == pytest.approx(1.2 * np.exp(-before / (9 * GAS * 300)), rel=1e-9)
+        assert height == pytest.approx(1.2 * np.exp(-before / (9 * BOLTZMANN * 300)), rel=1e-9)
         before = grid.at(place)
 
 
@@ -62,7 +63,7 @@ def test_an_angle_has_no_edge_and_a_line_keeps_the_value_of_its_own():
 
 def test_the_shift_is_that_of_the_formula():
     grid, _ = filled((LINE,))
-    kt, bias = GAS * 300, grid.values[0][:, 0]
+    kt, bias = BOLTZMANN * 300, grid.values[0][:, 0]
     assert grid.shift() == pytest.approx(kt * np.log(np.exp(10 / 9 * bias / kt).sum() / np.exp(bias / 9 / kt).sum()), rel=1e-9)
     assert Grid((LINE,), 1.2, 10.0, 300.0).shift() == 0
 

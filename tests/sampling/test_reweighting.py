@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from hae.data.rounds import share
+from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import GAS
 from hae.sampling.reweighting import difference, profile, weights_of
 
-T, KT = 300.0, GAS * 300.0
+T, KT = 300.0, BOLTZMANN * 300.0
 X = np.linspace(-2, 2, 401)
 U = 20 * (X**2 - 1) ** 2 + 2 * X  # two wells, kJ/mol
 V = -0.8 * U  # a bias that all but fills them

@@ -15,8 +15,9 @@ from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
 from hae.data.split import split_rows
 from hae.errors import BadInput
+from hae.memory import memory_limit
 from hae.network.scoring import score_frames
-from hae.training.stored import READ_ROWS, StoredFrames, memory_limit, rows_bytes, store
+from hae.training.stored import READ_ROWS, StoredFrames, rows_bytes, store
 
 SETTINGS = {
     "n_cvs": 2,
@@ -54,14 +55,14 @@ def file(frames, tmp_path_factory):
 
 
 def rows_of(file, folder, pool_bytes):
-    stored, moments, _, _ = store(file, folder, pool_bytes)
+    stored, moments, *_ = store(file, folder, pool_bytes)
     mean, scale = moments.standard("feature")
     return stored["train"].standardise(mean, scale, moments.total / len(stored["train"]), torch.device("cpu"))
 
 
 def test_one_pass_finds_mean_spread_and_rows(frames, file, tmp_path):
     assert len(frames) > READ_ROWS  # more than one part
-    stored, moments, names, _ = store(file, tmp_path, 10_000)
+    stored, moments, _, names, _ = store(file, tmp_path, 10_000)
     train = frames.select("train")
     mean = np.average(train.values, axis=0, weights=train.weights)
     variance = np.average((train.values - mean) ** 2, axis=0, weights=train.weights)
@@ -215,3 +216,22 @@ def test_rows_in_a_file_can_have_smooth_cvs_and_a_linear_path(frames, file, tmp_
     whole = {"groups": frames.trajectory, "split": frames.split, "sample_weight": frames.weights}
     rows = HierarchicalAutoencoder(**settings).fit(frames.values, **whole)
     torch.testing.assert_close(stored.network_.encoder.path, rows.network_.encoder.path, atol=0.05, rtol=0)
+
+
+def test_weights_of_the_validation_rows_are_about_one_too(tmp_path):
+    """As in memory: or the validation errors of a run are off by how much heavier those rows are."""
+    frames = frames_of(torus(3000))
+    frames = replace(frames, weights=np.where(frames.split == "validation", 3.0, 1.0))
+    frames.write(tmp_path / "frames")
+    model = HierarchicalAutoencoder(**SETTINGS | {"n_seeds": 1, "max_epochs": 1})
+    source = StoredFrames(tmp_path / "frames", tmp_path / "rows", 2**22)
+    model.fit(source)
+    found = model.history_[["validation_error_1", "validation_error_2"]].to_numpy()[-1]
+    rows = frames.select("validation").values
+    truth = score_frames(model.network_, rows)
+    np.testing.assert_allclose(found, truth.e.mean(1), rtol=1e-4)
+
+
+def test_a_sample_of_a_pool_of_a_few_rows_is_not_empty(file, tmp_path):
+    rows, weights = rows_of(file, tmp_path, pool_bytes=20 * 5 * 4).sample(1000)
+    assert rows.shape == (20, 4) and weights.shape == (20,)

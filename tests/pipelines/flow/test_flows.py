@@ -1,7 +1,6 @@
 """The retraining as a flow: every stage in its place, its own words in its task, the record after it, and nothing twice."""
 
 import errno
-import json
 import os
 import shutil
 import sqlite3
@@ -252,40 +251,6 @@ def test_one_retraining_a_checkout(project):
     assert locks.holder(project) == ""
     with processes.only_one(project):
         assert f"process {os.getpid()} " in locks.holder(project)
-
-
-def test_what_a_killed_retraining_left_is_gone_when_the_next_one_begins(project):
-    """Its DVC may live a moment longer, and a dead one that nobody has waited for keeps its pid; both held files."""
-    nobody, end = subprocess.Popen(["true"]), "import time; time.sleep(600)"
-    environment = {"PREFECT_HOME": str(project / ".hae" / "prefect"), "HAE_PARENT": f"{nobody.pid} 0"}
-    left = subprocess.Popen([sys.executable, "-c", end], env=os.environ | environment)
-    ours = subprocess.Popen([sys.executable, "-c", end], env=os.environ | environment | {"HAE_PARENT": processes.identity()})
-    locks = project / ".dvc" / "tmp" / "rwlock"
-    locks.parent.mkdir(parents=True, exist_ok=True)
-
-    def hold(*pids):
-        locks.write_text(json.dumps({"write": {f"/file/{pid}": {"pid": pid, "cmd": "- " + end} for pid in pids}}))
-
-    try:
-        hold(left.pid, nobody.pid)
-        with processes.only_one(project):
-            assert left.wait(10) == -9
-            assert ours.poll() is None
-            assert not locks.exists()
-        hold(nobody.pid, ours.pid)
-        with processes.only_one(project):
-            assert locks.exists()  # a dvc that someone runs by hand
-        locks.write_text(json.dumps({"read": {"/file": [{"pid": ours.pid, "cmd": "dvc repro train"}]}, "write": {}}))
-        with processes.only_one(project):
-            assert not locks.exists()  # the number is another process's by now
-        locks.touch()
-        with processes.only_one(project):
-            assert not locks.exists()  # a kill cut it short
-    finally:
-        for process in (left, ours):
-            process.kill()
-            process.wait()
-        locks.unlink(missing_ok=True)
 
 
 def test_a_stage_that_hangs_is_ended_and_tried_once_more(project, monkeypatch):

@@ -30,7 +30,7 @@ def holders(folder, *texts: bytes) -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_a_retraining_whose_record_is_away_shows_no_password(run_project):
-    folder = run_project()
+    folder = run_project("stability")
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("max_epochs: 60", "max_epochs: 3", 1))  # of one variant
     told = hae("retrain", folder=folder, MLFLOW_TRACKING_URI=DEAD)

@@ -31,11 +31,11 @@ def test_a_first_champion_that_pca_is_ahead_of_is_said_to_be_that():
 @pytest.mark.parametrize(
     ("candidate", "word"),
     [
-        (replace(GOOD, fve=(0.60, 0.69, 0.90)), "level 2 explains 0.690, PCA 0.700"),
+        (replace(GOOD, fve=(0.60, 0.69, 0.90)), "PCA 0.700: below PCA (too few independent rows to say how surely)"),
         (replace(GOOD, gain=(0.60, 0.20, -0.02)), "CV3 has a gain of -0.020"),
         (replace(GOOD, fault="the registered model does not load"), "does not load"),
         (replace(GOOD, order=("ordered", "out of order")), "CV2 and CV3 are out of order"),
-        (replace(GOOD, fve=(0.60, 0.69, 0.90), above_pca_high=(0.1, -0.001, 0.1)), "level 2 explains 0.690, PCA 0.700"),
+        (replace(GOOD, fve=(0.60, 0.69, 0.90), above_pca_high=(0.1, -0.001, 0.1)), "level 2 explains 0.690, PCA 0.700: surely below"),
         (replace(GOOD, fve=(NAN, 0.8, 0.9)), "level 1 explains nan"),
         (replace(GOOD, gain=(0.6, NAN, 0.1)), "CV2 has a gain of nan"),
         (replace(GOOD, fve=(), gain=(), pca_fve=()), "evaluation is not whole"),

@@ -159,7 +159,7 @@ def test_signs_follow_the_champion(trained):
     np.testing.assert_allclose(others[-1].program(values)[1][1], own.reconstruct(values, level=2), atol=1e-5)
 
 
-def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained):
+def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained, monkeypatch):
     recording.record(trained.folder, trained.facts("collective"), "first")
     trained.change("prepare", "split", salt="another")
     prepare()
@@ -178,6 +178,10 @@ def test_the_champion_is_compared_on_blocks_that_neither_was_trained_on(trained)
     ]
     beside = compare(champion, candidate, trained.folder)
     np.testing.assert_allclose([beside.fve, beside.candidate_fve], expected, atol=1e-12)
+    monkeypatch.setattr("pipelines.gate.comparison.ROWS", 97)
+    in_pieces = compare(champion, candidate, trained.folder)
+    for name in ("fve", "candidate_fve", "low", "high"):
+        np.testing.assert_allclose(getattr(in_pieces, name), getattr(beside, name), atol=1e-12, err_msg=name)
 
 
 def test_another_target_is_held_for_a_person(trained, unchecked):
@@ -191,12 +195,12 @@ def test_another_target_is_held_for_a_person(trained, unchecked):
     assert aliases(trained) == {"champion": "1", "candidate": "2"}
 
 
-def test_the_registered_model_works_in_a_stranger_s_process(recorded):
+def test_the_registered_model_works_in_a_stranger_s_process(recorded, tmp_path):
     """By alias, with pickle forbidden, without this package: a DataFrame in, cv1..cvn out, the estimator's own CVs."""
     store = opened(recorded.folder)
     row = registry.champion(store)
     table = recorded.table()
-    table.drop(columns="run").iloc[:, ::-1].to_parquet(recorded.folder / "in.parquet")  # columns in another order
+    table.drop(columns="run").iloc[:, ::-1].to_parquet(tmp_path / "in.parquet")  # columns in another order
     script = (
         "import sys; sys.modules['hae'] = sys.modules['pipelines'] = None\n"
         "import mlflow, pandas as pd\n"
@@ -204,10 +208,10 @@ def test_the_registered_model_works_in_a_stranger_s_process(recorded):
         "model.predict(pd.read_parquet('in.parquet')).to_parquet('out.parquet')"
     )
     environment = {"PATH": "/usr/bin:/bin", "MLFLOW_TRACKING_URI": store.uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-                   "HOME": str(recorded.folder)}
-    done = subprocess.run([sys.executable, "-c", script], cwd=recorded.folder, env=environment, capture_output=True, text=True)
+                   "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    out = pd.read_parquet(recorded.folder / "out.parquet")
+    out = pd.read_parquet(tmp_path / "out.parquet")
     own = HierarchicalAutoencoder.load(recorded.folder / "models" / row.variant).transform(table.drop(columns="run").to_numpy())
     assert list(out.columns) == ["cv1", "cv2"]
     np.testing.assert_allclose(out.to_numpy(), own, atol=1e-5 * own.std())

@@ -1,16 +1,12 @@
-"""The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds; kill -9 in the middle."""
+"""The loop: what was found of rounds, read back; turns that end by themselves; free energies from rounds."""
 
 import json
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
+from dataclasses import replace
 
 import mdtraj
 import numpy as np
+import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
@@ -22,15 +18,11 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines import params
-from pipelines.loop import energy, explore, page, sampling, starting
-from pipelines.loop.explore import Turn
-from pipelines.project.looks import Choices
-from pipelines.record import loops, registry
-from pipelines.record.store import opened
+from pipelines.loop import energy, explore, turns
+from pipelines.loop.turns import Turn
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
-QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1")
+QUIET = Turn("001", "1", 1.0, 100, 1, 0, "1", 1.0, (0.7, 0.9), ("alive", "alive"), 0.95)
 
 
 def project(folder):
@@ -40,7 +32,7 @@ def project(folder):
     content["prepare"]["trajectories"] = ["data/rounds/*/walker-*.dcd"]
     YAML().dump(content, folder / "params.yaml")
     frames = starts()[[phi < 0 for phi, _ in STARTS]][:1].repeat(40, 0), starts()[[phi > 0 for phi, _ in STARTS]][:1].repeat(40, 0)
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     for number in range(2):
         home = folder / "data" / "rounds" / f"{number:03d}"
         home.mkdir(parents=True)
@@ -63,7 +55,7 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     found = energy.between(folder, "phi > 0", "phi <= 0")
     table = energy.rows(folder)
     seen = [(table["phi"] > 0).sum(), (table["phi"] <= 0).sum()]
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     assert found.difference.value == pytest.approx(-kt * np.log(4 * seen[0] / seen[1]), abs=1e-6)
     assert found.difference.low < found.difference.value < found.difference.high
     assert found.rounds == 2 and found.frames == tuple(seen) and sum(seen) == len(table) == 2 * 56  # the first 30 % are left out
@@ -94,7 +86,7 @@ def test_windows_are_pooled_and_their_interval_is_of_pools_drawn_anew(tmp_path):
     folder = windows(tmp_path)
     found, table = energy.between(folder, "phi > 0", "phi <= 0"), energy.rows(folder)
     far, second = (table["phi"] > 0).to_numpy(), (table["walker"] == 1).to_numpy()
-    kt = 0.00831446 * 300
+    kt = 1.380649e-23 * 6.02214076e23 * 300 / 1000
     n = np.array([[(far & ~second).sum(), (far & second).sum()], [(~far & ~second).sum(), (~far & second).sum()]])
     e, total, f = np.exp(-5 / kt), n.sum(0), 0.0
     for _ in range(500):  # by hand: the two windows' free energies until they are their own
@@ -146,18 +138,56 @@ def test_turns_are_read_back_and_a_torn_line_is_not_one(tmp_path):
     (tmp_path / ".hae").mkdir()
     lines = [json.dumps(vars(QUIET) | {"round": name}) for name in ("000", "001", "001")]
     (tmp_path / ".hae" / "loop.jsonl").write_text("\n".join(lines) + '\n{"round": "002", "ver')
-    assert [turn.round for turn in explore.turns(tmp_path)] == ["000", "001"]
-    assert QUIET.quiet and not Turn("001", "1", 1.0, 100, 2, 0, "1").quiet
+    assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001"]
+    turns.keep(tmp_path, replace(QUIET, round="003"))
+    assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001", "003"]
 
 
-def test_a_loop_of_quiet_rounds_ends_by_itself(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("change", "name", "number"), [
+    ({"new": 2}, turns.REGION, "2 new cells of 100"), ({"within": 0.8}, turns.ENERGY, "80% of the places"),
+    ({"within": None}, turns.ENERGY, "nothing known before"),
+    ({"verdicts": ("alive", "alive and tied")}, turns.VERDICTS, "CV1 alive, CV2 alive and tied"),
+    ({"fve": (0.7, 0.92)}, turns.LEVELS, "within 0.020"), ({"fve": ()}, turns.LEVELS, "unknown"),
+])
+def test_the_rule_says_what_did_not_hold_and_then_the_loop_goes_on(change, name, number):
+    assert all(turns.holds(QUIET, QUIET).values()) and turns.ended([QUIET] * 3) and not turns.ended([QUIET] * 2)
+    other = replace(QUIET, **change)
+    assert [asked for asked, held in turns.holds(other, QUIET).items() if not held] == [name]
+    assert not turns.ended([QUIET, QUIET, other])
+    assert turns.words([QUIET, other]).partition("did not hold: ")[2].startswith(f"{name} ({number}")
+    assert turns.words([QUIET] * 2).startswith("held: no new region (1 new cells of 100), free energy (95% of the places")
+
+
+def test_rounds_without_a_bias_are_not_asked_for_the_free_energy():
+    free = replace(QUIET, version="", within=None)
+    assert turns.ENERGY not in turns.holds(free, QUIET) and turns.ended([free] * 3)
+
+
+def test_a_loop_in_which_all_held_ends_by_itself(tmp_path, monkeypatch):
     folder = project(tmp_path)
     (folder / ".hae").mkdir(mode=0o700)
-    (folder / ".hae" / "loop.jsonl").write_text("".join(json.dumps(vars(QUIET) | {"round": name}) + "\n" for name in ("000", "001")))
+    names = ("000", "001", "002")
+    shutil.copytree(folder / "data/rounds/001", folder / "data/rounds/002")
+    (folder / ".hae" / "loop.jsonl").write_text("".join(json.dumps(vars(QUIET) | {"round": name}) + "\n" for name in names))
     said = []
     monkeypatch.setattr(explore, "sample", lambda *_, **__: pytest.fail("it sampled on"))
     assert list(explore.explore(folder, 5, None, said.append)) == []
-    assert "nothing new in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+    assert "all held in 2 rounds" in said[-1] and not (folder / ".hae" / "loop-plan").exists()
+
+
+def test_the_free_energy_has_settled_where_new_rounds_agree_with_the_old(tmp_path):
+    """Rounds of the same two wells agree; one in which the second well is ten times as heavy does not."""
+    folder = project(tmp_path)
+    names = [f"{n:03d}/walker-0" for n in range(2)]
+    far = [plumed_files.read(folder / f"data/rounds/{n:03d}/COLVAR.0")["cv1"] for n in range(2)]
+    spread = np.random.default_rng(0).normal(0, 0.01, 160)
+    frames = Frames(np.zeros((160, 1)), ("x",), ("",), np.repeat(names, 80), np.tile(np.arange(80), 2), pd.DataFrame(index=range(160)))
+    cvs = np.concatenate(far)[:, None] + spread[:, None]
+    assert energy.within(folder, frames, cvs, [None], "000") is None
+    alike = energy.within(folder, frames, cvs, [None], "001")
+    path = folder / "data/rounds/001/COLVAR.0"
+    plumed_files.put(path, "metad.rbias", plumed_files.read(path)["metad.rbias"] * 3)
+    assert alike == 1.0 > energy.within(folder, frames, cvs, [None], "001")
 
 
 def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
@@ -166,41 +196,3 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
     (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
     with pytest.raises(BadInput, match=r"data/raw/\*.dcd: no round would be learned from; .*data/rounds/\*/walker-\*.dcd among them"):
         next(explore.explore(folder, 1, None, lambda line: None))
-
-
-@pytest.mark.acceptance
-@pytest.mark.timeout(7200)
-def test_a_loop_that_is_killed_again_and_again_ends_as_one_that_was_not(tmp_path):
-    folder = tmp_path / "peptide"
-    starting.start(folder, "alanine-dipeptide", None, Choices(()), params.Sample(walkers=4, nanoseconds=0.1), lambda line: None)
-    yaml = YAML()
-    content = yaml.load((folder / "params.yaml").read_text())
-    for section in (*content["train"].values(), content["baseline"]):
-        section.update(max_epochs=5, n_seeds=1, hidden=[8])
-    content["stability"]["replicas"] = 0
-    content["promote"].update(pca=0.9, gain=0.9, worse=0.9, gradient=None)  # five epochs make no good CVs, and kills don't mind
-    yaml.dump(content, folder / "params.yaml")
-    chance, command = random.Random(0), [sys.executable, "-m", "pipelines.cli", "explore", "--rounds", "2"]
-    for _ in range(20):
-        child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        time.sleep(chance.uniform(1, 40))
-        if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
-    last = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5400)
-    assert last.returncode == 0, last.stderr
-    done = sampling.rounds(folder)
-    assert len({turn.round for turn in explore.turns(folder)}) == len(done) >= 3
-    assert registry.champion(opened(folder)) is not None
-    for home in done:
-        assert len(plumed_files.read(home / "COLVAR.0")["time"]) == len(mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY)))
-    assert not list((folder / ".hae" / "rounds").iterdir())
-    store = opened(folder)
-    assert {version.tags[loops.ROUND] for version in registry.versions(store)} <= {home.name for home in done}
-    run = loops.note(store, folder, done[-1].name, {})
-    steps = [metric.step for metric in store.client.get_metric_history(run, "cells")]
-    assert steps == [int(home.name) for home in done]  # each round once
-    html = (folder / page.PAGE).read_text()
-    assert html.count("<svg") >= 5 and "METAD ARG=cv1,cv2" in html and last.stdout.count("page: ") >= 1
-    found = energy.between(folder, "psi > 0", "psi <= 0").difference
-    assert found.low <= found.value <= found.high

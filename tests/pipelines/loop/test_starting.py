@@ -1,6 +1,7 @@
 """A project for a system: begun by an unbiased round, refused in one line where it can't be, and then nothing is left."""
 
 import importlib.util
+import os
 from pathlib import Path
 
 import openmm
@@ -112,3 +113,29 @@ def test_files_of_amber_are_taken_as_they_are(tmp_path):
     assert made.starts.shape == (1, 22, 3)
     with pytest.raises(BadInput, match=r"not allowed with amber99sbildn\.xml; allowed: a PDB file"):
         take("amber99sbildn.xml", places, tmp_path)
+
+
+@pytest.mark.acceptance
+def test_files_of_charmm_are_taken_as_they_are(tmp_path):
+    """Five alanines as VMD wrote them and two in water as CHARMM-GUI did, from the source of ParmEd 4.3.1 (pip download --no-deps
+    --no-binary :all: parmed): HAE_CHARMM names its folder examples/charmm."""
+    if "HAE_CHARMM" not in os.environ:
+        pytest.skip("HAE_CHARMM does not name ParmEd's examples/charmm")
+    home = Path(os.environ["HAE_CHARMM"])
+    system, places, prm = home / "ala5_autopsf.psf", home / "ala5_autopsf.pdb", home / "toppar" / "par_all36_prot.prm"
+    assert take(f"{system} {prm}", places, tmp_path) == "system.xml"
+    made = molecule(tmp_path, params.Sample(system="system.xml", topology="topology.pdb"))
+    known = app.CharmmPsfFile(str(system)).createSystem(app.CharmmParameterSet(str(prm)), constraints=app.HBonds, implicitSolvent=app.OBC2)
+    found = []
+    for of in (openmm.XmlSerializer.deserialize(made.system), known):
+        context = openmm.Context(of, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        context.setPositions(made.starts[0])
+        found.append(context.getState(energy=True).getPotentialEnergy()._value)
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+    crd = home / "ala2_charmmgui.crd"
+    assert take(f"{home / 'ala2_charmmgui.psf'} {prm} {home / 'toppar' / 'toppar_water_ions.str'}", crd, tmp_path) == "system.xml"
+    made = molecule(tmp_path, params.Sample(system="system.xml", topology="topology.pdb"))
+    known = app.CharmmCrdFile(str(crd)).positions.value_in_unit(unit.nanometer)
+    assert made.starts.shape == (1, 1989, 3) and abs(made.starts[0] - known).max() < 1e-4  # a PDB's last digit
+    with pytest.raises(BadInput, match=r"ala5_autopsf.psf, .*ala5_autopsf.pdb: .*NH3; allowed: files of the same atoms"):
+        take(str(system), places, tmp_path)

@@ -207,6 +207,17 @@ def test_one_network_alone_may_be_better_than_pca_and_the_choice_says_by_how_muc
     nan = float("nan")
     unsure = replace(evidence, variants=(with_verdicts(collective, None, 0.05, nan), with_verdicts(boosted, None, 0.0, nan)))
     assert choose(unsure) == "" and "too few independent rows" in which(unsure)
+    for difference, said in ((-0.3, "PCA is better"), (-0.005, "PCA is as good")):  # without intervals the figures have to do
+        variants = tuple(with_verdicts(variant, None, difference, nan) for variant in evidence.variants)
+        assert choose(replace(evidence, variants=variants)) == "PCA" and said in which(replace(evidence, variants=variants))
+
+
+def test_the_samples_of_a_table_are_rows_unless_they_come_from_a_simulation(trained_folder, monkeypatch):
+    monkeypatch.chdir(trained_folder)
+    evidence = gather(["collective"])
+    molecule, table = (replace(evidence, recipe=replace(evidence.recipe, kind=kind), temperature=None) for kind in ("torsions", "columns"))
+    said = [one.called("63 evaluated frames") for one in (molecule, table, replace(table, temperature=300.0))]
+    assert said == ["63 evaluated frames", "63 evaluated rows", "63 evaluated frames"]
 
 
 def test_a_cv_that_is_undecided_is_not_worth_having(trained_folder, monkeypatch):

@@ -54,6 +54,7 @@ def test_a_table_becomes_a_project_that_prepares(tmp_path, monkeypatch):
     assert made.columns == ("a", "b", "c") and made.labels == ("target",) and made.group is None and made.split.gap_frames == 0
     everything = params.load(tmp_path / "project" / "params.yaml")
     assert {variant.scale for variant in everything.train.values()} == {"feature"} and everything.record.model_name == "project"
+    assert {learning.hidden for learning in (*everything.train.values(), everything.baseline)} == {"auto"}
     monkeypatch.chdir(tmp_path / "project")
     prepare()
     frames = Frames.read("data/prepared/frames")

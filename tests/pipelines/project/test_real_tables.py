@@ -1,45 +1,23 @@
-"""scikit-learn's tables in the forms of pandas, R, Excel and LibreOffice: from file to prepared frames, with the numbers written."""
+"""scikit-learn's tables in forms of pandas, R, Excel and LibreOffice, to prepared frames with the numbers written and on to the report;
+real files of MD packages likewise."""
+
+import importlib.util
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn import datasets
 
+from benchmarks.files import FORMS, MOLECULES, molecules
+from benchmarks.files import TABLES as WRITTEN
+from benchmarks.files import tables as to_report
 from hae.data.frames import Frames
 from pipelines.project.init import Choices, init
 from pipelines.stages.prepare import prepare
 
 TABLES = {"wine": datasets.load_wine, "iris": datasets.load_iris, "breast_cancer": datasets.load_breast_cancer,
           "diabetes": datasets.load_diabetes}
-
-
-def r_csv(table, path):
-    """As write.csv does: names in quotes, rows named from 1."""
-    table.set_axis(range(1, len(table) + 1)).to_csv(path, quoting=2, index_label="")
-
-
-def r_table(table, path):
-    """As write.table does: spaces, and a name less than there are columns."""
-    table.set_axis(range(1, len(table) + 1)).to_csv(path, sep=" ", quoting=2, index_label=False)
-
-
-def holed(table, path):
-    """Question marks in some rows, as in the UCI repository."""
-    table = table.astype(object)
-    table.iloc[::40, 0] = "?"
-    table.to_csv(path, index=False)
-
-
-FORMS = {
-    "pandas, index": ("t.csv", lambda table, path: table.to_csv(path)),
-    "LibreOffice in German": ("t.csv", lambda table, path: table.to_csv(path, sep=";", decimal=",", index=False, encoding="utf-8-sig")),
-    "R, write.csv": ("t.csv", r_csv),
-    "R, write.table": ("t.txt", r_table),
-    "Excel, Unicode text": ("t.txt", lambda table, path: table.to_csv(path, sep="\t", decimal=",", index=False, encoding="utf-16")),
-    "Excel": ("t.xlsx", lambda table, path: table.to_excel(path)),
-    "packed": ("t.csv.gz", lambda table, path: table.to_csv(path, index=False)),
-    "question marks": ("t.csv", holed),
-    "Feather": ("t.feather", lambda table, path: table.to_feather(path)),
-}
 
 
 @pytest.mark.acceptance
@@ -59,5 +37,29 @@ def test_from_file_to_prepared_frames(tmp_path, monkeypatch, name, form):
     kept = np.arange(len(table)) % 40 != 0 if form == "question marks" else slice(None)
     assert np.allclose(frames.values, table[list(frames.features)].to_numpy()[kept], rtol=1e-12)
     assert set(frames.features) == set(table.columns) - {"target"} and frames.labels["target"].tolist() == table["target"][kept].tolist()
-    plain = form in ("packed", "question marks", "Feather")
+    plain = form in ("packed by gzip", "question marks", "Feather", "Parquet")
     assert plain or any(line.startswith(("written:", "left out: column 1")) for line in said)
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("case", WRITTEN, ids=lambda case: ", ".join(case))
+def test_from_file_to_report(tmp_path, case):
+    table = getattr(datasets, f"load_{case[0]}")(as_frame=True).frame
+    found = to_report(case, tmp_path)
+    varying = int((table.drop(columns="target").nunique() > 1).sum())
+    kept = len(table) - (len(range(0, len(table), 40)) if case[1] == "question marks" else 0)
+    assert (found["rows"], found["features"]) == (kept, varying) and set(found["verdicts"]) == {"collective", "boosted"}
+    assert found["report_bytes"] < 6e6
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("name", MOLECULES)
+def test_from_real_trajectories_to_report(tmp_path, name):
+    """Or to one line where a file holds fewer frames than a split needs: then no folder is left."""
+    if importlib.util.find_spec("MDAnalysisTests") is None:
+        pytest.skip("needs the package MDAnalysisTests")
+    found = molecules(name, Path(str(files("MDAnalysisTests") / "data")), tmp_path)
+    if "refused" in found:
+        assert "too few to have some for training, validation and test" in found["refused"] and not (tmp_path / "project").exists()
+    else:
+        assert found["rows"] >= 11 and found["features"] > 1 and set(found["verdicts"]) == {"collective", "boosted"}

@@ -14,7 +14,7 @@ PREPARE = {"trajectories": ["data/raw/*.csv"], "topology": None, "features": "co
            "group": None, "id": None, "weights": None, "bias": None, "temperature": None, "periods": {},
            "split": {"block_frames": 1, "gap_frames": 0, "shares": (0.45, 0.15, 0.4), "salt": ""}}
 SUGGESTED = {"batch_size": 16, "max_epochs": 40, "patience": 20, "data": ["data/raw"], "n_cvs": 2, "scale": "feature", "smooth": 0,
-             "gradient": None, "model_name": "one"}
+             "hidden": "auto", "gradient": None, "model_name": "one"}
 AWKWARD = ["a # b", 'say "x"   # no comment', "back\\slash", "yes", "null", "1.5", "- dash", "a: b", "#", "two\nlines", " ", "ψ", "{{ x }}",
            "nbsp\u00a0", "next\u0085", "line\u2028", "🙂", "*star", "&a", "%", "@", "tab\t#", "'", '"', "2026-01-31", "0x1f", "~"]
 

@@ -15,6 +15,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from hae import HierarchicalAutoencoder
+from hae.data.frames import read_pieces
 from hae.storage import load_networks
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.report import report
@@ -122,12 +123,69 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
     assert "not measured" in capsys.readouterr().out and read_json("results/variants/collective/stability.json") == {}
 
 
+@pytest.mark.acceptance
+@pytest.mark.parametrize("engine", ["local", "ray"])
+def test_replicas_are_the_same_wherever_they_are_trained(trained, monkeypatch, engine):
+    if engine == "ray":
+        pytest.importorskip("ray")
+    trained.change("stability", replicas=3)
+    stability("collective")
+    alone = read_json("results/variants/collective/stability.json")
+    for name, value in (("HAE_ENGINE", engine), ("HAE_THREADS", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("hae.engine.ALONE_SECONDS", 0)
+    stability("collective")
+    spread = read_json("results/variants/collective/stability.json")
+    assert alone.pop("seconds") > 0 and spread.pop("seconds") > 0 and spread == alone
+    assert not list(Path(".hae/replicas").iterdir())
+
+
 def test_evaluate_again_gives_the_same_figures(trained):
     names = ("levels.csv", "metrics.json", "labels.csv", "importance.csv")
     before = {name: Path("results/variants/boosted", name).read_bytes() for name in names}
     evaluate("boosted")
     for name, content in before.items():
         assert Path("results/variants/boosted", name).read_bytes() == content
+
+
+def test_evaluate_of_rows_in_files_a_few_at_a_time_gives_the_same_figures(trained, monkeypatch, capsys):
+    """Everything that goes over rows in pieces gets pieces of 97 rows, and the features none of the memory."""
+    folder = Path("results/variants/boosted")
+    before, tables = read_json(folder / "importance.json"), {path.name: pd.read_csv(path) for path in folder.glob("*.csv")}
+    monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
+    for place in ("network.scoring.CHUNK_ROWS", "importance.relation.ROWS", "importance.refits.CHUNK_ROWS",
+                  "importance.refits.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER"):
+        monkeypatch.setattr(f"hae.{place}", 97)
+    monkeypatch.setattr("hae.data.sides.read_pieces", lambda folder: read_pieces(folder, 97))
+    evaluate("boosted")
+    assert "stay in files" in capsys.readouterr().out and not Path(".hae/rows/evaluate-boosted").exists()
+    after = read_json(folder / "importance.json")
+    assert before.pop("seconds") > 0 and after.pop("seconds") > 0
+    alike(after, before)
+    for name, table in tables.items():
+        pd.testing.assert_frame_equal(pd.read_csv(folder / name), table, check_exact=False, rtol=1e-9, atol=1e-9)
+
+
+def alike(found, expected) -> None:
+    """Words are equal, numbers to 1e-9."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+    if isinstance(expected, dict | list):
+        assert len(found) == len(expected)
+        for key in expected if isinstance(expected, dict) else range(len(expected)):
+            alike(found[key], expected[key])
+    else:
+        assert found == (pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True) if isinstance(expected, float) else expected)
+
+
+def test_report_of_rows_in_pieces_draws_the_same_figures(trained, monkeypatch):
+    before = snapshot(Path("results"))
+    monkeypatch.setattr("pipelines.page.evidence.read_pieces", lambda folder: read_pieces(folder, 97))
+    report()
+    after = snapshot(Path("results"))
+    assert after.keys() == before.keys()
+    for name in ("table.csv", "importance.csv", "fve.svg"):
+        assert after[name] == before[name], name
 
 
 def test_report_puts_both_variants_in_one_table(trained, capsys):

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,8 +22,11 @@ from pipelines.upkeep.doctor import doctor
 
 @pytest.fixture
 def project(recorded, tmp_path, monkeypatch) -> Path:
-    """A recorded project to spoil, where its registry keeps its address: artifacts are those of the original."""
+    """A recorded project to spoil. The files of its versions are copies too: others read the original's at this moment."""
     folder = Path(shutil.copytree(recorded.folder, tmp_path / "project"))
+    with closing(sqlite3.connect(folder / ".hae" / "mlflow.db")) as database, database:
+        for column in ("source", "storage_location"):
+            database.execute(f"update model_versions set {column} = replace({column}, ?, ?)", (str(recorded.folder), str(folder)))
     monkeypatch.chdir(folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for name in machine.OFF:  # put back at the end of the test
@@ -71,12 +76,9 @@ def test_files_of_a_version_that_changed_are_found_and_not_mended(project):
     store = opened(project)
     row = registry.versions(store)[0]
     weights = Path(row.source.removeprefix("file://")) / "artifacts" / "weights.safetensors"
-    kept = weights.read_bytes()  # of the project that others look at
-    try:
-        weights.write_bytes(kept + b"!")
-        assert f"versions {row.version}: not the files" in wrong(project, mend=True)["mlflow"]
-    finally:
-        weights.write_bytes(kept)
+    assert weights.is_relative_to(project)
+    weights.write_bytes(weights.read_bytes() + b"!")
+    assert f"versions {row.version}: not the files" in wrong(project, mend=True)["mlflow"]
 
 
 def test_garbage_for_a_database_is_said_with_its_mend(project):

@@ -51,8 +51,7 @@ class Gradients:
         # Levels are sums of the decoders' outputs: mixing (levels, outputs); None: each is its own output.
         mixing = network.decoder.combine(torch.eye(n)[:, None, :])[:, 0].to(self.flat)
         self.mixing = None if torch.equal(mixing, torch.eye(n).to(mixing)) else mixing
-        weights = torch.ones(n).to(mixing) if objective.level_weights is None else objective.level_weights
-        self.slope = (2 * weights / weights.sum() / (batch_size * self.decoders.n_outputs))[:, None]  # dL/dE_k dE_k/dq_k over q_k
+        self.slope = (2 * objective.shares(n, mixing) / (batch_size * self.decoders.n_outputs))[:, None]  # dL/dE_k dE_k/dq_k over q_k
 
     @staticmethod
     def support(network) -> bool:

@@ -12,7 +12,7 @@ from hae.data.molecules import Recipe
 from hae.export import clients
 from hae.export.card import card_of
 from hae.export.encoder import encoder_of
-from hae.export.formats import write_numpy, write_onnx, write_torchscript
+from hae.export.of_features import write_numpy, write_onnx, write_torchscript
 
 VARIANTS = [{}, {"linear_path": True}, *({"activation": name} for name in ("silu", "gelu", "relu", "identity"))]
 

@@ -8,11 +8,11 @@ import torch
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP, SeparateDecoders
 from hae.network.objective import Objective
-from hae.training.gradients import Gradients
 from hae.training.loop import Training
 from hae.training.rows import Rows
 from hae.training.schedule import Settings
 from hae.training.steps import PlainStep, WrittenStep
+from hae.training.written_out import Gradients
 
 MIXED = ("linear", "circular", "tanh")
 ROWS = 11

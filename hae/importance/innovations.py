@@ -1,0 +1,55 @@
+"""What a CV adds to earlier ones: what no polynomial of them says."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+
+__all__ = ["innovations"]
+
+DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to earlier ones
+NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation is rounding
+POLYNOMIAL_ROWS = 16384  # whose polynomials are held at once
+
+
+def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weights: np.ndarray | None = None) -> list[np.ndarray]:
+    """What ``cv`` adds to ``earlier`` ones: the residual of least squares on polynomials of them, with unit variance.
+
+    Each is [training rows (N, width), evaluation rows (N', width)]; a circular CV, as cosine and sine, has width 2. The polynomials
+    are products of Legendre's up to a total degree of 6, or less where those would be too many. They are fitted on the training
+    rows, with weights (N,). Zeros where nothing is left.
+    """
+    train, test = cv
+    w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
+    root = np.sqrt(w)[:, None]
+    others = [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
+    polynomials = _polynomials(others[0])
+    basis = polynomials(others[0])
+    coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
+    chunks = (slice(start, start + POLYNOMIAL_ROWS) for start in range(0, len(test), POLYNOMIAL_ROWS))
+    left = train - basis @ coefficients
+    left_test = np.concatenate([test[:0], *(test[rows] - polynomials(others[1][rows]) @ coefficients for rows in chunks)])
+    spread = np.sqrt(np.average((left**2).mean(1), weights=w))
+    before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
+    if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
+        return [np.zeros_like(train), np.zeros_like(test)]
+    return [left / spread, left_test / spread]
+
+
+def _polynomials(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """What makes (N, P) of columns (N, C), by the reach of training rows; columns that never change there are left out."""
+    moving = np.ptp(train, axis=0) > 0
+    train = train[:, moving]
+    columns, most = train.shape[1], max(min(MOST_TERMS, len(train) // 10), 1)
+    degree = max(d for d in range(DEGREE + 1) if math.comb(columns + d, d) <= most)
+    terms = [Counter(term) for d in range(degree + 1 if columns else 1) for term in combinations_with_replacement(range(columns), d)]
+    middle, reach = (train.max(0) + train.min(0)) / 2 if columns else 0, np.ptp(train, axis=0) / 2 if columns else 1
+
+    def made(side: np.ndarray) -> np.ndarray:
+        # Polynomials say nothing of rows far outside those they are fitted on, and would overflow there.
+        powers = np.polynomial.legendre.legvander(np.clip((side[:, moving] - middle) / reach, -100, 100), degree)  # (rows, C, degree + 1)
+        return np.stack([np.prod([powers[:, c, p] for c, p in term.items()] or [np.ones(len(side))], axis=0) for term in terms], 1)
+
+    return made
