@@ -57,13 +57,14 @@ class Linear:
 
 
 def pca(sides: Sides, n, seed, setting, seconds) -> Fitted:
-    found = PCA(n).fit(sides.train)
+    found = PCA(n).fit(sides.train.astype(float))
     return Linear(found.mean_, found.components_.T, found.components_)
 
 
 def ica(sides: Sides, n, seed, setting, seconds) -> Fitted:
-    """Independent components have no order; the longest column of the mixing matrix comes first."""
-    found = FastICA(n, random_state=seed, max_iter=2000, tol=1e-3).fit(sides.train)
+    """Independent components have no order; the longest column of the mixing matrix comes first. In float32 scikit-learn's whitening loses
+    directions of data that are not of full rank, so float64."""
+    found = FastICA(n, random_state=seed, max_iter=2000, tol=1e-3).fit(sides.train.astype(float))
     order = np.argsort(-np.linalg.norm(found.mixing_, axis=0))
     return Linear(found.mean_, found.components_[order].T, found.mixing_.T[order])
 
@@ -82,7 +83,7 @@ class Kernel:
 
 
 def kernel_pca(sides: Sides, n, seed, setting, seconds) -> Fitted:
-    rows = sides.train[np.random.default_rng(seed).permutation(len(sides.train))[:KERNEL_ROWS]]
+    rows = sides.train[np.random.default_rng(seed).permutation(len(sides.train))[:KERNEL_ROWS]].astype(float)
     gamma = setting / rows.shape[1]
     return Kernel([
         KernelPCA(k, kernel="rbf", gamma=gamma, fit_inverse_transform=True, alpha=1e-2, eigen_solver="arpack", random_state=seed).fit(rows)
