@@ -34,10 +34,11 @@ def test_merits_of_pca_are_known(sides):
     assert not merits.order_of(fitted.cvs(sides.test)[:, ::-1], sides.factors)
 
 
-def test_independent_components_span_the_principal_ones_where_features_depend_on_each_other(sides):
-    """The data have three factors in five features."""
-    last = [merits.fves(METHODS[name].fit(sides, 3, 0, 0, 1).levels(sides.test), sides.test)[-1] for name in ("PCA", "FastICA")]
-    assert last[1] == pytest.approx(last[0], abs=1e-6)
+def test_independent_components_span_the_principal_ones_where_features_are_not_of_full_rank():
+    """Of digits, whose corners are always empty, FastICA in float32 keeps three of four directions."""
+    sides = DATA["digits"].sides()
+    last = [merits.fves(METHODS[name].fit(sides, 4, 0, 0, 1).levels(sides.test), sides.test)[-1] for name in ("PCA", "FastICA")]
+    assert last[1] == pytest.approx(last[0], abs=1e-4)
 
 
 def test_a_level_that_is_not_there_has_no_figure(sides):
