@@ -25,15 +25,14 @@ import pandas as pd
 from sklearn import datasets
 
 from benchmarks import sections
+from benchmarks.stages import run_stages
 from hae.errors import BadInput
 from hae.files import write_json
 from pipelines import paths
 from pipelines.project.init import Choices, init
-from pipelines.stages import baseline, evaluate, prepare, report, stability, train
 
 __all__ = ["FORMS", "MOLECULES", "TABLES", "molecules", "tables", "to_report"]
 
-VARIANTS = ("collective", "boosted")
 OWN = Path(__file__).parents[1] / "docs" / "own-data.md"
 
 
@@ -121,13 +120,7 @@ def to_report(choices: Choices, folder: Path) -> dict:
             return {"refused": str(error)}
         _made_small(folder / "params.yaml")
         with contextlib.chdir(folder):
-            prepare.prepare()
-            baseline.baseline()
-            for variant in VARIANTS:
-                train.train(variant)
-                evaluate.evaluate(variant)
-                stability.stability(variant)
-            report.report()
+            run_stages()
             found = json.loads((paths.RESULTS / "importance.json").read_text())
             size = (paths.RESULTS / "report.html").stat().st_size
             features = len(json.loads(paths.RECIPE.read_text())["names"])

@@ -21,16 +21,16 @@ import pandas as pd
 import torch
 from sklearn import datasets
 
+from benchmarks.stages import run_stages
 from hae.files import write_json
+from hae.network.hierarchy import VARIANTS
 from hae.network.scoring import score_frames
 from hae.storage import load_networks
 from pipelines import params, paths
 from pipelines.page.choice import TIE
 from pipelines.project.init import Choices, init
-from pipelines.stages import baseline, evaluate, prepare, report, stability, train
 
 SETS = ("wine", "iris", "diabetes", "breast_cancer", "digits")
-VARIANTS = ("collective", "boosted")
 
 
 def main() -> None:
@@ -73,13 +73,7 @@ def stages() -> None:
     """All of dvc.yaml but the replicas of stability, which no choice looks at."""
     file = Path("params.yaml")
     file.write_text(file.read_text().replace("replicas: 4", "replicas: 0"))
-    prepare.prepare()
-    baseline.baseline()
-    for variant in VARIANTS:
-        train.train(variant)
-        evaluate.evaluate(variant)
-        stability.stability(variant)
-    report.report()
+    run_stages()
     assert params.load().stability.replicas == 0
 
 
