@@ -324,6 +324,10 @@ def test_cvs_of_another_shape_are_refused(model):
         model.inverse_transform(np.zeros((5, 3)))
 
 
+def test_of_no_rows_there_are_none(model):
+    assert model.inverse_transform(np.zeros((0, 2))).shape == (0, model.n_features_in_)
+
+
 def test_a_network_with_other_cvs_than_said_is_refused(X):
     from hae.network.hierarchy import HierarchicalNetwork
 

@@ -24,12 +24,14 @@ SHARPEST = 0.001  # half width below which no gain is known: of decoders that al
 @dataclass(frozen=True)
 class Measured:
     """All that the verdicts on one network are made from. cvs: at training rows (evenly spread) and evaluated rows; errors: of the
-    trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels."""
+    trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels; train_weights: (N,) of
+    the training rows."""
 
     cvs: EncodedRows
     errors: FrameErrors
     refits: Refits
     train_fve: np.ndarray
+    train_weights: np.ndarray | None = None
 
 
 def assess(
@@ -57,7 +59,7 @@ def assess(
     raw = _only(_wider(sampling.ratio(measured.refits.swapped - refitted[:-1], v), wider), both)
     innovation = _only(_wider(sampling.ratio(measured.refits.innovation - refitted[:-1], v), wider), both)
     behind = fve.value - info.value > BEHIND  # refits that fail say nothing of the CV
-    verdicts = [_verdict(measured.cvs, info_gain, k, eps, sampling, bool(behind[max(k - 1, 0) : k + 1].any())) for k in range(n)]
+    verdicts = [_verdict(measured, info_gain, k, eps, sampling, bool(behind[max(k - 1, 0) : k + 1].any())) for k in range(n)]
     short = info.value > fve.value  # where the refitted decoder of a level is the worse one, the trained one is not to blame
     parted = (np.abs(gain.value - info_gain.value) > PARTED) & (short | np.append(False, short[:-1]))
     rows = []
@@ -113,11 +115,11 @@ def fields(name: str, estimate: Estimate, k: int) -> dict[str, float]:
     return {name: float(estimate.value[k]), f"{name}_low": float(estimate.low[k]), f"{name}_high": float(estimate.high[k])}
 
 
-def _verdict(cvs: EncodedRows, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
+def _verdict(measured: Measured, info_gain: Estimate, k: int, eps: float, sampling: Sampling, behind: bool) -> str:
     if behind:
         return "undecided"
     low, high = info_gain.low[k], info_gain.high[k]
-    return cv_verdict(low, high, eps, _copied(cvs, k, sampling) if high < eps else None)
+    return cv_verdict(low, high, eps, _copied(measured, k, sampling) if high < eps else None)
 
 
 def _order(verdicts: list[str], raw: Estimate, innovation: Estimate, k: int, eps: float, behind: bool) -> str:
@@ -127,12 +129,13 @@ def _order(verdicts: list[str], raw: Estimate, innovation: Estimate, k: int, eps
     return order_verdict(raw.high[k], innovation.value[k], innovation.low[k], innovation.high[k], both, eps)
 
 
-def _copied(cvs: EncodedRows, k: int, sampling: Sampling) -> int | None:
+def _copied(measured: Measured, k: int, sampling: Sampling) -> int | None:
     """Number (from 1) of the earlier CV that tells nearly all of CV k (from 0), if there is one."""
+    cvs = measured.cvs
     circle = [2 * np.pi if kind == "circular" else None for kind in cvs.kinds]
     pair = lambda j: [on_circle(side[:, j], circle[j]) for side in (cvs.train, cvs.test)]  # noqa: E731
     for j in range(k):
-        told = relate(pair(j), pair(k), sampling)
+        told = relate(pair(j), pair(k), sampling, measured.train_weights)
         if told.r2 >= COPY and told.r2 > told.null:
             return j + 1
     return None

@@ -30,7 +30,7 @@ class Gradients:
     standard deviations of its columns; unit: of them.
 
     steps (T,), in nm or standard deviations, and passages (n, T): each CV, in its standard deviation and 0 at the frame, along the straight
-    line through the frame where its gradient is largest, in the direction of that gradient.
+    line through the frame where its gradient is largest, in the direction of that gradient. weights (N,) of the rows, or None.
 
     Example: A CV that is a column itself changes by one standard deviation a standard deviation, everywhere.
         >>> network = HierarchicalNetwork.mlp(2, ("linear",), hidden=(), activation="identity").double().reset(0)
@@ -45,6 +45,7 @@ class Gradients:
     sizes: np.ndarray
     steps: np.ndarray
     passages: np.ndarray
+    weights: np.ndarray | None = None
 
     @property
     def smoothness(self) -> Smoothness:
@@ -54,7 +55,7 @@ class Gradients:
     def _of(self, k: int) -> Gradient:
         size = self.sizes[:, k]
         largest = float(size.max())
-        return Gradient(f"CV{k + 1}", float(np.median(size)), float(np.quantile(size, 0.999)), largest, int(size.argmax()),
+        return Gradient(f"CV{k + 1}", *(_quantile(size, q, self.weights) for q in (0.5, 0.999)), largest, int(size.argmax()),
                         verdict(largest) if self.unit == PER_NM else "")
 
 
@@ -63,8 +64,9 @@ def gradients(
     X: np.ndarray | FileRows,
     recipe: Recipe | None = None,
     positions: np.ndarray | FileRows | None = None,
+    weights: np.ndarray | None = None,
 ) -> Gradients:
-    """Of every CV over rows X (N, D) in raw units; x are a molecule's positions in nm, by the chain rule through alignment, distances and
+    """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through alignment, distances and
     torsions, or the columns of a table over their standard deviations.
 
     recipe: of the features. positions (N, A, 3) in nm of `hae.data.jacobian.atoms_read`: needed for distances and torsions, which do not
@@ -74,7 +76,7 @@ def gradients(
         BadInput: positions are missing, of another shape or not those of X, or the alignment or a torsion is not defined at a row.
     """
     kind = "columns" if recipe is None else recipe.kind
-    unit, scale = ("1/standard deviation", deviations(X)) if kind == "columns" else (PER_NM, np.ones(()))
+    unit, scale = ("1/standard deviation", deviations(X, weights)) if kind == "columns" else (PER_NM, np.ones(()))
     together = chunk_rows(network)
     if recipe is not None and kind != "columns":
         _check_positions(recipe, len(X), positions)
@@ -94,7 +96,7 @@ def gradients(
         cvs, _, back, shape = piece(start)
         found.append((cvs, _sizes(back, *shape)))
     cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    spread = np.array([1.0 if kind == "circular" else s.std() for kind, s in zip(network.bottleneck.kinds, cvs.T)])
+    spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, deviations(cvs, weights))
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
     sizes = sizes * over
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
@@ -106,7 +108,11 @@ def gradients(
         line = x[place] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * along
         features = line if recipe is None or kind == "columns" else featurise(recipe, line)[0]
         passages.append(_passage(network, features, k, over[k]))
-    return Gradients(unit, sizes, steps, np.stack(passages))
+    return Gradients(unit, sizes, steps, np.stack(passages), weights)
+
+
+def _quantile(x: np.ndarray, q: float, weights: np.ndarray | None) -> float:
+    return float(np.quantile(x, q) if weights is None else np.quantile(x, q, weights=weights, method="inverted_cdf"))
 
 
 def _by_inputs(network: HierarchicalNetwork, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -112,13 +112,14 @@ def relations(
     return pd.DataFrame(rows, columns=["cv", "label", "r2", "low", "high", "null", "r2_back"])
 
 
-def deviations(X: np.ndarray | FileRows) -> np.ndarray:
-    """(D,): standard deviation of the columns of X (N, D), a piece of them at a time; NaN is left out."""
+def deviations(X: np.ndarray | FileRows, weights: np.ndarray | None = None) -> np.ndarray:
+    """(D,): standard deviation of the columns of X (N, D) with weights (N,), a piece of them at a time; NaN is left out."""
+    w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
     pieces = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
     of = lambda rows: np.asarray(X[rows], dtype=np.float64)  # noqa: E731
-    number = sum(np.sum(~np.isnan(of(rows)), axis=0) for rows in pieces)
-    mean = sum(np.nansum(of(rows), axis=0) for rows in pieces) / number
-    return np.sqrt(sum(np.nansum((of(rows) - mean) ** 2, axis=0) for rows in pieces) / number)
+    number = sum(w[rows] @ ~np.isnan(of(rows)) for rows in pieces)
+    mean = sum(w[rows] @ np.nan_to_num(of(rows)) for rows in pieces) / number
+    return np.sqrt(sum(w[rows] @ np.nan_to_num(of(rows) - mean) ** 2 for rows in pieces) / number)
 
 
 def sensitivity(network: HierarchicalNetwork, X: np.ndarray | FileRows, weights: np.ndarray | None = None, rows: int = 2048) -> np.ndarray:
@@ -130,11 +131,12 @@ def sensitivity(network: HierarchicalNetwork, X: np.ndarray | FileRows, weights:
     w = np.ones(len(pick)) if weights is None else np.asarray(weights)[pick]
     network = copy.deepcopy(network).double()  # of float32 inputs far from zero little is left beside their mean
     s = filled(network, torch.as_tensor(X[pick]).to(network.bottleneck.T)).requires_grad_(True)
-    cvs, moved = network.encode(s), deviations(X)
+    cvs, moved = network.encode(s), deviations(X, weights)
+    spreads = deviations(cvs.detach().double().cpu().numpy(), w)
     out = []
     for k, kind in enumerate(network.bottleneck.kinds):
         gradient = torch.autograd.grad(cvs[:, k].sum(), s, retain_graph=True)[0].double().cpu().numpy()
-        spread = 1.0 if kind == "circular" else float(cvs[:, k].detach().double().std()) or 1.0
+        spread = 1.0 if kind == "circular" else spreads[k] or 1.0
         out.append(np.sqrt(np.average(gradient**2, axis=0, weights=w)) * moved / spread)
     return np.array(out)
 

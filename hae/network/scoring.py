@@ -61,7 +61,7 @@ def chunk_rows(network: HierarchicalNetwork) -> int:
 
 def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> list:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
-    other arrays, as they are."""
+    other arrays, as they are. Of no rows it is asked once, so that what comes back has its shape."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
@@ -73,7 +73,7 @@ def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) 
                 torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype),
                 *(other[i : i + together] for other in others),
             )
-            for i in range(0, len(X), together)
+            for i in range(0, max(len(X), 1), together)
         ]
 
 

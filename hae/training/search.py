@@ -94,7 +94,8 @@ def search(source: Source, plan: Plan) -> Found:
                 bar.update()
             errors.append(float(np.mean(losses)))
     rows = sum(len(part.by_side["validation"]) for part in parts)
-    return Found(tried[int(np.argmin(errors))], {one.words: error for one, error in zip(tried, errors, strict=True)}, rows, len(parts))
+    best = int(np.nan_to_num(errors, nan=np.inf).argmin())  # a setting whose training went astray is never the best
+    return Found(tried[best], {one.words: error for one, error in zip(tried, errors, strict=True)}, rows, len(parts))
 
 
 def settled(plan: Plan, setting: Setting) -> Plan:

@@ -136,9 +136,9 @@ def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.nda
 def _gradients(network: HierarchicalNetwork, test: Frames, recipe: Recipe, scratch: Path | None) -> Gradients | None:
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
-        return gradients(network, test.values, recipe)
+        return gradients(network, test.values, recipe, weights=test.weights)
     positions = read_positions(paths.FRAMES, scratch)
-    return None if positions is None else gradients(network, test.values, recipe, positions)
+    return None if positions is None else gradients(network, test.values, recipe, positions, test.weights)
 
 
 def _write_gradients(folder: Path, found: Gradients | None) -> None:

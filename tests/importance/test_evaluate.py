@@ -11,12 +11,12 @@ from measuring import measure
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.importance import evaluate as importance
-from hae.importance.assess import compare
+from hae.importance.assess import Measured, assess, compare
 from hae.importance.intervals import Sampling
-from hae.importance.refits import RefitSettings
+from hae.importance.refits import EncodedRows, Refits, RefitSettings
 from hae.importance.report import COLUMNS, ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import score_frames
+from hae.network.scoring import FrameErrors, score_frames
 from hae.training.baselines import principal_components
 
 QUICK = RefitSettings(rows=3000, steps=200)
@@ -119,6 +119,19 @@ def test_a_third_cv_that_copies_the_second_is_called_so():
     assert [cv.verdict for cv in report.cvs] == ["alive", "alive", "copy of CV2"]
     assert report.n == 2
     assert report.sentence().startswith("CV1 and CV2 are alive and ordered; CV3 is a copy of CV2; CV1 alone explains 0.8")
+
+
+@pytest.mark.parametrize(("weigh", "verdict"), [(True, "copy of CV1"), (False, "dead")])
+def test_a_copy_is_told_from_the_rows_that_count(weigh, verdict):
+    """CV2 is CV1 in half of the training rows, and noise in the others, which count next to nothing."""
+    rng = np.random.default_rng(0)
+    x, test, noise = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1))
+    counts = np.arange(2000) % 2 == 0
+    cvs = EncodedRows(np.hstack([x, np.where(counts[:, None], x, noise)]), np.hstack([test, test]), ("linear", "linear"))
+    v, e = np.abs(rng.normal(size=(2, 2000))) * [[1.0], [0.2]]
+    errors = FrameErrors(np.stack([e, e]), v)
+    measured = Measured(cvs, errors, Refits(errors.e, errors.e[:1], errors.e[:1]), errors.fve, np.where(counts, 1.0, 1e-6) if weigh else None)
+    assert [cv.verdict for cv in assess(measured, Sampling.of(2000)).cvs] == ["alive", verdict]
 
 
 def test_exchanged_cvs_are_out_of_order():

@@ -1,5 +1,7 @@
 """hidden="auto": what it tries, what judges, and that the choice is that of the least error."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from generators import curve
@@ -28,6 +30,12 @@ def test_the_setting_of_least_error_on_rows_held_out_is_taken():
     errors = [np.mean(fit_members(rows, settled(PLAN, one)).loss[:2]) for one in SETTINGS[:2]]
     assert found.errors[found.setting.words] == min(found.errors.values()) <= min(errors) + 1e-3
     assert min(found.errors.values()) < max(found.errors.values())
+
+
+def test_a_setting_whose_training_goes_astray_is_not_taken(monkeypatch):
+    losses = iter([np.nan, 3.0, 2.0, 4.0])
+    monkeypatch.setattr("hae.training.search.fit_members", lambda *_: SimpleNamespace(loss=[next(losses)]))
+    assert search(source(340, 60), PLAN).setting == SETTINGS[2]
 
 
 @pytest.mark.parametrize("trajectory", ["", "walk"])
