@@ -194,5 +194,5 @@ def test_files_of_two_saves_are_refused(tmp_path):
     save_networks(tmp_path / "a", *numbered(1))
     save_networks(tmp_path / "b", *numbered(2))
     (tmp_path / "a/weights.safetensors").replace(tmp_path / "b/weights.safetensors")
-    with pytest.raises(BadInput, match=r"weights.safetensors is not the one that model.json was saved with; allowed: the two files of one save"):
+    with pytest.raises(BadInput, match=r"weights.safetensors is not the one that model.json was saved with; allowed: the two files of one"):
         load_networks(tmp_path / "b")

@@ -65,7 +65,8 @@ def frame_weights(path: Path, rule: str, temperature: float) -> FrameWeights:
     table = read_colvar(beside)
     found = [name for name in table if name.endswith(RBIAS)]
     if len(found) != 1:
-        raise BadInput(f"{beside}: columns {', '.join(map(str, table))}; allowed: one column that ends in {RBIAS}, or prepare.rounds: equal")
+        raise BadInput(f"{beside}: columns {', '.join(map(str, table))}; "
+                       f"allowed: one column that ends in {RBIAS}, or prepare.rounds: equal")
     column, bias = found[0], table[found[0]].to_numpy(dtype=float)
     with np.errstate(over="ignore"):
         weights = np.exp(RULES[rule] * bias / (BOLTZMANN * temperature))

@@ -55,8 +55,8 @@ class Gradients:
     def _of(self, k: int) -> Gradient:
         size = self.sizes[:, k]
         largest = float(size.max())
-        return Gradient(f"CV{k + 1}", *(_quantile(size, q, self.weights) for q in (0.5, 0.999)), largest, int(size.argmax()),
-                        verdict(largest) if self.unit == PER_NM else "")
+        median, high = (_quantile(size, q, self.weights) for q in (0.5, 0.999))
+        return Gradient(f"CV{k + 1}", median, high, largest, int(size.argmax()), verdict(largest) if self.unit == PER_NM else "")
 
 
 def gradients(
@@ -66,8 +66,8 @@ def gradients(
     positions: np.ndarray | FileRows | None = None,
     weights: np.ndarray | None = None,
 ) -> Gradients:
-    """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through alignment, distances and
-    torsions, or the columns of a table over their standard deviations.
+    """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through
+    alignment, distances and torsions, or the columns of a table over their standard deviations.
 
     recipe: of the features. positions (N, A, 3) in nm of `hae.data.jacobian.atoms_read`: needed for distances and torsions, which do not
     hold them; aligned coordinates are positions.

@@ -44,7 +44,7 @@ def test_a_trajectory_with_fewer_frames_than_rows_is_refused(tmp_path):
     """PLUMED's COLVAR may be written more often than frames are: the row of a frame is then another one."""
     weights = frame_weights(beside(tmp_path, ["0", "1", "2"]), "reweighted", 300)
     weights.check_whole(3)
-    with pytest.raises(BadInput, match="COLVAR.0: 3 rows for 2 frames, columns time, metad.rbias; allowed: a row for each frame"):
+    with pytest.raises(BadInput, match=r"COLVAR\.0: 3 rows for 2 frames, columns time, metad\.rbias; allowed: a row for each frame"):
         weights.check_whole(2)
 
 

@@ -130,7 +130,8 @@ def test_a_copy_is_told_from_the_rows_that_count(weigh, verdict):
     cvs = EncodedRows(np.hstack([x, np.where(counts[:, None], x, noise)]), np.hstack([test, test]), ("linear", "linear"))
     v, e = np.abs(rng.normal(size=(2, 2000))) * [[1.0], [0.2]]
     errors = FrameErrors(np.stack([e, e]), v)
-    measured = Measured(cvs, errors, Refits(errors.e, errors.e[:1], errors.e[:1]), errors.fve, np.where(counts, 1.0, 1e-6) if weigh else None)
+    refits, weights = Refits(errors.e, errors.e[:1], errors.e[:1]), np.where(counts, 1.0, 1e-6) if weigh else None
+    measured = Measured(cvs, errors, refits, errors.fve, weights)
     assert [cv.verdict for cv in assess(measured, Sampling.of(2000)).cvs] == ["alive", verdict]
 
 
