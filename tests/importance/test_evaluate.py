@@ -178,12 +178,15 @@ def test_frames_repeated_ten_times_change_no_width(torus_report):
         np.testing.assert_allclose(again, once, rtol=1e-3, atol=1e-9)
 
 
-def test_equal_weights_change_nothing_and_unequal_ones_weigh():
+def test_equal_weights_change_nothing_and_unequal_ones_weigh(monkeypatch):
+    judged = []
+    monkeypatch.setattr(importance, "assess", lambda measured, *more: judged.append(measured) or assess(measured, *more))
     X, X_test = three_factors(2000), three_factors(2000, 1)
     network = three_factors_network()
     plain = measure(network, X, X_test, settings=QUICK)
     same = measure(network, X, X_test, weights=np.full(2000, 3.0), train_weights=np.full(2000, 0.1), settings=QUICK)
     np.testing.assert_allclose(same.to_frame().iloc[:, :10].astype(float), plain.to_frame().iloc[:, :10].astype(float), rtol=1e-6)
+    assert judged[0].train_weights is None and judged[1].train_weights.tolist() == [0.1] * 2000
     w = np.where(np.abs(X_test[:, 0]) > 1, 2.0, 1.0)
     weighed = measure(network, X, X_test, weights=w, settings=QUICK)
     assert weighed.cvs[0].fve == pytest.approx(score_frames(network, X_test, weights=w).fve[0], abs=1e-12)
