@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines import output, params, paths, settings
-from pipelines.flow import reading, versioning
+from pipelines import output, params, paths, processes, settings
+from pipelines.flow import reading, server, versioning
 from pipelines.project import code
 from pipelines.watch import notify
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "table", "to_text",
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "run", "table", "to_text",
            "verdicts"]
 
 ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
@@ -57,6 +58,38 @@ def look(project: Path, promote: bool = True) -> Look:
     known = {} if graph.stale else facts(project, graph)
     complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
+
+
+def run(project: Path, promotes: bool, stale: bool) -> "Outcome":
+    """Run the flow in this process, on a server of its own where none is named. stale: whether stages have to run.
+
+    Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer.
+    """
+    server.check_proxies()
+    os.environ["HAE_PARENT"] = processes.identity()
+
+    def meanwhile() -> None:
+        """What takes seconds and needs no server."""
+        if stale:
+            processes.warm_up(project)
+        import_module("pipelines.flow.flows")
+
+    with processes.children():
+        if not os.environ.get("PREFECT_API_URL"):
+            settings.close_door(project)
+            server.temporary(project, meanwhile)
+        from pipelines.flow import flows
+
+        try:
+            state = flows.retrain(promotes, return_state=True)
+            if state.is_completed():
+                return state.result()  # type: ignore[return-value]  # a completed flow gives its outcome
+        except Exception as error:  # of Prefect itself: what the flow raises is in its state
+            room(project)
+            first = next(iter(str(error).strip().splitlines()), "")
+            raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was "
+                           "finished is kept; allowed: hae retrain again") from error
+    raise BadInput(state.message or f"the flow ended as {state.name}")
 
 
 def room(project: Path, least: int = ROOM) -> None:
@@ -124,7 +157,9 @@ def to_text(rows: list[dict[str, str]]) -> str:
 def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
-    if "PREFECT_API_URL" not in os.environ:
+    named = os.environ.get("PREFECT_API_URL", "")
+    if named == os.environ.get(server.TEMPORARY, ""):
+        named = ""
         settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
@@ -132,7 +167,7 @@ def pages(project: Path) -> list[str]:
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
-        if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
+        if not named else f"Prefect  {named}",
     ]
     return [settings.masked(line) for line in lines]
 
