@@ -18,7 +18,7 @@ spec.loader.exec_module(rooms)
 # must not train anew.
 PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "hae.memory",
             "pipelines", "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths",
-            "pipelines.processes", "pipelines.output", "pipelines.locks"}
+            "pipelines.processes", "pipelines.warm", "pipelines.output", "pipelines.locks"}
 OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
 LONGEST = 350  # lines of a module
 
