@@ -103,7 +103,7 @@ def retrain(promote: bool) -> None:
     """Do the main job: run what is stale, record it, decide on a champion."""
     project = project_here()
     from pipelines import processes
-    from pipelines.flow import retraining
+    from pipelines.flow import here, retraining
     from pipelines.gate import promotion
 
     output.log_to(settings.home(project) / "logs" / "retrain.log")
@@ -119,7 +119,7 @@ def retrain(promote: bool) -> None:
             retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
-            outcome = retraining.run(project, promote, bool(look.stale))
+            outcome = here.retrain(project, promote, bool(look.stale))
     _tell(project, outcome)
     sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)
 

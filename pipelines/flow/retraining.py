@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
-from pipelines import output, params, paths, processes, settings
+from pipelines import output, params, paths, settings
 from pipelines.flow import reading, server, versioning
 from pipelines.project import code
 from pipelines.watch import notify
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from pipelines.gate.promotion import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "run", "table", "to_text",
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "table", "to_text",
            "verdicts"]
 
 ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
@@ -58,38 +57,6 @@ def look(project: Path, promote: bool = True) -> Look:
     known = {} if graph.stale else facts(project, graph)
     complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
     return Look(graph, tuple(snapshots), complete, tuple(upgrades))
-
-
-def run(project: Path, promotes: bool, stale: bool) -> "Outcome":
-    """Run the flow in this process, on a server of its own where none is named. stale: whether stages have to run.
-
-    Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer.
-    """
-    server.check_proxies()
-    os.environ["HAE_PARENT"] = processes.identity()
-
-    def meanwhile() -> None:
-        """What takes seconds and needs no server."""
-        if stale:
-            processes.warm_up(project)
-        import_module("pipelines.flow.flows")
-
-    with processes.children():
-        if not os.environ.get("PREFECT_API_URL"):
-            settings.close_door(project)
-            server.temporary(project, meanwhile)
-        from pipelines.flow import flows
-
-        try:
-            state = flows.retrain(promotes, return_state=True)
-            if state.is_completed():
-                return state.result()  # type: ignore[return-value]  # a completed flow gives its outcome
-        except Exception as error:  # of Prefect itself: what the flow raises is in its state
-            room(project)
-            first = next(iter(str(error).strip().splitlines()), "")
-            raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was "
-                           "finished is kept; allowed: hae retrain again") from error
-    raise BadInput(state.message or f"the flow ended as {state.name}")
 
 
 def room(project: Path, least: int = ROOM) -> None:

@@ -20,7 +20,7 @@ from waiting import wait_until
 
 from hae.errors import BadInput
 from pipelines import locks, processes
-from pipelines.flow import cleaning, retraining, server, versioning
+from pipelines.flow import cleaning, here, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -158,7 +158,7 @@ def test_a_prefect_that_does_not_start_is_one_line(project, monkeypatch):
 
     monkeypatch.setattr(flows, "retrain", breaks)
     with mock.patch.dict(os.environ, PREFECT_API_URL="http://127.0.0.1:9/api"), pytest.raises(BadInput) as said:
-        retraining.run(project, True, stale=False)
+        here.retrain(project, True, stale=False)
     assert str(said.value) == ("Prefect: its server does not start or no longer answers (RuntimeError: the server did not start); "
                                "what was finished is kept; allowed: hae retrain again")
 
@@ -166,7 +166,7 @@ def test_a_prefect_that_does_not_start_is_one_line(project, monkeypatch):
 def test_a_server_that_ends_at_once_is_one_line(project, monkeypatch):
     monkeypatch.setattr(server, "BRIEF", "print('port {port} is taken')")
     with mock.patch.dict(os.environ), pytest.raises(BadInput, match=r"Prefect: its server did not start; see .*server\.log"):
-        retraining.run(project, True, stale=False)
+        here.retrain(project, True, stale=False)
     assert "is taken" in (project / ".hae" / "prefect" / "server.log").read_text()
 
 
