@@ -21,6 +21,7 @@ gc.disable()  # until the tests are collected: what is imported stays, and to lo
 ROOT = Path(__file__).parents[1]
 TOOLS = {
     "needs_chromium": lambda: shutil.which("chromium") or shutil.which("chromium-browser"),
+    "needs_hadolint": lambda: shutil.which("hadolint"),
     "needs_s3": lambda: all(map(find_spec, ("moto", "dvc_s3", "flask_wtf"))),
     "needs_postgres": lambda: shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None),
 }

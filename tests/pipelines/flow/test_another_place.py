@@ -16,6 +16,7 @@ from pipelines.record.store import Store, opened
 from tests.soak.place import Place, make
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.needs_s3, pytest.mark.acceptance, pytest.mark.timeout(1500)]
+ROOT = Path(__file__).parents[3]
 USER, PASSWORD = "robot", "a-long-password-of-the-registry"
 WRITERS = 4
 
@@ -72,8 +73,8 @@ def place(tmp_path, prefect_address, store) -> Place:
     return place
 
 
-def run(place: Place, *command: str) -> str:
-    done = subprocess.run(command, cwd=place.folder, env=os.environ | KEYS, capture_output=True, text=True)
+def run(place: Place, *command: str, **environment: str) -> str:
+    done = subprocess.run(command, cwd=place.folder, env=os.environ | KEYS | environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -138,6 +139,27 @@ def test_a_wrong_password_is_one_line(place, there, monkeypatch):
     with pytest.raises(BadInput, match=r"^MLflow at http://127\.0\.0\.1:\d+: .*not authenticated") as refused:
         opened(place.folder)
     assert "\n" not in str(refused.value) and "another-password" not in str(refused.value)
+
+
+def test_a_worker_needs_git_the_remote_and_the_registry_alone(place, there, prefect_address, tmp_path):
+    """The deployment `process` of prefect.yaml, by a worker of Prefect; each run in a clone of its own, of which nothing is left."""
+    place.change("record", model_name="by-a-worker")
+    commit(place)
+    worker = Place(tmp_path / "worker", prefect_address)
+    worker.folder.mkdir()
+    environment = KEYS | there | {"PREFECT_API_URL": prefect_address, "HAE_GIT": str(place.folder), "PYTHONPATH": str(ROOT)}
+
+    def prefect(*words: str) -> str:
+        return run(worker, sys.executable, "-m", "prefect", "--no-prompt", *words, **environment)
+
+    prefect("work-pool", "create", "--type", "process", "machines")
+    prefect("deploy", "--prefect-file", str(ROOT / "prefect.yaml"), "--name", "process")
+    where = opened(place.folder)
+    for _ in range(2):
+        prefect("deployment", "run", "retrain/process")
+        said = prefect("worker", "start", "--pool", "machines", "--run-once")
+        assert "Completed" in said or not said, said
+        assert records(where) == (["FINISHED", "FINISHED"], ["1 champion"]) and not list(worker.folder.iterdir())
 
 
 def test_writers_side_by_side_leave_one_champion_and_whole_histories(place, there, tmp_path):
