@@ -63,12 +63,14 @@ def there(registry_address, monkeypatch) -> dict[str, str]:
 
 @pytest.fixture
 def place(tmp_path, prefect_address, store) -> Place:
-    """A project in git whose DVC remote is in the store; never trained."""
+    """A project in git whose data are in the store by DVC; never trained."""
     place = make(tmp_path / "project", prefect_address)
     run(place, "git", "init", "-q")
     run(place, sys.executable, "-m", "dvc", "init", "-q")
     run(place, sys.executable, "-m", "dvc", "remote", "add", "-q", "-d", "store", "s3://data/dvc")
     run(place, sys.executable, "-m", "dvc", "remote", "modify", "store", "endpointurl", store)
+    run(place, sys.executable, "-m", "dvc", "add", "-q", "data/raw")
+    run(place, sys.executable, "-m", "dvc", "push", "-q")
     commit(place)
     return place
 
@@ -85,9 +87,11 @@ def commit(place: Place) -> None:
 
 
 def clone(place: Place, folder: Path) -> Place:
-    """What whoever has git, the remote and the registry gets, and nothing else."""
+    """What whoever has git and the remote gets, and nothing else."""
     subprocess.run(["git", "clone", "-q", place.folder, folder], check=True)
-    return Place(folder, place.server)
+    cloned = Place(folder, place.server)
+    run(cloned, sys.executable, "-m", "dvc", "pull", "-q")
+    return cloned
 
 
 def retrain(place: Place, environment: dict[str, str]) -> str:
@@ -117,7 +121,6 @@ def test_a_retraining_goes_there_whole_and_a_fresh_clone_goes_on(place, there, t
     run(place, sys.executable, "-m", "dvc", "push", "-q")
 
     other = clone(place, tmp_path / "another" / "project")
-    run(other, sys.executable, "-m", "dvc", "pull", "-q")
     assert "nothing to do" in retrain(other, there)
     assert records(where) == (["FINISHED", "FINISHED"], ["1 champion"])
 
