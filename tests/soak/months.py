@@ -27,7 +27,7 @@ def size(folder: Path) -> int:
 
 
 def one(place: Place, number: int, keep: int) -> dict[str, float]:
-    """A retraining on a new table of the same size, and a cleaning; then what is kept, and CPU seconds of `hae retrain` with nothing new."""
+    """A retraining on a new table of the same size, and a cleaning; what is kept, and CPU seconds of `hae retrain` with nothing new."""
     place.rows(np.random.default_rng(number), 300).to_csv(place.table, index=False)
     _done(place, "retrain")
     _done(place, "clean", "--keep", str(keep))
