@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from hae.errors import BadInput
 
-__all__ = ["TEMPORARY", "artifact_root", "close", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment", "project",
-           "tracking_uri"]
+__all__ = ["TEMPORARY", "artifact_root", "close", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment",
+           "project", "tracking_uri"]
 
 LOOPBACK = ("127.0.0.1", "localhost")
 USER = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
