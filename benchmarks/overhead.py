@@ -3,8 +3,8 @@
     python -m benchmarks.overhead [--docs] [--params] [--rounds N]
 
 In a fresh clone of this repository with a short simulation and short trainings (so that what does not depend on their length stands out);
-``--params`` keeps params.yaml as it is. Times are those at which lines of the flow's log arrive. Then N times a table of one's own, 2,000 rows
-by 10 columns, from `hae init` to the report and a champion: stages as forks of a warm process, and each from nothing (HAE_WARM=0), in turn.
+``--params`` keeps params.yaml as it is. Times are those at which lines of the flow's log arrive. Then N times a table of one's own, 2,000
+rows by 10 columns, from `hae init` to the report and a champion: stages as forks of a warm process, and each from nothing (HAE_WARM=0).
 """
 
 import os
