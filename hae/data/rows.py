@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FileRows", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "pieces_of"]
+__all__ = ["FileRows", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ class NamedRows:
 
 
 Rows = np.ndarray | FileRows | MadeRows
+
+
+def made_rows(rows: Rows, width: int, function: Callable[[np.ndarray], np.ndarray]) -> Rows:
+    """``function(rows)``, row by row (N, D) -> (N, width): at once of an array, else where they are asked for."""
+    return function(rows) if isinstance(rows, np.ndarray) else MadeRows(rows, width, function)
 
 
 class Shelf:

@@ -5,26 +5,121 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
 
-from hae.data.frames import Frames, concatenate, read_pieces
+from hae.data.frames import Frames, read_pieces
 from hae.data.parts import Manifest
-from hae.data.rows import RowFile
+from hae.data.rows import FileRows, NamedRows, RowFile, Shelf
 from hae.errors import BadInput
 
-__all__ = ["sides_of"]
+__all__ = ["Beside", "LabelRows", "StoredSide", "scratch_of", "sides_of"]
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Labels (N, L) in a file, with their names."""
+
+    rows: FileRows
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StoredSide:
+    """Rows of a side in files, under the names that `hae.data.frames.Frames` gives them.
+
+    Example: See `sides_of`.
+    """
+
+    values: FileRows
+    features: tuple[str, ...]
+    units: tuple[str, ...]
+    trajectory: NamedRows
+    frame: FileRows
+    weights: FileRows | None
+    labels: LabelRows
+    label_units: tuple[str, ...] = ()
+    label_periods: tuple[float | None, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_features(self) -> int:
+        return len(self.features)
+
+    def select(self, rows: np.ndarray) -> Frames:
+        """Some rows, by their numbers, in memory."""
+        labels = pd.DataFrame(self.labels.rows[rows], columns=list(self.labels.columns))
+        return Frames(self.values[rows], self.features, self.units, self.trajectory[rows], self.frame[rows], labels, self.label_units,
+                      self.label_periods, None if self.weights is None else self.weights[rows])
+
+
+class Beside:
+    """Where rows that come in pieces stand in time, and their weights: in files of a shelf that has a folder, else in arrays.
+
+    Example:
+        >>> beside = Beside(Shelf())
+        >>> beside.add(np.array(["a", "a"]), np.array([3, 4]), None)
+        >>> beside.trajectory.tolist(), beside.frame.tolist(), beside.weights
+        (['a', 'a'], [3, 4], None)
+    """
+
+    def __init__(self, shelf: Shelf):
+        self.shelf, self.count = shelf, 0
+        self._pieces: list[tuple] = []
+        self._files: list[RowFile] = []
+        self._codes: dict[str, int] = {}
+
+    def add(self, trajectory: np.ndarray, frame: np.ndarray, weights: np.ndarray | None) -> None:
+        self.count += len(frame)
+        if self.shelf.folder is None:
+            self._pieces.append((trajectory, frame, weights))
+            return
+        names, of = np.unique(trajectory, return_inverse=True)
+        codes = np.array([self._codes.setdefault(name, len(self._codes)) for name in names.tolist()], dtype=np.int64)
+        columns = codes[of], np.asarray(frame).astype(np.int64), weights
+        self._files = self._files or [self.shelf.file() for column in columns if column is not None]
+        for file, column in zip(self._files, columns, strict=False):
+            file.add(column)
+
+    @property
+    def trajectory(self) -> np.ndarray | NamedRows:
+        return NamedRows(self._files[0].rows(), tuple(self._codes)) if self._files else self._joined(0)
+
+    @property
+    def frame(self) -> np.ndarray | FileRows:
+        return self._files[1].rows() if self._files else self._joined(1)
+
+    @property
+    def weights(self) -> np.ndarray | FileRows | None:
+        if self._files:
+            return self._files[2].rows() if len(self._files) > 2 else None
+        return None if self._pieces[0][2] is None else self._joined(2)
+
+    def _joined(self, which: int) -> np.ndarray:
+        return np.concatenate([piece[which] for piece in self._pieces])
 
 
 @contextmanager
-def sides_of(folder: Path, scratch: Path, limit: int) -> Iterator[tuple[Frames, Frames, Frames]]:
-    """Training rows, test rows and all rows of a data set. Where they take more than ``limit`` bytes, `Frames.values` are
-    `hae.data.rows.FileRows` in a folder, ``scratch``, that is removed at the end, and all rows come without labels; what stands
-    beside the values is in memory.
+def scratch_of(folder: Path, large: bool) -> Iterator[Shelf]:
+    """A shelf for rows: in files of a folder, which is removed at the end, or in memory where they are not large."""
+    try:
+        yield Shelf(folder if large else None)
+    finally:
+        if large:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def sides_of(
+    folder: Path, scratch: Path, limit: int
+) -> Iterator[tuple[Frames | StoredSide, Frames | StoredSide, Frames | StoredSide, Shelf]]:
+    """Training rows, test rows and all rows of a data set, and a shelf for what is made of them. Where they take more than ``limit`` bytes,
+    they are in files in a folder, ``scratch``, that is removed at the end, and all rows come without labels.
 
     Raises BadInput as `Frames.read`, and where there are no test rows.
 
@@ -34,36 +129,39 @@ def sides_of(folder: Path, scratch: Path, limit: int) -> Iterator[tuple[Frames, 
         >>> frames = Frames(np.arange(8.0).reshape(4, 2), ("x", "y"), ("", ""), np.full(4, "a"), np.arange(4),
         ...                 pd.DataFrame(index=range(4)), split=np.array(["train", "gap", "train", "test"]))
         >>> _ = frames.write(place / "frames")
-        >>> with sides_of(place / "frames", place / "scratch", limit=10) as (train, test, seen):
+        >>> with sides_of(place / "frames", place / "scratch", limit=10) as (train, test, seen, _):
         ...     len(train), len(test), len(seen), train.values[1:].tolist()
         (2, 1, 4, [[4.0, 5.0]])
     """
     manifest = Manifest.read(folder)
     if not manifest.sides["test"]:
         raise BadInput(f"{folder}: no test rows; allowed: prepare.split.shares that leave some")
-    if manifest.bytes <= limit:
-        frames = Frames.read(folder)
-        yield frames.select("train"), frames.select("test"), frames
-        return
-    try:
-        yield _in_files(folder, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with scratch_of(scratch, manifest.bytes > limit) as shelf:
+        if shelf.folder is None:
+            frames = Frames.read(folder)
+            yield frames.select("train"), frames.select("test"), frames, shelf
+        else:
+            yield *_in_files(folder, shelf), shelf
 
 
-def _in_files(folder: Path, scratch: Path) -> tuple[Frames, Frames, Frames]:
-    files = [RowFile(scratch / name) for name in ("train", "test", "all")]
-    beside: list[list[Frames]] = [[], [], []]
+def _in_files(folder: Path, shelf: Shelf) -> tuple[StoredSide, StoredSide, StoredSide]:
+    values, labels = [shelf.file() for _ in range(3)], [shelf.file() for _ in range(3)]
+    beside = [Beside(shelf) for _ in range(3)]
     about: Frames | None = None
     for piece in read_pieces(folder):
-        about = about or piece
-        bare = replace(piece, labels=pd.DataFrame(index=range(len(piece))), label_units=(), label_periods=(), ids=None)
-        for file, kept, rows in zip(files, beside, (piece.select("train"), piece.select("test"), bare), strict=True):
-            file.add(rows.values)
-            kept.append(replace(rows, values=rows.values[:, :0].copy(), features=(), units=()))
+        about = about or piece.select(np.arange(0))
+        for i, rows in enumerate((piece.select("train"), piece.select("test"), piece)):
+            values[i].add(rows.values)
+            labels[i].add(rows.labels.to_numpy(dtype=float)[:, : rows.labels.shape[1] if i < 2 else 0])
+            if len(rows) or not beside[i].count:
+                beside[i].add(rows.trajectory, rows.frame, rows.weights)
     assert about is not None  # there are test rows
-    train, test, seen = (
-        replace(concatenate(kept), values=cast(np.ndarray, file.rows()), features=about.features, units=about.units)
-        for file, kept in zip(files, beside, strict=True)
-    )
-    return train, test, seen
+    names = tuple(map(str, about.labels.columns))
+
+    def side(i: int) -> StoredSide:
+        trajectory, frame, weights = beside[i].trajectory, beside[i].frame, beside[i].weights
+        assert isinstance(trajectory, NamedRows) and isinstance(frame, FileRows) and not isinstance(weights, np.ndarray)
+        return StoredSide(values[i].rows(), about.features, about.units, trajectory, frame, weights, LabelRows(labels[i].rows(), names),
+                          about.label_units, about.label_periods)
+
+    return side(0), side(1), side(2)

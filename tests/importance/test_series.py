@@ -117,4 +117,4 @@ def test_memory_does_not_grow_with_the_rows(tmp_path, small, monkeypatch):
         sampling.n_eff(x), sampling.tail(made(lambda x: x[0], x)), sampling.ratio(x, made(lambda x: x[0], x))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.2 * peaks[0] < 1_000_000, peaks  # an array of the longer series takes 1.3 MB
+    assert peaks[1] < 1.05 * peaks[0], peaks  # the longer series is 1 MB larger
