@@ -154,8 +154,11 @@ def test_evaluate_of_rows_in_files_a_few_at_a_time_gives_the_same_figures(traine
     before, tables = read_json(folder / "importance.json"), {path.name: pd.read_csv(path) for path in folder.glob("*.csv")}
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
     for place in ("network.scoring.CHUNK_ROWS", "importance.relation.ROWS", "importance.refits.CHUNK_ROWS",
-                  "importance.innovations.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER"):
+                  "importance.innovations.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER", "importance.timeline.ROWS",
+                  "importance.timeline.NUMBERS", "importance.series.TOGETHER", "importance.series.MOST", "importance.gradients.ROWS",
+                  "importance.tails.MOST", "importance.correlation.WIDTH"):
         monkeypatch.setattr(f"hae.{place}", 97)
+    monkeypatch.setattr("hae.importance.correlation.WHOLE", 0)
     monkeypatch.setattr("hae.data.sides.read_pieces", lambda folder: read_pieces(folder, 97))
     evaluate("boosted")
     assert "stay in files" in capsys.readouterr().out and not Path(".hae/rows/evaluate-boosted").exists()
