@@ -157,7 +157,7 @@ def _read_feather(path: Path, form: Form) -> pd.DataFrame:
 
 
 def _parquet_pieces(path: Path, rows: Callable[[int], int], words: Sequence[str]) -> Iterator[pd.DataFrame]:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)  # else a row group is in memory as it is in the file
     whole = [field.name for field in file.schema_arrow if field.name in words and pa.types.is_integer(field.type)]
     decimal = [name for name in whole if any(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))]
     for batch in file.iter_batches(batch_size=rows(len(file.schema_arrow))):
