@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FileRows", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
+__all__ = ["FileRows", "Growing", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,28 @@ class Shelf:
         for piece in pieces:
             file.add(piece)
         return file.rows()
+
+
+class Growing:
+    """Rows that are added piece by piece, at least one, and kept as the shelf keeps rows.
+
+    Example:
+        >>> rows = Growing(Shelf())
+        >>> rows.add(np.arange(2)), rows.add(np.arange(1))
+        (None, None)
+        >>> rows.rows().tolist()
+        [0, 1, 0]
+    """
+
+    def __init__(self, shelf: Shelf):
+        self._file = None if shelf.folder is None else shelf.file()
+        self._pieces: list[np.ndarray] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        self._pieces.append(rows) if self._file is None else self._file.add(rows)
+
+    def rows(self) -> np.ndarray | FileRows:
+        return np.concatenate(self._pieces) if self._file is None else self._file.rows()
 
 
 def pieces_of(number: int, together: int) -> Iterator[slice]:

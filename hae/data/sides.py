@@ -13,7 +13,7 @@ import pandas as pd
 
 from hae.data.frames import Frames, read_pieces
 from hae.data.parts import Manifest
-from hae.data.rows import FileRows, NamedRows, RowFile, Shelf
+from hae.data.rows import FileRows, Growing, NamedRows, Shelf
 from hae.errors import BadInput
 
 __all__ = ["Beside", "LabelRows", "StoredSide", "scratch_of", "sides_of"]
@@ -69,39 +69,38 @@ class Beside:
     """
 
     def __init__(self, shelf: Shelf):
-        self.shelf, self.count = shelf, 0
-        self._pieces: list[tuple] = []
-        self._files: list[RowFile] = []
+        self.shelf, self.count, self.weighted = shelf, 0, False
+        self._names, self._frames, self._weights = (Growing(shelf) for _ in range(3))
         self._codes: dict[str, int] = {}
 
     def add(self, trajectory: np.ndarray, frame: np.ndarray, weights: np.ndarray | None) -> None:
         self.count += len(frame)
-        if self.shelf.folder is None:
-            self._pieces.append((trajectory, frame, weights))
-            return
-        names, of = np.unique(trajectory, return_inverse=True)
-        codes = np.array([self._codes.setdefault(name, len(self._codes)) for name in names.tolist()], dtype=np.int64)
-        columns = codes[of], np.asarray(frame).astype(np.int64), weights
-        self._files = self._files or [self.shelf.file() for column in columns if column is not None]
-        for file, column in zip(self._files, columns, strict=False):
-            file.add(column)
+        if self.shelf.folder is not None:
+            names, of = np.unique(trajectory, return_inverse=True)
+            trajectory = np.array([self._codes.setdefault(name, len(self._codes)) for name in names.tolist()], dtype=np.int64)[of]
+            frame = np.asarray(frame).astype(np.int64)
+        self._names.add(trajectory)
+        self._frames.add(frame)
+        if weights is not None:
+            self.weighted = True
+            self._weights.add(weights)
 
     @property
     def trajectory(self) -> np.ndarray | NamedRows:
-        return NamedRows(self._files[0].rows(), tuple(self._codes)) if self._files else self._joined(0)
+        rows = self._names.rows()
+        return rows if self.shelf.folder is None else NamedRows(rows, tuple(self._codes))
 
     @property
     def frame(self) -> np.ndarray | FileRows:
-        return self._files[1].rows() if self._files else self._joined(1)
+        return self._frames.rows()
 
     @property
     def weights(self) -> np.ndarray | FileRows | None:
-        if self._files:
-            return self._files[2].rows() if len(self._files) > 2 else None
-        return None if self._pieces[0][2] is None else self._joined(2)
+        return self._weights.rows() if self.weighted else None
 
-    def _joined(self, which: int) -> np.ndarray:
-        return np.concatenate([piece[which] for piece in self._pieces])
+    def sampling_of(self) -> tuple:
+        """The arguments of `hae.importance.intervals.Sampling.of`."""
+        return self.count, self.trajectory, self.frame, self.weights, self.shelf
 
 
 @contextmanager
@@ -153,8 +152,7 @@ def _in_files(folder: Path, shelf: Shelf) -> tuple[StoredSide, StoredSide, Store
         for i, rows in enumerate((piece.select("train"), piece.select("test"), piece)):
             values[i].add(rows.values)
             labels[i].add(rows.labels.to_numpy(dtype=float)[:, : rows.labels.shape[1] if i < 2 else 0])
-            if len(rows) or not beside[i].count:
-                beside[i].add(rows.trajectory, rows.frame, rows.weights)
+            beside[i].add(rows.trajectory, rows.frame, rows.weights)
     assert about is not None  # there are test rows
     names = tuple(map(str, about.labels.columns))
 

@@ -15,7 +15,9 @@ from hae.importance.trust import FEW_WIDER, heavy, trust_of
 from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
 from hae.network.scoring import FrameErrors
 
-__all__ = ["Measured", "assess", "compare", "fields"]
+__all__ = ["Figures", "Measured", "assess", "compare", "fields"]
+
+Figures = np.ndarray | Series
 
 GRID = (0.005, 0.01, 0.02, 0.05)  # thresholds of a gain for which the number of CVs is reported
 PARTED = 0.02  # trained and refitted gains further apart: a decoder is not converged
@@ -102,9 +104,6 @@ def _gained(e: np.ndarray, v: np.ndarray) -> np.ndarray:
 def _lost(errors: np.ndarray, refitted: np.ndarray) -> np.ndarray:
     """What errors (n - 1, N) of other decoders are above those of the refitted levels (n, N)."""
     return errors - refitted[:-1]
-
-
-Figures = np.ndarray | Series
 
 
 def compare(errors: Figures, other: Figures, v: Figures, sampling: Sampling, n_blocks: int | None = None) -> Estimate:

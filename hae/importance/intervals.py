@@ -127,12 +127,12 @@ class Sampling:
     def series(self, pieces: Iterable[np.ndarray]) -> np.ndarray | Series:
         """Figures (k, N), or (N,), that come in pieces (k, n) in the order of the rows, as the methods take them."""
         if self.order is not None:
-            return np.concatenate(list(pieces), axis=-1)
+            return np.concatenate([np.ascontiguousarray(piece) for piece in pieces], axis=-1)
         return series_of(in_time((np.ascontiguousarray(piece.T) for piece in pieces), self.place, self.shelf))
 
     def of_rows(self, rows: np.ndarray | FileRows | MadeRows) -> np.ndarray | Series:
         """Figures (k, N) of the columns of rows (N, k), as the methods take them."""
-        return rows.T if isinstance(rows, np.ndarray) else self.series(rows[piece].T for piece in self._pieces())
+        return np.ascontiguousarray(rows.T) if isinstance(rows, np.ndarray) else self.series(rows[piece].T for piece in self._pieces())
 
     def blocks(self, block_frames: int) -> int:
         """How many blocks, of so many frames, the rows come from; a row without trajectory is a block of its own."""
