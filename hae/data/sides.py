@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
-from hae.data.frames import Frames, read_pieces
+from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.parts import Manifest
 from hae.data.rows import FileRows, Growing, NamedRows, Shelf
 from hae.errors import BadInput
 
-__all__ = ["Beside", "LabelRows", "StoredSide", "scratch_of", "sides_of"]
+__all__ = ["Beside", "LabelRows", "StoredSide", "sample_of", "scratch_of", "sides_of"]
+
+GOLDEN = (5**0.5 - 1) / 2  # multiples of it are evenly spread over 0 to 1, however many
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,31 @@ class Beside:
     def sampling_of(self) -> tuple:
         """The arguments of `hae.importance.intervals.Sampling.of`."""
         return self.count, self.trajectory, self.frame, self.weights, self.shelf
+
+
+def sample_of(folder: Path, rows: Mapping[str, int], block_frames: int) -> Frames:
+    """About so many rows of each of these sides of a data set, in memory: whole blocks, which a hash of their names draws, whatever the
+    order of the rows, and evenly spread rows of those without trajectory.
+
+    Example: Half of the blocks of a trajectory.
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp(), "frames")
+        >>> frames = Frames(np.zeros((2000, 1)), ("x",), ("",), np.full(2000, "a"), np.arange(2000), pd.DataFrame(index=range(2000)),
+        ...                 split=np.full(2000, "train"))
+        >>> _ = frames.write(place)
+        >>> some = sample_of(place, {"train": 1000}, block_frames=10)
+        >>> 800 < len(some) < 1200, len(some) % 10
+        (True, 0)
+    """
+    shares = {side: number / max(Manifest.read(folder).sides[side], 1) for side, number in rows.items()}
+    kept, first = [], 0
+    for piece in read_pieces(folder):
+        names, of = np.unique(piece.blocks(block_frames), return_inverse=True)
+        drawn = np.array([crc32(name.encode()) for name in names.tolist()])[of] / 2**32
+        drawn = np.where(piece.trajectory == "", np.arange(first, first + len(piece)) * GOLDEN % 1, drawn)
+        kept.append(piece.select(drawn < np.array([shares.get(side, 0.0) for side in piece.split])))
+        first += len(piece)
+    return concatenate(kept)
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def _importance_json(evidence: Evidence) -> dict:
         "which": evidence.called(which(evidence)),
         "choice": choose(evidence),
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
-        "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},
+        "stability": {variant.name: variant.stability and json.loads(variant.stability.to_json()) for variant in evidence.variants},
         "paired": {
             title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in PAIRED}} for row in rows]
             for title, rows in evidence.paired.items()

@@ -15,7 +15,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import read_pieces
+from hae.data.frames import Frames, read_pieces
 from hae.storage import load_networks
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.report import report
@@ -118,9 +118,14 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
     stability("collective")
     assert read_json("results/variants/collective/stability.json") == {}
     trained.change("stability", replicas=2)
+    rows = Frames.read("data/prepared/frames").counts()
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
+    monkeypatch.setattr("pipelines.stages.stability.LEAST", rows["test"] // 2)
     stability("collective")
-    assert "not measured" in capsys.readouterr().out and read_json("results/variants/collective/stability.json") == {}
+    sampled = read_json("results/variants/collective/stability.json")
+    assert 0.2 * rows["test"] < sampled["rows"][1] < 0.8 * rows["test"] and sampled["rows"][0] < 0.5 * rows["train"]
+    assert "of a sample" in capsys.readouterr().out and sampled["levels"][0] > 0.6
+    assert not list(Path(".hae/replicas").iterdir())
 
 
 @pytest.mark.acceptance
