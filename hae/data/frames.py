@@ -21,7 +21,8 @@ from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
 
-__all__ = ["Frames", "concatenate", "constant", "group_rows", "parts_of", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
+__all__ = [
+    "Frames", "concatenate", "constant", "group_rows", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
 NUMBERS_TOGETHER = 2**22  # of features, in the pieces of a reader

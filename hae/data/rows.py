@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FileRows", "Growing", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
+__all__ = ["IN_MEMORY", "FileRows", "Growing", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
 
 
 @dataclass(frozen=True)
@@ -148,6 +148,9 @@ class Shelf:
         for piece in pieces:
             file.add(piece)
         return file.rows()
+
+
+IN_MEMORY = Shelf()
 
 
 class Growing:

@@ -91,7 +91,7 @@ class Beside:
     @property
     def trajectory(self) -> np.ndarray | NamedRows:
         rows = self._names.rows()
-        return rows if self.shelf.folder is None else NamedRows(rows, tuple(self._codes))
+        return rows if isinstance(rows, np.ndarray) else NamedRows(rows, tuple(self._codes))
 
     @property
     def frame(self) -> np.ndarray | FileRows:
@@ -126,6 +126,7 @@ def sample_of(folder: Path, rows: Mapping[str, int], block_frames: int) -> Frame
         names, of = np.unique(piece.blocks(block_frames), return_inverse=True)
         drawn = np.array([crc32(name.encode()) for name in names.tolist()])[of] / 2**32
         drawn = np.where(piece.trajectory == "", np.arange(first, first + len(piece)) * GOLDEN % 1, drawn)
+        assert piece.split is not None  # prepare gives every row a side
         kept.append(piece.select(drawn < np.array([shares.get(side, 0.0) for side in piece.split])))
         first += len(piece)
     return concatenate(kept)

@@ -9,8 +9,8 @@ import numpy as np
 from hae.importance.intervals import STATUSES, Estimate, Sampling, status_of
 from hae.importance.refits import EncodedRows, Refits
 from hae.importance.relation import column_on_circle, relate
-from hae.importance.series import Series, made
 from hae.importance.report import BEHIND, CVImportance, ImportanceReport
+from hae.importance.series import Series, made
 from hae.importance.trust import FEW_WIDER, heavy, trust_of
 from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
 from hae.network.scoring import FrameErrors

@@ -27,25 +27,24 @@ def correlation_time(pieces: Pieces, number: int, power: float, last: int, reach
         2
     """
     if last + 1 + reach <= WHOLE:
-        return _summed(_whole(pieces, last, reach), number, power, reach)
-    lags = np.zeros((2, 0))
-    found = None
-    while found is None:
+        return _summed(_whole(pieces, last, reach), number, power, reach)[0]
+    lags, found = np.zeros((2, 0)), []
+    while not found:
         lags = np.concatenate([lags, _lagged(pieces, lags.shape[1] // WIDTH)], axis=1)[:, :reach]
         found = _summed(lags, number, power, reach)
-    return found
+    return found[0]
 
 
-def _summed(lags: np.ndarray, number: int, power: float, reach: int) -> float | None:
-    """The time from sums of products (2, L), and numbers of pairs, at the first lags; None where it takes more than these to tell."""
+def _summed(lags: np.ndarray, number: int, power: float, reach: int) -> list[float]:
+    """The time from sums of products (2, L), and numbers of pairs, at the first lags; [] where it takes more than these to tell."""
     seen = np.flatnonzero(lags[1] > 0.1 * number)
     rho = np.interp(np.arange(lags.shape[1]), seen, lags[0][seen] / lags[1][seen]) / power
     time = np.maximum(2 * np.cumsum(rho) - rho[0], 1.0)
     closed = np.flatnonzero((np.arange(len(rho)) >= 5 * time) | (rho + np.append(rho[1:], 0) <= 0))
     if len(rho) < reach:
         closed = closed[closed < seen[-1]]  # beyond, a further lag may be between these
-        return float(time[closed[0]]) if len(closed) else None
-    return float(time[closed[0] if len(closed) else -1])
+        return [float(time[closed[0]])] if len(closed) else []
+    return [float(time[closed[0] if len(closed) else -1])]
 
 
 def _whole(pieces: Pieces, last: int, reach: int) -> np.ndarray:

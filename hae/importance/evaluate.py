@@ -173,7 +173,8 @@ def refit_members(
     """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
 
     What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
-    over the evaluated rows, whose ``sampling`` keeps the errors, are refitted once or twice more, wider and longer. None: nothing to stay behind.
+    over the evaluated rows, are refitted once or twice more, wider and longer. None: nothing to stay behind. sampling: of the evaluated
+    rows; it keeps the errors.
     """
     n = cvs[0].n
 

@@ -11,7 +11,7 @@ import torch
 
 from hae.data.jacobian import SAME, atoms_read, featurise
 from hae.data.molecules import Recipe
-from hae.data.rows import FileRows, MadeRows, Rows, Shelf, pieces_of
+from hae.data.rows import IN_MEMORY, FileRows, MadeRows, Rows, Shelf, pieces_of
 from hae.errors import BadInput
 from hae.importance.relation import deviations
 from hae.importance.series import quantiles
@@ -71,7 +71,7 @@ def gradients(
     X: np.ndarray | FileRows,
     recipe: Recipe | None = None,
     positions: np.ndarray | FileRows | None = None,
-    shelf: Shelf = Shelf(),
+    shelf: Shelf = IN_MEMORY,
 ) -> Gradients:
     """Of every CV over rows X (N, D) in raw units; x are a molecule's positions in nm, by the chain rule through alignment, distances and
     torsions, or the columns of a table over their standard deviations.

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from hae.data.rows import Rows, Shelf, made_rows, pieces_of
+from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows, pieces_of
 
 __all__ = ["innovations"]
 
@@ -17,7 +17,7 @@ POLYNOMIAL_ROWS = 16384  # whose polynomials are held at once
 
 
 def innovations(
-    earlier: Sequence[list[Rows]], cv: list[Rows], weights: np.ndarray | None = None, shelf: Shelf = Shelf()
+    earlier: Sequence[list[Rows]], cv: list[Rows], weights: np.ndarray | None = None, shelf: Shelf = IN_MEMORY
 ) -> list[Rows]:
     """What ``cv`` adds to ``earlier`` ones: the residual of least squares on polynomials of them, with unit variance.
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 from scipy.special import gammaincinv, stdtrit  # of scipy.stats, which takes a second to import, in its own words
 
-from hae.data.rows import FileRows, MadeRows, NamedRows, Shelf, pieces_of
+from hae.data.rows import IN_MEMORY, FileRows, MadeRows, NamedRows, Shelf, pieces_of
 from hae.importance.correlation import correlation_time
 from hae.importance.series import Series, made, series_of
 from hae.importance.tails import tail_index
@@ -78,7 +78,7 @@ class Sampling:
     walker: np.ndarray | Runs
     frame: np.ndarray | FileRows
     alone: bool = False
-    shelf: Shelf = Shelf()
+    shelf: Shelf = IN_MEMORY
     place: FileRows | None = None
     counted: FileRows | None = None
 
@@ -89,7 +89,7 @@ class Sampling:
         trajectory: np.ndarray | NamedRows | None = None,
         frame: np.ndarray | FileRows | None = None,
         weights: np.ndarray | FileRows | None = None,
-        shelf: Shelf = Shelf(),
+        shelf: Shelf = IN_MEMORY,
     ) -> Sampling:
         """Of n rows with their trajectories' names and frame numbers; None, or the name "": rows in the order given. shelf: where rows in
         files may have more files."""
@@ -157,7 +157,7 @@ class Sampling:
         """How many trajectories the frames come from; rows without one count as one series."""
         return int(self.walker[len(self) - 1 : len(self)][0]) + 1 if len(self) else 0
 
-    def answers(self, x: np.ndarray, order: int = 1) -> np.ndarray:
+    def answers(self, x: np.ndarray | Series, order: int = 1) -> np.ndarray:
         """How many independent frames (...) the trajectories leave of x (..., N), or of its power ``order``; inf where they may agree.
 
         They surely differ where the scatter of their means is beyond what the independent frames inside each allow, by a chi-squared test
@@ -176,7 +176,7 @@ class Sampling:
 
         return self._of_each(x, worth, float)
 
-    def between(self, x: np.ndarray) -> np.ndarray:
+    def between(self, x: np.ndarray | Series) -> np.ndarray:
         """Half width (...) of the 90 % interval of the mean of x (..., N) that comes from trajectories differing by more than chance.
 
         Their variance is that of DerSimonian and Laird (1986): the scatter of the means beyond what the independent frames inside each
@@ -239,7 +239,7 @@ class Sampling:
         """Weighted mean over frames of x (..., N)."""
         return sum(self._at(x, rows) @ self.weights[rows] for rows in self._pieces()) / len(self)
 
-    def ratio(self, a: np.ndarray, v: np.ndarray) -> Estimate:
+    def ratio(self, a: np.ndarray | Series, v: np.ndarray | Series) -> Estimate:
         """mean(a) / mean(v) with its interval: a (..., N) and v (N,) in the order of the rows given to `of`. See `ratio_of_sums`."""
         return self.ratio_of_sums(self.sums(a), self.sums(v))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hae.data.rows import Rows, Shelf, made_rows, pieces_of
+from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows, pieces_of
 from hae.devices import one_thread
 from hae.importance.innovations import innovations
 from hae.importance.intervals import Sampling
@@ -110,7 +110,7 @@ class Refits:
     innovation: np.ndarray | Series
 
 
-def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | None = None, shelf: Shelf = Shelf()) -> list[Task]:
+def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | None = None, shelf: Shelf = IN_MEMORY) -> list[Task]:
     """The 3n - 2 refits of one member, in the order of `Refits`.
 
     A decoder that reads all CVs up to its own can't tell them from their innovations, so it is given those, and whatever mixes a CV

@@ -135,7 +135,9 @@ def deviations(X: Rows) -> np.ndarray:
     return np.sqrt(sum(np.nansum((of(rows) - mean) ** 2, axis=0) for rows in pieces) / number)
 
 
-def sensitivity(network: HierarchicalNetwork, X: np.ndarray | FileRows, weights: np.ndarray | FileRows | None = None, rows: int = 2048) -> np.ndarray:
+def sensitivity(
+    network: HierarchicalNetwork, X: np.ndarray | FileRows, weights: np.ndarray | FileRows | None = None, rows: int = 2048
+) -> np.ndarray:
     """(n, D): root mean square over frames of d CV_k / d s_i, times the standard deviation of s_i, over the CV's (1 for an angle).
 
     One gradient a CV, on at most ``rows`` evenly spread rows of X (N, D), which are in raw units.

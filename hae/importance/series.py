@@ -74,7 +74,9 @@ def _ranked(pieces: Callable[[], Iterator[np.ndarray]], rank: int, low: float, h
     while low < high:
         edges = np.linspace(low, high, BINS + 1)[1:-1]
         inside = (piece[(piece >= low) & (piece <= high)] for piece in pieces())
-        counts = sum(np.bincount(np.searchsorted(edges, piece, side="right"), minlength=BINS) for piece in inside)
+        counts = np.zeros(BINS, dtype=np.int64)
+        for piece in inside:
+            counts += np.bincount(np.searchsorted(edges, piece, side="right"), minlength=BINS)
         if counts.sum() <= MOST:
             few = [piece[(piece >= low) & (piece <= high)] for piece in pieces()]
             return float(np.sort(np.concatenate(few))[rank - before])

@@ -72,8 +72,8 @@ class Stability:
         if not about:
             return None
         tied = tuple((a, b) for a, b in about["tied"])
-        figures = (tuple(about[name]) for name in ("levels", "lowest", "cvs"))
-        return cls(*figures, tied, about["replicas"], about["seconds"], tuple(about.get("rows", ())))
+        levels, lowest, cvs = (tuple(about[name]) for name in ("levels", "lowest", "cvs"))
+        return cls(levels, lowest, cvs, tied, about["replicas"], about["seconds"], tuple(about.get("rows", ())))
 
 
 def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -33,8 +33,8 @@ def tail_index(pieces: Pieces, count: int) -> tuple[float, float]:
     for top in descending(pieces, number + 1):
         least = top[-1]
     total, weighted, largest, above = 0.0, 0.0, 0.0, 0
-    for top in [top[:-1]] if number < MOST else descending(pieces, number):
-        beyond = top[::-1] - least
+    for part in [top[:-1]] if number < MOST else descending(pieces, number):
+        beyond = part[::-1] - least
         largest = max(largest, beyond[-1])
         total += beyond.sum()
         weighted += beyond @ (np.arange(above, above + len(beyond))[::-1] + 0.35)
@@ -46,12 +46,12 @@ def tail_index(pieces: Pieces, count: int) -> tuple[float, float]:
     times, before = 1, 1
     for piece in pieces():
         there = (piece > least).astype(int)
-        times, before = times + np.count_nonzero(np.diff(there, prepend=before) > 0), there[-1]
+        times, before = times + int(np.count_nonzero(np.diff(there, prepend=before) > 0)), int(there[-1])
     return float(index), float(index + SURE_OF_TAIL * (1 + max(index, 0)) / np.sqrt(times))
 
 
 def descending(pieces: Callable[[], Iterator[np.ndarray]], number: int) -> Iterator[np.ndarray]:
-    """The largest values of pieces (n,), so many of them and the largest first, `MOST` at a time; the pieces are gone through once for each.
+    """The largest values of pieces (n,), so many of them, the largest first, `MOST` at a time; the pieces are gone through once for each.
 
     Example:
         >>> [part.tolist() for part in descending(lambda: iter([np.array([1.0, 5.0]), np.array([4.0, 5.0])]), 3)]

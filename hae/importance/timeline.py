@@ -39,8 +39,8 @@ class Runs:
 
 @dataclass(frozen=True)
 class Timeline:
-    """Of N rows in files. place: (N,) of each row in the order of time, None where they are in that order; frame, slot, walker: (N,) of each
-    row in that order, see `hae.importance.intervals.Sampling`; reach: the longest lag that may be looked at."""
+    """Of N rows in files. place: (N,) of each row in the order of time, None where they are in that order; frame, slot, walker: (N,) of
+    each row in that order, see `hae.importance.intervals.Sampling`; reach: the longest lag that may be looked at."""
 
     place: FileRows | None
     frame: FileRows
@@ -140,13 +140,13 @@ def _sorted(keys: Callable[[], Iterator[tuple[np.ndarray, np.ndarray]]], shelf: 
             (buckets.get(one) or buckets.setdefault(one, shelf.file())).add(columns[rows])
         n += len(walker)
 
-    def rows() -> Iterator[np.ndarray]:
+    def ordered() -> Iterator[np.ndarray]:
         for one in sorted(buckets):
             walker, number, row = buckets[one].rows()[:].T
             buckets[one].path.unlink()
             yield row[np.lexsort((row, number, walker))]
 
-    order = shelf.keep(rows())
+    order = shelf.keep(ordered())
     assert isinstance(order, FileRows)
     return in_time((np.arange(piece.start, piece.stop) for piece in pieces_of(n, ROWS)), order, shelf)
 
@@ -203,8 +203,8 @@ def _slots(frames: FileRows, walkers: Runs, shelf: Shelf) -> tuple[FileRows, int
 
 
 def _moves(frames: FileRows, walkers: Runs) -> Iterator[tuple[np.ndarray, ...]]:
-    """A piece at a time: trajectory and frame of each row, by how much it is behind the row before it in its trajectory (-1: there is none),
-    and where in the piece each trajectory begins."""
+    """A piece at a time: trajectory and frame of each row, by how much it is behind the row before it in its trajectory (-1: there is
+    none), and where in the piece each trajectory begins."""
     before = np.zeros(1, dtype=np.int64)
     for rows in pieces_of(len(frames), ROWS):
         walker, number = walkers[rows], frames[rows]

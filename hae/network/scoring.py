@@ -65,7 +65,7 @@ def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) 
     return list(chunks(network, X, function, *others))
 
 
-def chunks(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> Iterator:
+def chunks(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced | range) -> Iterator:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
     other arrays, as they are."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64

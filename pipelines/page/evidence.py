@@ -14,10 +14,10 @@ import pandas as pd
 from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest
-from hae.errors import BadInput
-from hae.files import read_csv
 from hae.data.rows import Growing, Shelf
 from hae.data.sides import Beside, scratch_of
+from hae.errors import BadInput
+from hae.files import read_csv
 from hae.importance.assess import Figures, compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
@@ -169,8 +169,8 @@ class _Picked:
 
 
 class _Seen:
-    """What is kept of all rows as they come in pieces: rows to be drawn, and, on a shelf, errors of each variant at test rows and where these
-    come from."""
+    """What is kept of all rows as they come in pieces: rows to be drawn, and, on a shelf, errors of each variant at test rows and where
+    these come from."""
 
     def __init__(self, networks: Mapping[str, HierarchicalNetwork], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked],
                  shelf: Shelf):

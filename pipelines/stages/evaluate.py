@@ -66,8 +66,9 @@ def _evaluate(variant: str, everything: params.Params, train: Side, test: Side, 
     sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights, shelf)
     report = measure(
         network,
-        *(Pairs(side.values, side.values, side.weights, side.trajectory, side.frame) for side in (train, test)),
-        seen=Pairs(seen.values, seen.values, seen.weights, seen.trajectory, seen.frame),
+        _pairs(train),
+        _pairs(test),
+        seen=_pairs(seen),
         blocks=sampling.blocks(everything.prepare.split.block_frames),
         baselines=_baseline_errors(networks, test, network.n_cvs, sampling),
         members=members,
@@ -103,6 +104,10 @@ def _evaluate(variant: str, everything: params.Params, train: Side, test: Side, 
     _write_gradients(folder, found)
     write_json(folder / "metrics.json", flat_metrics(report))
     print(f"{variant}: {report.sentence()}")
+
+
+def _pairs(side: Side) -> Pairs:
+    return Pairs(side.values, side.values, side.weights, side.trajectory, side.frame)  # type: ignore[arg-type]  # files for arrays
 
 
 def levels_table(report: ImportanceReport) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """Report: all variants and both baselines in one page, one table and the figures."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd

@@ -40,8 +40,8 @@ def stability(variant: str) -> None:
 
 
 def measured(variant: str, replicas: int, block_frames: int) -> str:
-    """The JSON of `hae.importance.stability.Stability`, replicas trained side by side; of a sample where the rows are larger than the memory
-    for them."""
+    """The JSON of `hae.importance.stability.Stability`, replicas trained side by side; of a sample where the rows are larger than the
+    memory for them."""
     import numpy as np
 
     from hae.data.frames import Frames

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from hae.data.rows import FileRows, NamedRows, RowFile, Shelf
+from hae.data.rows import FileRows, NamedRows, Shelf
 from hae.importance.correlation import correlation_time
 from hae.importance.intervals import Sampling
 from hae.importance.series import Series, made, quantiles
@@ -30,8 +30,12 @@ def in_files(trajectory, frame, weights, shelf: Shelf) -> Sampling:
 
 @pytest.fixture
 def small(monkeypatch):
-    for place, size in (("intervals.TOGETHER", 397), ("timeline.ROWS", 301), ("timeline.NUMBERS", 500), ("timeline.SAMPLED", 20),
-                        ("correlation.WHOLE", 0), ("correlation.WIDTH", 150), ("tails.MOST", 40), ("series.TOGETHER", 91), ("series.MOST", 50)):
+    of_pieces(monkeypatch, {"intervals.TOGETHER": 397, "timeline.ROWS": 301, "timeline.NUMBERS": 500, "timeline.SAMPLED": 20,
+                            "correlation.WHOLE": 0, "correlation.WIDTH": 150, "tails.MOST": 40, "series.TOGETHER": 91, "series.MOST": 50})
+
+
+def of_pieces(monkeypatch, sizes: dict[str, int]) -> None:
+    for place, size in sizes.items():
         monkeypatch.setattr(f"hae.importance.{place}", size)
 
 
@@ -82,9 +86,11 @@ def figures(sampling: Sampling, x) -> dict:
 
 def test_order_statistics_of_rows_in_files(tmp_path, small):
     rng = np.random.default_rng(0)
-    for values in (rng.normal(size=(N, 2)), rng.integers(0, 4, size=(N, 2)).astype(float), np.ones((N, 2)), rng.lognormal(sigma=9, size=(N, 2))):
+    shares = [0, 0.5, 0.731, 0.999, 1]
+    draws = rng.normal(size=(N, 2)), rng.integers(0, 4, size=(N, 2)).astype(float), np.ones((N, 2)), rng.lognormal(sigma=9, size=(N, 2))
+    for values in draws:
         stored = filed(values, Shelf(tmp_path))
-        np.testing.assert_array_equal(quantiles(stored, 1, [0, 0.5, 0.731, 0.999, 1]), quantiles(values, 1, [0, 0.5, 0.731, 0.999, 1]))
+        np.testing.assert_array_equal(quantiles(stored, 1, shares), quantiles(values, 1, shares))
         pieces = lambda: (values[start : start + 70, 0] for start in range(0, N, 70))  # noqa: B023, E731
         np.testing.assert_array_equal(np.concatenate(list(descending(pieces, 130))), np.sort(values[:, 0])[::-1][:130])
 
@@ -104,8 +110,8 @@ def test_a_long_memory_is_followed_through_all_its_lags(monkeypatch):
 
 def test_memory_does_not_grow_with_the_rows(tmp_path, small, monkeypatch):
     peaks = []
-    for name, size in (("intervals.TOGETHER", 4000), ("timeline.ROWS", 4000), ("timeline.NUMBERS", 8000), ("correlation.WIDTH", 4000), ("tails.MOST", 2000)):
-        monkeypatch.setattr(f"hae.importance.{name}", size)
+    of_pieces(monkeypatch, {"intervals.TOGETHER": 4000, "timeline.ROWS": 4000, "timeline.NUMBERS": 8000, "correlation.WIDTH": 4000,
+                            "tails.MOST": 2000})
     for n in (20_000, 80_000):
         shelf = Shelf(tmp_path / str(n))
         names = NamedRows(filed(np.repeat(np.arange(10), n // 10), shelf), tuple("abcdefghij"))
