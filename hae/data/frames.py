@@ -191,8 +191,7 @@ def recut(pieces: Iterable[Frames]) -> Iterator[Frames]:
 
 def parts_of(groups: Iterable[Frames]) -> Iterator[Iterator[Frames]]:
     """The groups that `recut` gives, part by part; each part is to be gone through before the next."""
-    coming = iter(groups)
-    group = next(coming, None)
+    group = next(coming := iter(groups), None)
 
     def part() -> Iterator[Frames]:
         nonlocal group

@@ -28,7 +28,8 @@ def correlation_time(pieces: Pieces, number: int, power: float, last: int, reach
     """
     if last + 1 + reach <= WHOLE:
         return _summed(_whole(pieces, last, reach), number, power, reach)[0]
-    lags, found = np.zeros((2, 0)), []
+    lags = np.zeros((2, 0))
+    found: list[float] = []
     while not found:
         lags = np.concatenate([lags, _lagged(pieces, lags.shape[1] // WIDTH)], axis=1)[:, :reach]
         found = _summed(lags, number, power, reach)

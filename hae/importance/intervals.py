@@ -145,7 +145,6 @@ class Sampling:
         return number
 
     def _pieces(self) -> Iterator[slice]:
-        """Of the rows in the order of time, as many as are held at once."""
         return pieces_of(len(self), TOGETHER)
 
     def _at(self, x: np.ndarray | Series, rows: slice) -> np.ndarray:
@@ -228,11 +227,7 @@ class Sampling:
         return np.where(fourth > 0, square.sum(-1) ** 2 / np.where(fourth > 0, fourth, 1), len(starts))  # nothing at all: no few hold it
 
     def tail(self, x: np.ndarray | Series) -> tuple[float, float]:
-        """Index of the upper tail of x (N,), as its weights have it, and its upper 97.5 % bound: 0 for an exponential tail, 0.5 where the
-        variance ceases to exist, below 0 where there is an end.
-
-        See `hae.importance.tails.tail_index`. NaN for fewer than 250 frames, whose largest 4 % tell nothing.
-        """
+        """Index of the upper tail of x (N,), as its weights have it, and its upper bound: see `hae.importance.tails.tail_index`."""
         return tail_index(lambda: (self._at(x, rows) * self.weights[rows] for rows in self._pieces()), len(self))
 
     def mean(self, x: np.ndarray | Series) -> np.ndarray:
