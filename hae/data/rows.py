@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["IN_MEMORY", "FileRows", "Growing", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
+__all__ = ["IN_MEMORY", "FileRows", "Growing", "LabelRows", "MadeRows", "NamedRows", "RowFile", "Rows", "Shelf", "made_rows", "pieces_of"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,14 @@ class NamedRows:
 
     def __getitem__(self, rows) -> np.ndarray:
         return np.array(self.names)[self.codes[rows]]
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Labels (N, L) in a file, with their names."""
+
+    rows: FileRows
+    columns: tuple[str, ...]
 
 
 Rows = np.ndarray | FileRows | MadeRows

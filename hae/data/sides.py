@@ -14,20 +14,12 @@ import pandas as pd
 
 from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.parts import Manifest
-from hae.data.rows import FileRows, Growing, NamedRows, Shelf
+from hae.data.rows import FileRows, Growing, LabelRows, NamedRows, Shelf
 from hae.errors import BadInput
 
-__all__ = ["Beside", "LabelRows", "StoredSide", "sample_of", "scratch_of", "sides_of"]
+__all__ = ["Beside", "StoredSide", "sample_of", "scratch_of", "sides_of"]
 
 GOLDEN = (5**0.5 - 1) / 2  # multiples of it are evenly spread over 0 to 1, however many
-
-
-@dataclass(frozen=True)
-class LabelRows:
-    """Labels (N, L) in a file, with their names."""
-
-    rows: FileRows
-    columns: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ import pandas as pd
 import torch
 from scipy.spatial import cKDTree
 
-from hae.data.rows import FileRows, Rows, made_rows, pieces_of
-from hae.data.sides import LabelRows
+from hae.data.rows import FileRows, LabelRows, Rows, made_rows, pieces_of
 from hae.importance.intervals import ROUGH_N_EFF, Sampling
 from hae.importance.series import made
 from hae.network.hierarchy import HierarchicalNetwork
