@@ -104,7 +104,6 @@ def retrain(promote: bool) -> None:
     project = project_here()
     from pipelines import processes
     from pipelines.flow import here, retraining
-    from pipelines.gate import promotion
 
     output.log_to(settings.home(project) / "logs" / "retrain.log")
     with ExitStack() as held:
@@ -115,13 +114,22 @@ def retrain(promote: bool) -> None:
             say(line)
         if look.complete:
             say("Nothing is stale and the record is whole: nothing to do.")
-            outcome = promotion.promote(project, retraining.facts(project, look.graph), promote)
+            outcome = look.settled or _decided(project, look, promote)
             retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = here.retrain(project, promote, bool(look.stale))
+        if look.settled is None:
+            retraining.settle(project)
     _tell(project, outcome)
     sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)
+
+
+def _decided(project: Path, look, promote: bool):
+    from pipelines.flow import retraining
+    from pipelines.gate import promotion  # what it imports takes a second, and MLflow more
+
+    return promotion.promote(project, retraining.facts(project, look.graph), promote)
 
 
 def _tell(project: Path, outcome) -> None:

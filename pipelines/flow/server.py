@@ -17,7 +17,7 @@ import httpx
 from hae.errors import BadInput
 from pipelines import processes, settings
 
-__all__ = ["TEMPORARY", "check_proxies", "free", "named", "needed", "own", "running", "served", "temporary"]
+__all__ = ["check_proxies", "free", "named", "needed", "own", "running", "served", "temporary"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
@@ -26,7 +26,6 @@ BRIEF = ("from pipelines.processes import end_with_parent; end_with_parent(); im
          "'prefect.server.api.server:create_app', factory=True, host='127.0.0.1', port={port}, log_level='error', lifespan='on')")
 BRIEFLY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
            "PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
-TEMPORARY = "HAE_TEMPORARY_SERVER"  # names the server that ends with this process
 SERVED = "served"  # the file that says where the server is, and who started it
 LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
@@ -79,7 +78,7 @@ def temporary(project: Path, meanwhile: Callable[[], object]) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}/api"
-    os.environ.update({"PREFECT_API_URL": url, TEMPORARY: url})
+    os.environ.update({"PREFECT_API_URL": url, settings.TEMPORARY: url})
     path, command = settings.home(project) / "prefect" / "server.log", [sys.executable, "-c", BRIEF.format(port=port)]
     held = ExitStack()
     held.enter_context(running(command, BRIEFLY, path, f"{url}/health", "Prefect: its server", meanwhile))
