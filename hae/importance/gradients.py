@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from hae.data.jacobian import SAME, atoms_read, featurise
 from hae.data.molecules import Recipe
-from hae.data.rows import FileRows
+from hae.data.rows import IN_MEMORY, FileRows, MadeRows, Rows, Shelf, pieces_of
 from hae.errors import BadInput
 from hae.importance.relation import deviations
+from hae.importance.series import quantiles
 from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import chunk_rows, chunked, encode, filled
@@ -21,6 +23,7 @@ __all__ = ["Gradients", "gradients"]
 
 REACH = {PER_NM: 0.03, "1/standard deviation": 1.0}  # of a passage, to each side of the frame
 STEPS = 121  # of a passage
+ROWS = 65536  # at a time
 NUMBERS_TOGETHER = 2**24  # of the chain rule to positions, held at once
 
 
@@ -42,7 +45,7 @@ class Gradients:
     """
 
     unit: str
-    sizes: np.ndarray
+    sizes: np.ndarray | FileRows
     steps: np.ndarray
     passages: np.ndarray
     weights: np.ndarray | None = None
@@ -53,10 +56,22 @@ class Gradients:
         return Smoothness(self.unit, tuple(self._of(k) for k in range(self.sizes.shape[1])))
 
     def _of(self, k: int) -> Gradient:
+<<<<<<< HEAD
         size = self.sizes[:, k]
         largest = float(size.max())
         median, high = (_quantile(size, q, self.weights) for q in (0.5, 0.999))
         return Gradient(f"CV{k + 1}", median, high, largest, int(size.argmax()), verdict(largest) if self.unit == PER_NM else "")
+=======
+        row = int(self.steepest_rows[k])
+        median, high = quantiles(self.sizes, k, [0.5, 0.999])
+        largest = float(self.sizes[row : row + 1][0, k])
+        return Gradient(f"CV{k + 1}", median, high, largest, row, verdict(largest) if self.unit == PER_NM else "")
+
+    @cached_property
+    def steepest_rows(self) -> np.ndarray:
+        """(n,): the first row where the gradient of each CV is largest."""
+        return _largest(self.sizes)
+>>>>>>> memory
 
 
 def gradients(
@@ -64,13 +79,17 @@ def gradients(
     X: np.ndarray | FileRows,
     recipe: Recipe | None = None,
     positions: np.ndarray | FileRows | None = None,
+<<<<<<< HEAD
     weights: np.ndarray | None = None,
+=======
+    shelf: Shelf = IN_MEMORY,
+>>>>>>> memory
 ) -> Gradients:
     """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through
     alignment, distances and torsions, or the columns of a table over their standard deviations.
 
     recipe: of the features. positions (N, A, 3) in nm of `hae.data.jacobian.atoms_read`: needed for distances and torsions, which do not
-    hold them; aligned coordinates are positions.
+    hold them; aligned coordinates are positions. shelf: for the sizes.
 
     Raises:
         BadInput: positions are missing, of another shape or not those of X, or the alignment or a torsion is not defined at a row.
@@ -91,17 +110,28 @@ def gradients(
         x = np.asarray(s if positions is None else positions[rows], dtype=np.float64).reshape(len(s), -1, 3)
         return cvs, x, _to_positions(recipe, x, s, by_inputs), by_inputs.shape
 
+<<<<<<< HEAD
     found = []
     for start in range(0, len(X), together):
         cvs, _, back, shape = piece(start)
         found.append((cvs, _sizes(back, *shape)))
     cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
     spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, deviations(cvs, weights))
+=======
+    def both(rows: slice) -> np.ndarray:
+        cvs, _, back, shape = piece(rows.start)
+        return np.concatenate([cvs, _sizes(back, *shape)], axis=1)
+
+    n = network.n_cvs
+    found = shelf.keep(map(both, pieces_of(len(X), together)))
+    moved = deviations(MadeRows(found, n, lambda rows: rows[:, :n])) if isinstance(found, FileRows) else [s.std() for s in found.T[:n]]
+    spread = np.array([1.0 if kind == "circular" else of for kind, of in zip(network.bottleneck.kinds, moved)])
+>>>>>>> memory
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
-    sizes = sizes * over
+    sizes = shelf.keep(found[rows][:, n:] * over for rows in pieces_of(len(X), together))
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
     passages = []
-    for k, row in enumerate(sizes.argmax(0)):
+    for k, row in enumerate(_largest(sizes)):
         place = int(row) % together
         _, x, back, _ = piece(int(row) - place)
         along = _unit(back(slice(place, place + 1))[0, k])
@@ -113,6 +143,17 @@ def gradients(
 
 def _quantile(x: np.ndarray, q: float, weights: np.ndarray | None) -> float:
     return float(np.quantile(x, q) if weights is None else np.quantile(x, q, weights=weights, method="inverted_cdf"))
+
+
+def _largest(sizes: Rows) -> np.ndarray:
+    """(n,): the first row of the largest value in each column."""
+    most, rows = np.full(sizes.shape[1], -np.inf), np.zeros(sizes.shape[1], dtype=int)
+    for piece in pieces_of(len(sizes), ROWS):
+        values = sizes[piece]
+        at = values.argmax(0)
+        found = values[at, np.arange(len(at))]
+        rows, most = np.where(found > most, piece.start + at, rows), np.maximum(found, most)
+    return rows
 
 
 def _by_inputs(network: HierarchicalNetwork, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

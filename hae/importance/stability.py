@@ -28,7 +28,8 @@ class Stability:
     """How well replicas of a training agree, see `replicate`; 1: they give the same.
 
     levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs; tied: (k, k+1) from 1;
-    replicas: how many; seconds: what they took, which is no part of an evaluation's time.
+    replicas: how many; seconds: what they took, which is no part of an evaluation's time; rows: of a sample, for training and compared,
+    where they were not all rows.
 
     Example:
         >>> print(Stability((0.99, 0.97), (0.99, 0.95), (0.98, 0.9), (), replicas=4, seconds=60.0).sentence())
@@ -41,10 +42,15 @@ class Stability:
     tied: tuple[tuple[int, int], ...]
     replicas: int
     seconds: float
+    rows: tuple[int, ...] = ()
 
     def sentence(self) -> str:
         figures = ", ".join(f"level {k} {s:.2f}" for k, s in enumerate(self.levels, start=1))
-        return "; ".join(filter(None, [self.words(), f"agreement of {self.replicas} replicas: {figures}"]))
+        return "; ".join(filter(None, [self.words(), f"agreement of {self.replicas} replicas: {figures}", self.sample()]))
+
+    def sample(self) -> str:
+        """Of which rows it was measured, "" of all."""
+        return f"of a sample, {self.rows[0]:,} rows to train on and {self.rows[1]:,} to compare at" if self.rows else ""
 
     def words(self) -> str:
         """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
@@ -57,7 +63,7 @@ class Stability:
         return "; ".join(parts)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "rows" or value}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Stability | None:
@@ -66,7 +72,8 @@ class Stability:
         if not about:
             return None
         tied = tuple((a, b) for a, b in about["tied"])
-        return cls(tuple(about["levels"]), tuple(about["lowest"]), tuple(about["cvs"]), tied, about["replicas"], about["seconds"])
+        levels, lowest, cvs = (tuple(about[name]) for name in ("levels", "lowest", "cvs"))
+        return cls(levels, lowest, cvs, tied, about["replicas"], about["seconds"], tuple(about.get("rows", ())))
 
 
 def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
