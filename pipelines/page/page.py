@@ -112,6 +112,7 @@ def _variant(variant: VariantEvidence, called: Callable[[str], str]) -> dict:
         "n_eff": f"{report.n_eff:.0f}",
         "n": report.n,
         "weights": variant.weights[:12],
+        "widths": variant.widths,
         "members": _members(report),
         "stability": stability and {
             "replicas": stability.replicas,
