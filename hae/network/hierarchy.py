@@ -233,8 +233,10 @@ class HierarchicalNetwork(nn.Module):
         return self
 
     @torch.no_grad()
-    def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
+    def start_path(self, s: Tensor, weights: Tensor | None = None, every: int = 1) -> "HierarchicalNetwork":
         """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
+
+        every: 2 for every second member of a stack, the first among them; the paths of the others start at 0.
 
         Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
         variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.
@@ -251,7 +253,7 @@ class HierarchicalNetwork(nn.Module):
         sure = variances > 1e-10 * variances[0]
         count = min(path.shape[-1], int(sure.sum()))
         path.zero_()
-        path[..., :count] = (axes / variances.sqrt())[:, :count].to(path)
+        (path[::every] if path.ndim > 2 else path)[..., :count] = (axes / variances.sqrt())[:, :count].to(path)
         return self
 
     def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:
@@ -308,6 +310,14 @@ class HierarchicalNetwork(nn.Module):
 
     def _restore(self, levels: Tensor) -> Tensor:
         return (self.output_mean + self.output_scale * levels).to(levels.dtype)
+
+    @property
+    def widths(self) -> str:
+        """The hidden layers of a default network in words, such as "64-64 beside a linear path"; "" of another one."""
+        if self.spec is None:
+            return ""
+        layers = "-".join(map(str, self.spec["hidden"])) or "no hidden layer"
+        return layers + (" beside a linear path" if self.spec.get("linear_path") else "")
 
     def n_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())

@@ -39,7 +39,7 @@ class Along:
     values: np.ndarray
 
 
-READ = ("importance.json", "history.csv", "training.json", "labels.csv", "stability.json", "gradients.csv", "passages.csv")  # of each variant
+READ = ("importance.json", "history.csv", "labels.csv", "stability.json", "gradients.csv", "passages.csv")  # of each variant
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Steep:
 class VariantEvidence:
     """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
     None where it was not measured; along: of each CV where the features are positions, else empty; weights: a name for the trained
-    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured; widths: what ``hidden: auto``
-    took, in words, "" where it was not asked."""
+    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured; widths: of the network, in
+    words."""
 
     name: str
     importance: ImportanceReport
@@ -140,7 +140,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
             weights(paths.model(name)),
             _steep(tables[name][0], tables[name][1], seen.steep[name]),
-            json.loads((folder / "training.json").read_text(encoding="utf-8")).get("hidden", ""),
+            network.widths,
         ))
     errors, sampling = seen.errors(), seen.sampling()
     paired = {

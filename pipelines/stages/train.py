@@ -38,8 +38,8 @@ def train(variant: str) -> None:
     metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
     words = {"device": str(resolve_device("auto"))}
     if section.hidden == "auto":
-        words["hidden"] = model.searched_.words
-        print(f"train {variant}: {words['hidden']}")
+        words["hidden"] = model.network_.widths
+        print(f"train {variant}: hidden: auto took {words['hidden']}")
     write_json(paths.results(variant) / "training.json", metrics | words)
 
 

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from hae import HierarchicalAutoencoder
-from hae.training.search import Found, Setting
 from pipelines import params
 from pipelines.page import page
 from pipelines.page.evidence import gather
@@ -31,13 +30,11 @@ def test_a_small_limit_leaves_rows_in_a_file_and_the_figures_as_they_are(trained
     assert not list((trained.folder / ".hae/rows/collective").iterdir())
 
 
-def test_the_page_says_what_auto_took(trained, monkeypatch, capsys):
-    found = Found(Setting((6,)), {"6 beside a linear path": 0.25, "12 beside a linear path": 0.5}, rows=80)
-    monkeypatch.setattr("hae.estimator.search", lambda source, plan: found)
+def test_the_page_says_what_auto_took(trained, capsys):
     trained.change("train", "collective", hidden="auto", max_epochs=1)
     train("collective")
-    words = "hidden: auto took 6 beside a linear path: error 0.2500 on rows held out, 80 validation rows (12 beside a linear path 0.5000)"
-    assert metrics(trained.folder)["hidden"] == words and f"train collective: {words}\n" in capsys.readouterr().out
+    words = "64-64 beside a linear path"
+    assert metrics(trained.folder)["hidden"] == words and f"train collective: hidden: auto took {words}\n" in capsys.readouterr().out
     empty = [Picture(group, group, "", "<svg></svg>") for group in ("fve", "along", "energy", "gains", "rebuilt", "training")]
     text = page.html(gather(["collective", "boosted"]), empty, params.load())
-    assert f"collective: {words}." in text and "boosted: hidden" not in text
+    assert f"<tr><td>hidden</td><td>auto: {words}</td><td>12</td></tr>" in text
