@@ -26,7 +26,7 @@ from hae.training.baselines import principal_components
 from pipelines.project.suggest import training_for
 
 CVS = 3
-NETWORKS = {"64-64": {"hidden": (64, 64)}, "path from PCA": {"hidden": (64, 64), "linear_path": True}, "auto": {"hidden": "auto"}}
+NETWORKS: dict[str, dict] = {"64-64": {"hidden": (64, 64)}, "16 + path": {"hidden": (16,), "linear_path": True}, "auto": {"hidden": "auto"}}
 
 
 def curve() -> np.ndarray:
@@ -50,19 +50,21 @@ OWN_SHAPES = {"curve": curve, "torus": torus}
 SETS = ("iris", "wine", "diabetes", "breast_cancer", "digits", *OWN_SHAPES)
 
 
-def measured(name: str, split: int) -> dict:
-    """FVE by level on the fresh rows of PCA and of every variant of every network, with its CPU seconds."""
+def measured(name: str, split: int, known: dict) -> dict:
+    """FVE by level on the fresh rows of PCA and of every variant of every network, with its CPU seconds; what is known stays."""
     X = OWN_SHAPES[name]() if name in OWN_SHAPES else getattr(datasets, f"load_{name}")().data
     order = np.random.default_rng(split).permutation(len(X))
-    fresh, known = X[order[: len(X) // 4]], X[order[len(X) // 4 :]]
-    side = np.where(np.arange(len(known)) < round(len(known) * 15 / 85), "validation", "train")
-    train = known[side == "train"]
+    fresh, rest = X[order[: len(X) // 4]], X[order[len(X) // 4 :]]
+    side = np.where(np.arange(len(rest)) < round(len(rest) * 15 / 85), "validation", "train")
+    train = rest[side == "train"]
     how = {"n_seeds": 4, "learning_rate": 0.01, "scale": "feature", "random_state": split, "device": "cpu", **training_for(len(train))}
-    found: dict = {"rows": len(known), "PCA": score_frames(principal_components(train, CVS, "feature"), fresh).fve.tolist()}
+    found = {"rows": len(rest), "PCA": score_frames(principal_components(train, CVS, "feature"), fresh).fve.tolist()} | known
     for variant in VARIANTS:
         for words, network in NETWORKS.items():
+            if f"{variant}, {words}" in found:
+                continue
             start = time.process_time()
-            model = HierarchicalAutoencoder(CVS, variant=variant, **how, **network).fit(known, split=side)
+            model = HierarchicalAutoencoder(CVS, variant=variant, **how, **network).fit(rest, split=side)
             seconds = time.process_time() - start
             found[f"{variant}, {words}"] = {"fve": score_frames(model.network_, fresh).fve.tolist(), "seconds": seconds}
     return found
@@ -92,8 +94,7 @@ def main() -> None:
     for name in arguments.data.split(","):
         files = [arguments.out / f"{name}-{split}.json" for split in range(arguments.splits)]
         for split, file in enumerate(files):
-            if not file.exists():
-                write_json(file, measured(name, split))
+            write_json(file, measured(name, split, json.loads(file.read_text()) if file.exists() else {}))
         table += rows(name, [json.loads(file.read_text()) for file in files])
         print(*table[-2:], sep="\n", flush=True)
     head = ["data", "rows", "variant", "PCA", *NETWORKS, "CPU s"]

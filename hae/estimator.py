@@ -40,7 +40,7 @@ class HierarchicalAutoencoder(Fitted):
         max_cvs: the most that n_cvs="auto" may choose.
         variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
         hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear. "auto":
-            (64, 64), and of up to 4,000 training rows with a linear path, which starts at 0 in every second member.
+            (64, 64), and of up to 4,000 training rows with ``linear_path``.
         activation: "tanh", "silu", "gelu", "relu" or "identity".
         cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one for each CV.
         scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its

@@ -233,10 +233,9 @@ class HierarchicalNetwork(nn.Module):
         return self
 
     @torch.no_grad()
-    def start_path(self, s: Tensor, weights: Tensor | None = None, every: int = 1) -> "HierarchicalNetwork":
+    def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
         """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
 
-        every: 2 for every second member of a stack, the first among them; the paths of the others start at 0.
 
         Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
         variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.
@@ -253,7 +252,7 @@ class HierarchicalNetwork(nn.Module):
         sure = variances > 1e-10 * variances[0]
         count = min(path.shape[-1], int(sure.sum()))
         path.zero_()
-        (path[::every] if path.ndim > 2 else path)[..., :count] = (axes / variances.sqrt())[:, :count].to(path)
+        path[..., :count] = (axes / variances.sqrt())[:, :count].to(path)
         return self
 
     def scale_by(self, input_mean, input_scale, output_mean, output_scale) -> None:

@@ -28,9 +28,8 @@ class Plan:
 
     kinds: of the CVs, in order. variant, hidden, activation, linear_path: of the default network; network: function of (n_features,
     n_targets) that gives one of one's own instead. scale: see `hae.network.objective.standardisation`; level_weights, root, smooth: see
-    `hae.network.objective.Objective`. bare: where every second member's linear path starts at 0 instead of the principal components.
-    augment: function of (inputs (B, D), generator) in raw units, or None. settings, seeds: of the training. device: where it runs.
-    progress: title of a progress bar, or None.
+    `hae.network.objective.Objective`. augment: function of (inputs (B, D), generator) in raw units, or None. settings, seeds: of the
+    training. device: where it runs. progress: title of a progress bar, or None.
 
     Example:
         >>> from hae.training.pairs import Pairs
@@ -50,7 +49,6 @@ class Plan:
     level_weights: Sequence[float] | None = None
     smooth: float = 0.0
     linear_path: bool = False
-    bare: bool = False
     root: np.ndarray | None = None
     augment: Callable | None = None
     settings: Settings = field(default_factory=Settings)
@@ -71,17 +69,14 @@ class Plan:
         network.scale_by(*dataclasses.astuple(standard))
         if self.linear_path and self.network is None:
             inputs, weights = source.sample()
-            network.start_path(torch.from_numpy(inputs), None if weights is None else torch.from_numpy(weights), 2 if self.bare else 1)
+            network.start_path(torch.from_numpy(inputs), None if weights is None else torch.from_numpy(weights))
         return network
 
     def of_rows(self, source: Source) -> "Plan":
-        """The plan as hidden="auto" has it: of up to `FEW` training rows with a linear path, as `docs/own-data.md` measures it.
-
-        Early stopping keeps wide networks from learning few rows by heart, and the path spares them to learn what is straight. Where it
-        starts at the principal components it helps most and may stay near them, so only every second member begins there.
-        """
+        """The plan as hidden="auto" has it: of up to `FEW` training rows with a linear path, which spares a network to learn what is
+        straight; early stopping keeps it from learning the rows by heart. Narrower ones explain less: docs/own-data.md measures it."""
         train = source.pairs("train")
-        return self if train is None or len(train) > FEW else dataclasses.replace(self, linear_path=True, bare=True)
+        return self if train is None or len(train) > FEW else dataclasses.replace(self, linear_path=True)
 
     @property
     def objective(self) -> Objective:

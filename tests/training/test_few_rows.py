@@ -1,8 +1,7 @@
-"""hidden="auto": few rows get a linear path beside the encoder's perceptron, which half of the members begin without."""
+"""hidden="auto": few rows get a linear path beside the encoder's perceptron."""
 
 import numpy as np
 import pytest
-import torch
 from generators import curve
 
 from hae import HierarchicalAutoencoder
@@ -20,22 +19,8 @@ def source(n: int) -> RowsInMemory:
 
 def test_few_rows_get_a_path_and_many_get_none():
     plan = Plan(("linear",), hidden=(5,))
-    few = plan.of_rows(source(FEW))
-    assert (few.hidden, few.linear_path, few.bare) == ((5,), True, True) and plan.of_rows(source(FEW + 1)) == plan
-
-
-def test_every_second_member_begins_without_a_direction():
-    rows = source(80)
-    network = Plan(("linear",) * 2).of_rows(rows).build(rows.standard("feature"), rows, 3)
-    first, second, third = network.encoder.path
-    assert not second.any() and torch.equal(first, third)
-    x = (rows.sample()[0] - rows.standard("feature").input_mean) / rows.standard("feature").input_scale
-    np.testing.assert_allclose(np.cov((x @ first.detach().numpy()).T, bias=True), np.eye(2), atol=1e-5)  # principal components
-
-
-def test_a_network_alone_begins_at_the_components():
-    rows = source(80)
-    assert Plan(("linear",)).of_rows(rows).build(rows.standard("feature"), rows, None).encoder.path.any()
+    assert plan.of_rows(source(FEW)) == Plan(("linear",), hidden=(5,), linear_path=True)
+    assert plan.of_rows(source(FEW + 1)) == plan
 
 
 def test_the_estimator_takes_the_path_and_replicas_take_it_too(tmp_path):
