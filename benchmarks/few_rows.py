@@ -1,4 +1,4 @@
-"""What `hidden: auto` takes of few rows, beside the plain perceptron: FVE of each level on a fresh quarter of small tables, and CPU time.
+"""What `hidden: auto` takes of few rows, beside the plain perceptron: FVE of each level on a fresh quarter of small tables.
 
     python -m benchmarks.few_rows [--docs] [--out FOLDER] [--splits 3] [--data wine,iris]
 
@@ -9,7 +9,6 @@ in a project of `hae init`. What is measured already is read from FOLDER.
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,7 @@ SETS = ("iris", "wine", "diabetes", "breast_cancer", "digits", *OWN_SHAPES)
 
 
 def measured(name: str, split: int, known: dict) -> dict:
-    """FVE by level on the fresh rows of PCA and of every variant of every network, with its CPU seconds; what is known stays."""
+    """FVE by level on the fresh rows of PCA and of every variant of every network; what is known stays."""
     X = OWN_SHAPES[name]() if name in OWN_SHAPES else getattr(datasets, f"load_{name}")().data
     order = np.random.default_rng(split).permutation(len(X))
     fresh, rest = X[order[: len(X) // 4]], X[order[len(X) // 4 :]]
@@ -61,12 +60,9 @@ def measured(name: str, split: int, known: dict) -> dict:
     found = {"rows": len(rest), "PCA": score_frames(principal_components(train, CVS, "feature"), fresh).fve.tolist()} | known
     for variant in VARIANTS:
         for words, network in NETWORKS.items():
-            if f"{variant}, {words}" in found:
-                continue
-            start = time.process_time()
-            model = HierarchicalAutoencoder(CVS, variant=variant, **how, **network).fit(rest, split=side)
-            seconds = time.process_time() - start
-            found[f"{variant}, {words}"] = {"fve": score_frames(model.network_, fresh).fve.tolist(), "seconds": seconds}
+            if f"{variant}, {words}" not in found:
+                model = HierarchicalAutoencoder(CVS, variant=variant, **how, **network).fit(rest, split=side)
+                found[f"{variant}, {words}"] = score_frames(model.network_, fresh).fve.tolist()
     return found
 
 
@@ -75,10 +71,8 @@ def rows(name: str, found: list[dict]) -> list[list]:
     said = lambda values: " ".join(f"{x:.3f}" for x in np.mean(values, 0))  # noqa: E731
     told = []
     for variant in VARIANTS:
-        own = [[one[f"{variant}, {words}"] for one in found] for words in NETWORKS]
-        seconds = ", ".join(f"{np.mean([one['seconds'] for one in column]):.1f}" for column in own)
-        told.append([name, found[0]["rows"], variant, said([one["PCA"] for one in found]),
-                     *(said([one["fve"] for one in column]) for column in own), seconds])
+        own = ([one[f"{variant}, {words}"] for one in found] for words in NETWORKS)
+        told.append([name, found[0]["rows"], variant, said([one["PCA"] for one in found]), *map(said, own)])
     return told
 
 
@@ -97,8 +91,7 @@ def main() -> None:
             write_json(file, measured(name, split, json.loads(file.read_text()) if file.exists() else {}))
         table += rows(name, [json.loads(file.read_text()) for file in files])
         print(*table[-2:], sep="\n", flush=True)
-    head = ["data", "rows", "variant", "PCA", *NETWORKS, "CPU s"]
-    sections.publish("few_rows", sections.table(head, table), arguments.docs, OWN)
+    sections.publish("few_rows", sections.table(["data", "rows", "variant", "PCA", *NETWORKS], table), arguments.docs, OWN)
 
 
 if __name__ == "__main__":
