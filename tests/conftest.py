@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ gc.disable()  # until the tests are collected: what is imported stays, and to lo
 ROOT = Path(__file__).parents[1]
 TOOLS = {
     "needs_chromium": lambda: shutil.which("chromium") or shutil.which("chromium-browser"),
+    "needs_hadolint": lambda: shutil.which("hadolint"),
+    "needs_s3": lambda: all(map(find_spec, ("moto", "dvc_s3", "flask_wtf"))),
     "needs_postgres": lambda: shutil.which("initdb") or next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None),
 }
 
@@ -41,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if os.environ.get("HAE_NO_SKIPS"):
                 item.add_marker(pytest.mark.usefixtures("tool_missing"))
             else:
-                item.add_marker(pytest.mark.skip(reason=f"{name}: not installed here (see apt-packages.txt)"))
+                item.add_marker(pytest.mark.skip(reason=f"{name}: not installed here (see apt-packages.txt and engines.txt)"))
 
 
 def pytest_collection_finish() -> None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
 from pipelines import output, params, paths, settings
-from pipelines.flow import reading, versioning
+from pipelines.flow import reading, settled, versioning
 from pipelines.project import code
 from pipelines.watch import notify
 
 if TYPE_CHECKING:
-    from pipelines.gate.promotion import Outcome
+    from pipelines.gate.outcome import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "table", "to_text",
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "settle", "table", "to_text",
            "verdicts"]
 
 ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
@@ -35,6 +35,7 @@ class Look:
     snapshots: tuple[str, ...]
     complete: bool  # nothing stale, and the record whole
     upgrades: tuple[str, ...] = ()  # what of hae's own code changed since the last look, in lines
+    settled: "Outcome | None" = None  # complete, and this is what the registry is known to hold
 
     @property
     def stale(self) -> frozenset[str]:
@@ -46,17 +47,30 @@ def look(project: Path, promote: bool = True) -> Look:
 
     Raises BadInput also where the disk is full: Prefect would say so on many pages.
     """
-    from pipelines.gate import promotion  # what they import takes a second, which hae status has no need of
-    from pipelines.record import recording
-
     room(project)
     upgrades = code.refresh(project)
     reading.put_right(project)
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
     graph = versioning.read_graph(project)
     known = {} if graph.stale else facts(project, graph)
-    complete = not graph.stale and recording.complete(project, known) and (not promote or promotion.settled(project, known))
-    return Look(graph, tuple(snapshots), complete, tuple(upgrades))
+    held = None if graph.stale else settled.seen(project, known)
+    complete = held is not None or (not graph.stale and _complete(project, known, promote))
+    return Look(graph, tuple(snapshots), complete, tuple(upgrades), held)
+
+
+def _complete(project: Path, known: "dict[str, StageFacts]", promote: bool) -> bool:
+    from pipelines.gate import promotion  # what they import takes seconds, which most calls do without
+    from pipelines.record import recording
+
+    return recording.complete(project, known) and (not promote or promotion.settled(project, known))
+
+
+def settle(project: Path) -> None:
+    """Keep the decision for the next look, once all is done. Not where that can't be: a full disk, a registry that is away again."""
+    with suppress(BadInput, OSError):
+        graph = versioning.read_graph(project)
+        if not graph.stale:
+            settled.keep(project, facts(project, graph))
 
 
 def room(project: Path, least: int = ROOM) -> None:
@@ -124,7 +138,9 @@ def to_text(rows: list[dict[str, str]]) -> str:
 def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
-    if "PREFECT_API_URL" not in os.environ:
+    named = os.environ.get("PREFECT_API_URL", "")
+    if named == os.environ.get(settings.TEMPORARY, ""):
+        named = ""
         settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
@@ -132,7 +148,7 @@ def pages(project: Path) -> list[str]:
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
-        if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
+        if not named else f"Prefect  {named}",
     ]
     return [settings.masked(line) for line in lines]
 

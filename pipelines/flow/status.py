@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hae.errors import BadInput
 from hae.files import write_json
-from pipelines import locks, params, paths, settings
+from pipelines import locks, params, settings
 from pipelines.flow import retraining, versioning
+from pipelines.flow.settled import mark
 from pipelines.record import registry
 from pipelines.record.registry import VersionRow
 
@@ -48,42 +49,26 @@ def look(project: Path) -> dict:
 
 def _looked_up(project: Path, name: str) -> dict:
     """What MLflow says, kept with the state of the database that it was read from."""
-    mark = _mark(project, name)
+    before = mark(project, name)
     known = _registry(project)
-    if mark is not None and mark == _mark(project, name) and "error" not in known["registry"]:
+    if before is not None and before == mark(project, name) and "error" not in known["registry"]:
         with suppress(OSError):  # a full disk, somebody else's project: it is read anew the next time
-            write_json(_kept(project), {"mark": mark, "known": known})
+            write_json(_kept(project), {"mark": before, "known": known})
     return known
 
 
 def _seen(project: Path, name: str) -> dict | None:
     """What MLflow said the last time, where its database has not changed since: MLflow itself takes 3 s to come up."""
-    mark = _mark(project, name)
+    now = mark(project, name)
     try:
         kept = json.loads(_kept(project).read_text(encoding="utf-8"))
-        return kept["known"] if mark is not None and kept["mark"] == mark else None
+        return kept["known"] if now is not None and kept["mark"] == now else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _kept(project: Path) -> Path:
     return settings.home(project) / "status.json"
-
-
-def _mark(project: Path, name: str) -> list | None:
-    """What changes with everything that `_registry` looks at; None where that is not a file of this machine."""
-    uri = settings.tracking_uri(project)
-    database = Path(uri.removeprefix("sqlite:///"))
-    try:
-        if not uri.startswith("sqlite:///") or Path(f"{database}-wal").exists() or Path(f"{database}-journal").exists():
-            return None
-        with open(database, "rb") as file:
-            counter = file.read(100)[24:28].hex()  # sqlite counts the changes of a file in its head
-        about = database.stat()
-        history = [path.stat().st_mtime_ns for path in sorted(settings.home(project).glob("registry*.json"))]
-    except OSError:
-        return None
-    return [uri, name, counter, about.st_size, about.st_mtime_ns, about.st_ino, history, (project / paths.MODELS).exists()]
 
 
 def _registry(project: Path) -> dict:

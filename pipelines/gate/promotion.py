@@ -13,32 +13,16 @@ from hae.errors import BadInput
 from pipelines import locks, params, paths
 from pipelines.gate import gates
 from pipelines.gate.gates import Candidate, Champion, Margins
+from pipelines.gate.outcome import Outcome
 from pipelines.record import contents, lineage, packaging, recovery, registry
 from pipelines.record.lineage import StageFacts
 from pipelines.record.registry import VersionRow
 from pipelines.record.store import Passing, Store, opened, plainly
 
-__all__ = ["Outcome", "promote", "promote_version", "rollback", "settled"]
+__all__ = ["Outcome", "promote", "promote_version", "rollback", "settled", "standing"]
 
 
 TRIES = 3  # at a decision: the registry may be shared, and a champion that moved meanwhile is another question
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a call did and why. action: "promoted", "held", "nothing new", "nominated", "rolled back" or "failed".
-
-    "failed": nothing could be measured (files away, a check killed or out of time), so nothing is decided and the next call tries again.
-    version, variant: the version it is about. champion: the version afterwards, None if there is none.
-    versions: today's variants -> their versions as they stand afterwards, each with its reason.
-    """
-
-    action: str
-    version: str | None
-    variant: str | None
-    reason: str
-    champion: str | None
-    versions: dict[str, VersionRow]
 
 
 @dataclass(frozen=True)
@@ -123,6 +107,17 @@ def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
     store = opened(project)
     with plainly(store.uri):
         return _standing(store, _today(store, project, facts)) is not None
+
+
+def standing(project: Path, facts: Mapping[str, StageFacts]) -> tuple[Outcome, dict[str, dict[str, str]]] | None:
+    """What `promote` would say where it has nothing to decide, and the folders of today's versions with the digests of their files; None
+    where something is left to do, or where the files are not of this machine."""
+    store = opened(project)
+    with plainly(store.uri):
+        outcome = _standing(store, _today(store, project, facts))
+        rows = outcome.versions.values() if outcome is not None else ()
+        files = packaging.placed(store, [row.version for row in rows])
+        return (outcome, files) if outcome is not None and files is not None else None
 
 
 def promote_version(project: Path, version: str, by: str = "", because: str = "") -> Outcome:

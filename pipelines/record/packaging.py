@@ -25,7 +25,7 @@ from hae.errors import BadInput
 from pipelines.record.digests import TAG, checked, digests
 from pipelines.record.store import Passing, Store
 
-__all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "write_code"]
+__all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "placed", "write_code"]
 
 CHECK_ROWS, MATCH_ROWS = 200, 5000
 REQUIREMENTS = ("mlflow", "torch", "safetensors", "numpy", "pandas", "pyarrow")
@@ -202,6 +202,18 @@ def intact(store: Store, version) -> bool:
     except Exception:  # whatever the store of the day raises for what is gone
         return False
     return bool(said) and {name.partition("/")[0] for name in said} <= there
+
+
+def placed(store: Store, versions: list[str]) -> dict[str, dict[str, str]] | None:
+    """Folder -> path in it -> SHA-256, of these versions as they were registered; None where one of them is not on this machine's disk."""
+    found = {}
+    for number in versions:
+        version = store.client.get_model_version(store.name, number)
+        source = version.source or ""
+        if not source.startswith("file://"):
+            return None
+        found[source.removeprefix("file://")] = json.loads(version.tags.get(TAG, "{}"))
+    return found
 
 
 def load(store: Store, version: str) -> Loaded:

@@ -2,79 +2,18 @@
 
 import json
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
+from servers import Server, free_port
 
 from pipelines.gate import promotion
 from pipelines.record import recording, registry
 
 pytestmark = [pytest.mark.needs_postgres, pytest.mark.acceptance, pytest.mark.timeout(420)]
-OWNER = "postgres"  # PostgreSQL refuses to run as root
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def as_owner(*command) -> list[str]:
-    return [*(["setpriv", "--reuid", OWNER, "--regid", OWNER, "--clear-groups"] if os.getuid() == 0 else []), *map(str, command)]
-
-
-@pytest.fixture(scope="module")
-def postgres(tmp_path_factory):
-    """An empty cluster on loopback: a function from the name of a new database to host, port and owner as part of a URL."""
-    binaries = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), None) or Path(shutil.which("initdb")).parent
-    folder = Path("/tmp") / f"hae-postgres-{os.getpid()}"  # its owner must be able to walk there
-    folder.mkdir()
-    if os.getuid() == 0:
-        shutil.chown(folder, OWNER, OWNER)
-    port = free_port()
-    data = folder / "data"
-    initdb = as_owner(binaries / "initdb", "-D", data, "-U", "hae", "--auth=trust", "--no-sync")
-    subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    control = [binaries / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    subprocess.run(as_owner(*control, "-o", options, "start"), check=True, capture_output=True, cwd=folder)
-
-    def database(name: str) -> str:
-        subprocess.run([binaries / "createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "hae", name], check=True)
-        return f"hae@127.0.0.1:{port}/{name}"
-
-    yield database
-    subprocess.run(as_owner(*control, "-m", "immediate", "stop"), capture_output=True, cwd=folder)
-    shutil.rmtree(folder)
-
-
-class Server:
-    """A child process that answers at an address, ended with all it started."""
-
-    def __init__(self, command: list[str], address: str, log: Path, **environment: str):
-        self.log = open(log, "wb")  # noqa: SIM115
-        environment = {**os.environ, **environment}
-        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, env=environment, start_new_session=True)
-        for _ in range(240):
-            try:
-                if httpx.get(address, timeout=5).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                assert self.process.poll() is None, log.read_text()
-                time.sleep(0.5)
-        pytest.fail(f"no answer from {address}: {log.read_text()[-2000:]}")
-
-    def end(self) -> None:
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait(60)
-        self.log.close()
 
 
 @pytest.fixture
