@@ -36,7 +36,6 @@ FITTED = (
     "best_epoch_",
     "has_target_",
     "scale_",
-    "smooth_",
 )
 
 

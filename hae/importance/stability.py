@@ -222,7 +222,7 @@ def _trained(model, train: Pairs, evaluated: Pairs, rows: np.ndarray, seed: int)
     left = np.setdiff1d(np.arange(len(train)), rows)
     both = np.concatenate([rows, left])
     spec = model.network_.spec or {}  # what was chosen by hidden="auto" is not chosen anew
-    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec} | {"smooth": model.smooth_}
+    same = {name: spec[name] for name in ("hidden", "linear_path") if name in spec}
     replica = clone(model).set_params(
         n_cvs=len(kinds), cv=kinds, level_weights=weights, n_seeds=1, lag=0, random_state=seed, verbose=False, **same
     )

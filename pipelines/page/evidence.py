@@ -60,7 +60,8 @@ class Steep:
 class VariantEvidence:
     """One variant. cvs: (N, n) at the drawn frames; kinds: of the CVs; levels: (n, N', D) at the test frames looked at; stability:
     None where it was not measured; along: of each CV where the features are positions, else empty; weights: a name for the trained
-    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured."""
+    networks, the tag `weights` of their version in MLflow; steep: None where gradients were not measured; widths: of the network, in
+    words."""
 
     name: str
     importance: ImportanceReport
@@ -74,6 +75,7 @@ class VariantEvidence:
     along: tuple[Along, ...] = ()
     weights: str = ""
     steep: Steep | None = None
+    widths: str = ""
 
     @property
     def sentence(self) -> str:
@@ -121,6 +123,7 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     networks = {name: load_members(paths.model(name))[0] for name in names}
     tables = {name: [pd.read_csv(paths.results(name) / f"{table}.csv") for table in ("gradients", "passages")] for name in names}
     most = min(MOST_FRAMES, max(memory_limit() // (16 * len(manifest.features)), 1))
+<<<<<<< HEAD
     with scratch_of(settings.home() / "rows" / "report", manifest.bytes > memory_limit()) as shelf:
         seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
                      {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()}, shelf)
@@ -148,6 +151,35 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
             f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
             for i, a in enumerate(variants) for b in variants[i + 1 :]
         }
+=======
+    seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
+                 {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()})
+    for piece in read_pieces(paths.FRAMES):
+        seen.add(piece)
+    frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
+    for name, network in networks.items():
+        folder = paths.results(name)
+        variants.append(VariantEvidence(
+            name,
+            ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
+            Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
+            pd.read_csv(folder / "history.csv"),
+            read_csv(folder / "labels.csv"),
+            tuple(network.bottleneck.kinds),
+            encode(network, frames.values),
+            encode(network, looked_at.values),
+            reconstructions(network, looked_at.values),
+            _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
+            weights(paths.model(name)),
+            _steep(tables[name][0], tables[name][1], seen.steep[name]),
+            network.widths,
+        ))
+    errors, sampling = seen.errors(), seen.sampling()
+    paired = {
+        f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
+        for i, a in enumerate(variants) for b in variants[i + 1 :]
+    }
+>>>>>>> tables
     return Evidence(tuple(variants), frames, looked_at, manifest.sides, len(seen.trajectories), recipe, temperature, paired)
 
 
