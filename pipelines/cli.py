@@ -1,7 +1,6 @@
 """The command hae. Every tool is imported by the command that needs it, so that help and refusals are quick."""
 
 import json
-import os
 import signal
 import sys
 from contextlib import ExitStack
@@ -17,7 +16,6 @@ try:
 except ModuleNotFoundError as missing:
     sys.exit(f"hae: {missing.name} is not installed; the command needs: pip install 'hae[pipeline,md]'")
 
-from hae.errors import BadInput
 from hae.version import __version__
 
 __all__ = ["main"]
@@ -105,7 +103,7 @@ def retrain(promote: bool) -> None:
     """Do the main job: run what is stale, record it, decide on a champion."""
     project = project_here()
     from pipelines import processes
-    from pipelines.flow import retraining
+    from pipelines.flow import here, retraining
 
     output.log_to(settings.home(project) / "logs" / "retrain.log")
     with ExitStack() as held:
@@ -120,7 +118,7 @@ def retrain(promote: bool) -> None:
             retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
-            outcome = _flow(project, promote)
+            outcome = here.retrain(project, promote, bool(look.stale))
         if look.settled is None:
             retraining.settle(project)
     _tell(project, outcome)
@@ -132,29 +130,6 @@ def _decided(project: Path, look, promote: bool):
     from pipelines.gate import promotion  # what it imports takes a second, and MLflow more
 
     return promotion.promote(project, retraining.facts(project, look.graph), promote)
-
-
-def _flow(project: Path, promote: bool):
-    """Run the flow here. Raises BadInput with the one line of a flow that failed, or of a Prefect that doesn't answer."""
-    from pipelines import processes
-    from pipelines.flow import retraining, server
-
-    server.check_proxies()
-    os.environ["HAE_PARENT"] = processes.identity()
-    if not os.environ.get("PREFECT_API_URL"):
-        settings.close_door(project)
-    from pipelines.flow import flows
-
-    try:
-        state = flows.retrain(promote, return_state=True)
-        if state.is_completed():
-            return state.result()
-    except Exception as error:  # of Prefect itself: what the flow raises is in its state
-        retraining.room(project)
-        first = next(iter(str(error).strip().splitlines()), "")
-        raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was finished is "
-                       "kept; allowed: hae retrain again") from error
-    raise BadInput(state.message or f"the flow ended as {state.name}")
 
 
 def _tell(project: Path, outcome) -> None:

@@ -14,14 +14,19 @@ from pathlib import Path
 import psutil
 
 from pipelines import locks, settings
+from pipelines.warm import AVAILABLE, Forked, Warm
 
 __all__ = ["OVER", "children", "end_children", "end_orphans", "end_with_parent", "files_held", "hae", "identity", "lives", "only_one",
-           "orphans", "run"]
+           "orphans", "run", "warm_up"]
 
 OVER = "it took longer than it may and was ended, after"
 
-_running: set[subprocess.Popen] = set()
+DVC = (sys.executable, "-m", "dvc")  # how a command begins that `warm_up` makes cheap
+
+Child = subprocess.Popen | Forked
+_running: set[Child] = set()
 _open = threading.Event()  # set inside `children`
+_warm: list[Warm] = []  # one at most
 
 
 def identity(pid: int | None = None) -> str:
@@ -128,7 +133,7 @@ def _holds(pid: int, command: str) -> bool:
     if not _born(pid):
         return False
     with suppress(psutil.NoSuchProcess):
-        return " ".join(psutil.Process(pid).cmdline()).endswith(command.partition(" ")[2])
+        return " ".join(psutil.Process(pid).cmdline()).rstrip().endswith(command.partition(" ")[2])
     return False
 
 
@@ -147,6 +152,15 @@ def end_children() -> None:
     _open.clear()
     for child in list(_running):
         _stop(child)
+    while _warm:
+        _warm.pop().close()
+
+
+def warm_up(folder: Path) -> None:
+    """Have what DVC and stages import imported once, for all that `run` starts inside `children`. HAE_WARM=0: each starts from nothing."""
+    if AVAILABLE and _open.is_set() and not _warm and os.environ.get("HAE_WARM") != "0":
+        threads = {"OMP_NUM_THREADS": os.environ.get("HAE_THREADS", "1")}  # as pipelines.stages says it
+        _warm.append(Warm(folder, threads | os.environ | {"HAE_PARENT": identity()}))
 
 
 def run(command: Sequence[str], folder: Path, say: Callable[[str], None], seconds: float | None = None) -> int:
@@ -158,10 +172,11 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None], second
     """
     if not _open.is_set():
         return -signal.SIGTERM
-    child = subprocess.Popen(
-        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        start_new_session=True, env=os.environ | {"HAE_PARENT": identity()},
-    )
+    out, write = os.pipe()
+    try:
+        child = _started(command, folder, write)
+    finally:
+        os.close(write)
     _running.add(child)
     threading.Thread(target=_follow, args=(child,), daemon=True).start()
     late = threading.Event()
@@ -175,7 +190,7 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None], second
     if seconds is not None:
         timer.start()
     try:
-        for line in _lines(child.stdout):
+        for line in _lines(out):
             say(line)
         code = child.wait()
         if seconds is not None and late.is_set():
@@ -185,25 +200,35 @@ def run(command: Sequence[str], folder: Path, say: Callable[[str], None], second
         timer.cancel()
         _stop(child)
         _running.discard(child)
+        os.close(out)
 
 
-def _follow(child: subprocess.Popen) -> None:
+def _started(command: Sequence[str], folder: Path, write: int) -> Child:
+    """A child whose output goes to this file descriptor: a fork of the warm process where it can be one."""
+    if _warm and tuple(command[:3]) == DVC:
+        with suppress(OSError):
+            return _warm[0].fork(command[2:], folder, write)
+    return subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=write, stderr=write, start_new_session=True,
+                            env=os.environ | {"HAE_PARENT": identity()})
+
+
+def _follow(child: Child) -> None:
     """However the child ends, its group ends with it: a trainer may outlive the DVC that started it."""
     child.wait()
     _stop(child)
 
 
-def _stop(child: subprocess.Popen) -> None:
+def _stop(child: Child) -> None:
     """End what is left of a child's process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
 
 
-def _lines(stream, seconds: float = 5.0) -> Iterator[str]:
+def _lines(stream: int, seconds: float = 5.0) -> Iterator[str]:
     """Lines in their final state; of the states that a carriage return overwrites, one every few seconds."""
     pending, shown = b"", time.monotonic()
-    while chunk := os.read(stream.fileno(), 65536):
+    while chunk := os.read(stream, 65536):
         *whole, pending = (pending + chunk).split(b"\n")
         for line in whole:
             yield from _text(line)

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 from hae.errors import BadInput
 
-__all__ = ["artifact_root", "close", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment", "project",
-           "tracking_uri"]
+__all__ = ["TEMPORARY", "artifact_root", "close", "close_door", "has_gpu", "home", "key", "masked", "place", "prepare_environment",
+           "project", "tracking_uri"]
 
 LOOPBACK = ("127.0.0.1", "localhost")
 USER = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
@@ -21,6 +21,7 @@ ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "P
              "PREFECT_SERVER_DATABASE_CONNECTION_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
            "PREFECT_SERVER_API_AUTH_STRING", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+TEMPORARY = "HAE_TEMPORARY_SERVER"  # names the Prefect server that ends with the retraining
 SHORTEST = 4  # characters; a shorter secret would blot out ordinary words
 
 

@@ -155,6 +155,8 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
                 if look.complete:
                     ending = "nothing new"
                     return Completed(message=ending)
+                if look.stale:
+                    processes.warm_up(folder)
                 _begin(folder, look)
                 for wave in _waves(folder, look.graph):
                     ran += wave

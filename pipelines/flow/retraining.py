@@ -138,7 +138,9 @@ def to_text(rows: list[dict[str, str]]) -> str:
 def pages(project: Path) -> list[str]:
     """How to open the report and the tools' pages."""
     home = settings.home(project)
-    if "PREFECT_API_URL" not in os.environ:
+    named = os.environ.get("PREFECT_API_URL", "")
+    if named == os.environ.get(settings.TEMPORARY, ""):
+        named = ""
         settings.key(project)  # the line below needs it
     lines = [
         f"Report   {project / 'results' / 'report.html'}",
@@ -146,7 +148,7 @@ def pages(project: Path) -> list[str]:
         if "MLFLOW_TRACKING_URI" not in os.environ else f"MLflow   {settings.tracking_uri(project)}",
         f"Prefect  PREFECT_HOME={home / 'prefect'} PREFECT_SERVER_API_AUTH_STRING=\"$(cat {home / 'prefect-auth'})\" "
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
-        if "PREFECT_API_URL" not in os.environ else f"Prefect  {os.environ['PREFECT_API_URL']}",
+        if not named else f"Prefect  {named}",
     ]
     return [settings.masked(line) for line in lines]
 

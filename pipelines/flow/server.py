@@ -1,5 +1,6 @@
 """Prefect's server: one of our own for a time, or one that runs elsewhere; and the end of what needs it once it is gone."""
 
+import atexit
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -16,10 +17,15 @@ import httpx
 from hae.errors import BadInput
 from pipelines import processes, settings
 
-__all__ = ["check_proxies", "free", "named", "needed", "own", "running", "served"]
+__all__ = ["check_proxies", "free", "named", "needed", "own", "running", "served", "temporary"]
 
 # A server that is not left behind, however its parent ends.
 SERVER = "from pipelines.processes import end_with_parent; end_with_parent(); from prefect.cli import app; app()"
+# As Prefect itself starts one for a flow that has none, which would import the whole server into the flow's own process.
+BRIEF = ("from pipelines.processes import end_with_parent; end_with_parent(); import uvicorn; uvicorn.run("
+         "'prefect.server.api.server:create_app', factory=True, host='127.0.0.1', port={port}, log_level='error', lifespan='on')")
+BRIEFLY = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
+           "PREFECT_API_BLOCKS_REGISTER_ON_START": "0"}
 SERVED = "served"  # the file that says where the server is, and who started it
 LOG = 5_000_000  # bytes of its log, after which the next server begins another
 STARTING = 180  # seconds; a busy machine takes 35 and more
@@ -62,6 +68,23 @@ def own(project: Path, port: int) -> Iterator[None]:
             mark.unlink(missing_ok=True)
 
 
+def temporary(project: Path, meanwhile: Callable[[], object]) -> None:
+    """Start a Prefect server without pages and name it in the environment. meanwhile: is done while it starts.
+
+    It ends with this process, after all else: Prefect sends its last lines when Python is about to end. Raises BadInput where it
+    does not start.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}/api"
+    os.environ.update({"PREFECT_API_URL": url, settings.TEMPORARY: url})
+    path, command = settings.home(project) / "prefect" / "server.log", [sys.executable, "-c", BRIEF.format(port=port)]
+    held = ExitStack()
+    held.enter_context(running(command, BRIEFLY, path, f"{url}/health", "Prefect: its server", meanwhile))
+    atexit.register(held.close)
+
+
 def served(project: Path) -> str:
     """Address of the server that a living process has started for this project; "" where there is none."""
     with suppress(OSError, ValueError):
@@ -71,10 +94,11 @@ def served(project: Path) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], log: Path, health: str, name: str) -> Iterator[None]:
+def running(command: Sequence[str], environment: Mapping[str, str], log: Path, health: str, name: str,
+            meanwhile: Callable[[], object] = lambda: None) -> Iterator[None]:
     """A server of our own for the time of the block, which begins once it answers at the address `health`; its lines go to a log.
 
-    Raises BadInput where it ends before, or does not come up.
+    meanwhile: is done before anybody waits for it. Raises BadInput where it ends before, or does not come up.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists() and log.stat().st_size > LOG:
@@ -83,6 +107,7 @@ def running(command: Sequence[str], environment: Mapping[str, str], log: Path, h
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
                                  env=os.environ | environment)
     try:
+        meanwhile()
         _wait_for(health, lambda: child.poll() is None, f"{name} did not start; see {log}")
         yield
     finally:
@@ -105,11 +130,12 @@ def named(url: str) -> Iterator[None]:
 
 def _wait_for(url: str, hopeful, failure: str) -> None:
     deadline = time.monotonic() + STARTING
-    while time.monotonic() < deadline and hopeful():
-        with suppress(httpx.HTTPError):
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        time.sleep(0.3)
+    with httpx.Client(timeout=5) as client:  # one for all: to make one reads all certificates of the machine
+        while time.monotonic() < deadline and hopeful():
+            with suppress(httpx.HTTPError):
+                if client.get(url).status_code == 200:
+                    return
+            time.sleep(0.1)
     raise BadInput(failure)
 
 
@@ -120,11 +146,12 @@ def needed(url: str, last: Callable[[str], object] = str) -> Iterator[None]:
     Prefect itself would try for minutes to report each of its events. last: is told the line before the end.
     """
     over = threading.Event()
+    client = httpx.Client(timeout=5, headers={"Connection": "close"})
 
     def watch() -> None:
         seen = time.monotonic()
         while not over.wait(2):
-            if _listens(url):
+            if _listens(client, url):
                 seen = time.monotonic()
             elif time.monotonic() - seen > GONE:
                 break
@@ -140,15 +167,15 @@ def needed(url: str, last: Callable[[str], object] = str) -> Iterator[None]:
     try:
         yield
     finally:
-        if not _listens(url):
+        if not _listens(client, url):
             over.wait(2 * GONE)
         over.set()
 
 
-def _listens(url: str) -> bool:
+def _listens(client: httpx.Client, url: str) -> bool:
     """Whether anybody takes a connection there; a busy server does, though it may not answer."""
     try:
-        httpx.get(f"{url}/health", timeout=5)
+        client.get(f"{url}/health")
     except httpx.ConnectError:
         return False
     except httpx.HTTPError:

@@ -209,9 +209,10 @@ def placed(store: Store, versions: list[str]) -> dict[str, dict[str, str]] | Non
     found = {}
     for number in versions:
         version = store.client.get_model_version(store.name, number)
-        if not version.source.startswith("file://"):
+        source = version.source or ""
+        if not source.startswith("file://"):
             return None
-        found[version.source.removeprefix("file://")] = json.loads(version.tags.get(TAG, "{}"))
+        found[source.removeprefix("file://")] = json.loads(version.tags.get(TAG, "{}"))
     return found
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from commanding import hae
 
-from pipelines import cli, output
+from pipelines import output
+from pipelines.flow import here
 from pipelines.stages import run_stage
 
 
@@ -122,7 +123,7 @@ def test_a_stage_refuses_in_one_line(module, arguments, line, project, monkeypat
 ])
 def test_the_exit_code_of_a_retraining_says_what_became_of_it(project, monkeypatch, action, champion, code):
     monkeypatch.setattr(output, "log_to", lambda path: None)  # it is for the whole process
-    monkeypatch.setattr(cli, "_flow", lambda project, promote: SimpleNamespace(action=action, reason="why", champion=champion, versions={}))
+    monkeypatch.setattr(here, "retrain", lambda *_: SimpleNamespace(action=action, reason="why", champion=champion, versions={}))
     told = hae("retrain", folder=project)
     assert told.returncode == code, told.stderr
     assert f"{action}: why\nchampion: {f'version {champion}' if champion else 'none'}\n" in told.stdout

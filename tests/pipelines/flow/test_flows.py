@@ -19,8 +19,8 @@ from ruamel.yaml import YAML
 from waiting import wait_until
 
 from hae.errors import BadInput
-from pipelines import cli, locks, processes
-from pipelines.flow import cleaning, retraining, versioning
+from pipelines import locks, processes
+from pipelines.flow import cleaning, here, retraining, server, versioning
 from pipelines.gate import promotion
 from pipelines.record import recording
 
@@ -157,10 +157,17 @@ def test_a_prefect_that_does_not_start_is_one_line(project, monkeypatch):
         raise RuntimeError("the server did not start\nin 20 s")
 
     monkeypatch.setattr(flows, "retrain", breaks)
-    with mock.patch.dict(os.environ), pytest.raises(BadInput) as said:
-        cli._flow(project, True)
+    with mock.patch.dict(os.environ, PREFECT_API_URL="http://127.0.0.1:9/api"), pytest.raises(BadInput) as said:
+        here.retrain(project, True, stale=False)
     assert str(said.value) == ("Prefect: its server does not start or no longer answers (RuntimeError: the server did not start); "
                                "what was finished is kept; allowed: hae retrain again")
+
+
+def test_a_server_that_ends_at_once_is_one_line(project, monkeypatch):
+    monkeypatch.setattr(server, "BRIEF", "print('port {port} is taken')")
+    with mock.patch.dict(os.environ), pytest.raises(BadInput, match=r"Prefect: its server did not start; see .*server\.log"):
+        here.retrain(project, True, stale=False)
+    assert "is taken" in (project / ".hae" / "prefect" / "server.log").read_text()
 
 
 def test_a_line_that_was_cut_short_is_left_out(project):

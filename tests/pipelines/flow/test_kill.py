@@ -20,7 +20,7 @@ def trainers(folder) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "pipelines.stages.train" in process.cmdline() and process.cwd() == str(folder):
+            if "pipelines.stages.train" in " ".join(process.cmdline()) and process.cwd() == str(folder):
                 found.append(process)
         except psutil.Error:
             continue
@@ -85,7 +85,7 @@ def servers(folder) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if "uvicorn" in process.cmdline() and process.environ().get("PREFECT_HOME") == str(folder / ".hae" / "prefect"):
+            if "uvicorn" in " ".join(process.cmdline()) and process.environ().get("PREFECT_HOME") == str(folder / ".hae" / "prefect"):
                 found.append(process)
         except psutil.Error:
             continue
