@@ -103,13 +103,8 @@ def evaluate(
     for net, its_cvs, own, its_refits in tqdm(
         list(zip(networks, cvs, errors, refits, strict=True)), desc="verdicts", disable=progress is None
     ):
-<<<<<<< HEAD
         measured = Measured(its_cvs, own, its_refits, score_frames(net, s_train, t_train, root, w_train).fve, w_train)
-        others = None if seen is None or around is None else (score_frames(net, *_doubles(seen), root, seen.weights), around)
-=======
-        measured = Measured(its_cvs, own, its_refits, score_frames(net, s_train, t_train, root, w_train).fve)
         others = None if seen is None or around is None else (errors_at(net, *_doubles(seen), root, seen.weights, around), around)
->>>>>>> memory
         reports.append(assess(measured, sampling, n_blocks, net.variant, eps, others))
     report = reports[0]
     if report.n is not None:

@@ -48,7 +48,7 @@ class Gradients:
     sizes: np.ndarray | FileRows
     steps: np.ndarray
     passages: np.ndarray
-    weights: np.ndarray | None = None
+    weights: np.ndarray | FileRows | None = None
 
     @property
     def smoothness(self) -> Smoothness:
@@ -56,14 +56,8 @@ class Gradients:
         return Smoothness(self.unit, tuple(self._of(k) for k in range(self.sizes.shape[1])))
 
     def _of(self, k: int) -> Gradient:
-<<<<<<< HEAD
-        size = self.sizes[:, k]
-        largest = float(size.max())
-        median, high = (_quantile(size, q, self.weights) for q in (0.5, 0.999))
-        return Gradient(f"CV{k + 1}", median, high, largest, int(size.argmax()), verdict(largest) if self.unit == PER_NM else "")
-=======
         row = int(self.steepest_rows[k])
-        median, high = quantiles(self.sizes, k, [0.5, 0.999])
+        median, high = quantiles(self.sizes, k, [0.5, 0.999], self.weights)
         largest = float(self.sizes[row : row + 1][0, k])
         return Gradient(f"CV{k + 1}", median, high, largest, row, verdict(largest) if self.unit == PER_NM else "")
 
@@ -71,7 +65,6 @@ class Gradients:
     def steepest_rows(self) -> np.ndarray:
         """(n,): the first row where the gradient of each CV is largest."""
         return _largest(self.sizes)
->>>>>>> memory
 
 
 def gradients(
@@ -79,11 +72,8 @@ def gradients(
     X: np.ndarray | FileRows,
     recipe: Recipe | None = None,
     positions: np.ndarray | FileRows | None = None,
-<<<<<<< HEAD
-    weights: np.ndarray | None = None,
-=======
     shelf: Shelf = IN_MEMORY,
->>>>>>> memory
+    weights: np.ndarray | FileRows | None = None,
 ) -> Gradients:
     """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through
     alignment, distances and torsions, or the columns of a table over their standard deviations.
@@ -110,23 +100,14 @@ def gradients(
         x = np.asarray(s if positions is None else positions[rows], dtype=np.float64).reshape(len(s), -1, 3)
         return cvs, x, _to_positions(recipe, x, s, by_inputs), by_inputs.shape
 
-<<<<<<< HEAD
-    found = []
-    for start in range(0, len(X), together):
-        cvs, _, back, shape = piece(start)
-        found.append((cvs, _sizes(back, *shape)))
-    cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, deviations(cvs, weights))
-=======
     def both(rows: slice) -> np.ndarray:
         cvs, _, back, shape = piece(rows.start)
         return np.concatenate([cvs, _sizes(back, *shape)], axis=1)
 
     n = network.n_cvs
     found = shelf.keep(map(both, pieces_of(len(X), together)))
-    moved = deviations(MadeRows(found, n, lambda rows: rows[:, :n])) if isinstance(found, FileRows) else [s.std() for s in found.T[:n]]
-    spread = np.array([1.0 if kind == "circular" else of for kind, of in zip(network.bottleneck.kinds, moved)])
->>>>>>> memory
+    moved = deviations(MadeRows(found, n, lambda rows: rows[:, :n]) if isinstance(found, FileRows) else found[:, :n], weights)
+    spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, moved)
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
     sizes = shelf.keep(found[rows][:, n:] * over for rows in pieces_of(len(X), together))
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
@@ -139,10 +120,6 @@ def gradients(
         features = line if recipe is None or kind == "columns" else featurise(recipe, line)[0]
         passages.append(_passage(network, features, k, over[k]))
     return Gradients(unit, sizes, steps, np.stack(passages), weights)
-
-
-def _quantile(x: np.ndarray, q: float, weights: np.ndarray | None) -> float:
-    return float(np.quantile(x, q) if weights is None else np.quantile(x, q, weights=weights, method="inverted_cdf"))
 
 
 def _largest(sizes: Rows) -> np.ndarray:

@@ -125,19 +125,14 @@ def relations(
     return pd.DataFrame(rows, columns=["cv", "label", "r2", "low", "high", "null", "r2_back"])
 
 
-<<<<<<< HEAD
-def deviations(X: np.ndarray | FileRows, weights: np.ndarray | None = None) -> np.ndarray:
+def deviations(X: Rows, weights: np.ndarray | FileRows | None = None) -> np.ndarray:
     """(D,): standard deviation of the columns of X (N, D) with weights (N,), a piece of them at a time; NaN is left out."""
-    w = np.ones(len(X)) if weights is None else np.asarray(weights, dtype=np.float64)
-=======
-def deviations(X: Rows) -> np.ndarray:
-    """(D,): standard deviation of the columns of X (N, D), a piece of them at a time; NaN is left out."""
->>>>>>> memory
     pieces = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
     of = lambda rows: np.asarray(X[rows], dtype=np.float64)  # noqa: E731
-    number = sum(w[rows] @ ~np.isnan(of(rows)) for rows in pieces)
-    mean = sum(w[rows] @ np.nan_to_num(of(rows)) for rows in pieces) / number
-    return np.sqrt(sum(w[rows] @ np.nan_to_num(of(rows) - mean) ** 2 for rows in pieces) / number)
+    w = lambda rows: np.ones(len(X[rows])) if weights is None else np.asarray(weights[rows], dtype=np.float64)  # noqa: E731
+    number = sum(w(rows) @ ~np.isnan(of(rows)) for rows in pieces)
+    mean = sum(w(rows) @ np.nan_to_num(of(rows)) for rows in pieces) / number
+    return np.sqrt(sum(w(rows) @ np.nan_to_num(of(rows) - mean) ** 2 for rows in pieces) / number)
 
 
 def sensitivity(

@@ -72,23 +72,11 @@ def chunks(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced | 
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
     together = chunk_rows(network)
-<<<<<<< HEAD
-    with torch.no_grad():
-        return [
-            function(
-                network,
-                torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype),
-                *(other[i : i + together] for other in others),
-            )
-            for i in range(0, max(len(X), 1), together)
-        ]
-=======
-    for i in range(0, len(X), together):
+    for i in range(0, max(len(X), 1), together):
         s = torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype)
         with torch.no_grad():  # not while the caller has the piece
             found = function(network, s, *(other[i : i + together] for other in others))
         yield found
->>>>>>> memory
 
 
 def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:

@@ -123,7 +123,6 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     networks = {name: load_members(paths.model(name))[0] for name in names}
     tables = {name: [pd.read_csv(paths.results(name) / f"{table}.csv") for table in ("gradients", "passages")] for name in names}
     most = min(MOST_FRAMES, max(memory_limit() // (16 * len(manifest.features)), 1))
-<<<<<<< HEAD
     with scratch_of(settings.home() / "rows" / "report", manifest.bytes > memory_limit()) as shelf:
         seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
                      {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()}, shelf)
@@ -145,41 +144,13 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
                 _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
                 weights(paths.model(name)),
                 _steep(tables[name][0], tables[name][1], seen.steep[name]),
+                network.widths,
             ))
         errors, sampling = seen.compared()
         paired = {
             f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
             for i, a in enumerate(variants) for b in variants[i + 1 :]
         }
-=======
-    seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
-                 {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()})
-    for piece in read_pieces(paths.FRAMES):
-        seen.add(piece)
-    frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
-    for name, network in networks.items():
-        folder = paths.results(name)
-        variants.append(VariantEvidence(
-            name,
-            ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
-            Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
-            pd.read_csv(folder / "history.csv"),
-            read_csv(folder / "labels.csv"),
-            tuple(network.bottleneck.kinds),
-            encode(network, frames.values),
-            encode(network, looked_at.values),
-            reconstructions(network, looked_at.values),
-            _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
-            weights(paths.model(name)),
-            _steep(tables[name][0], tables[name][1], seen.steep[name]),
-            network.widths,
-        ))
-    errors, sampling = seen.errors(), seen.sampling()
-    paired = {
-        f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
-        for i, a in enumerate(variants) for b in variants[i + 1 :]
-    }
->>>>>>> tables
     return Evidence(tuple(variants), frames, looked_at, manifest.sides, len(seen.trajectories), recipe, temperature, paired)
 
 

@@ -149,15 +149,9 @@ def _baseline_errors(networks: dict, test: Side, n: int, sampling: Sampling) -> 
 def _gradients(network: HierarchicalNetwork, test: Side, recipe: Recipe, shelf: Shelf) -> Gradients | None:
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
-<<<<<<< HEAD
-        return gradients(network, test.values, recipe, weights=test.weights)
-    positions = read_positions(paths.FRAMES, scratch)
-    return None if positions is None else gradients(network, test.values, recipe, positions, test.weights)
-=======
-        return gradients(network, test.values, recipe, shelf=shelf)
+        return gradients(network, test.values, recipe, shelf=shelf, weights=test.weights)
     positions = read_positions(paths.FRAMES, None if shelf.folder is None else shelf.folder / "positions")
-    return None if positions is None else gradients(network, test.values, recipe, positions, shelf)
->>>>>>> memory
+    return None if positions is None else gradients(network, test.values, recipe, positions, shelf, test.weights)
 
 
 def _write_gradients(folder: Path, found: Gradients | None) -> None:
