@@ -92,7 +92,8 @@ def test_order_statistics_of_rows_in_files(tmp_path, small):
         stored = filed(values, Shelf(tmp_path))
         np.testing.assert_array_equal(quantiles(stored, 1, shares), quantiles(values, 1, shares))
         often = rng.integers(0, 3, N).astype(float)
-        np.testing.assert_array_equal(quantiles(stored, 1, shares, filed(often, Shelf(tmp_path / "w"))), quantiles(values, 1, shares, often))
+        weighted = quantiles(stored, 1, shares, filed(often, Shelf(tmp_path / "weights")))
+        np.testing.assert_array_equal(weighted, quantiles(values, 1, shares, often))
         pieces = lambda: (values[start : start + 70, 0] for start in range(0, N, 70))  # noqa: B023, E731
         np.testing.assert_array_equal(np.concatenate(list(descending(pieces, 130))), np.sort(values[:, 0])[::-1][:130])
 
