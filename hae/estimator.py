@@ -16,10 +16,9 @@ from hae.importance.report import ImportanceReport
 from hae.network.scoring import score_frames
 from hae.notices import warn_once
 from hae.training.baselines import principal_components
-from hae.training.fit import Plan, fit_members
+from hae.training.fit import fit_members
 from hae.training.members import Members
 from hae.training.pairs import Pairs
-from hae.training.search import search, settled
 from hae.training.sources import RowsInMemory, Source
 from hae.training.stored import StoredFrames
 
@@ -40,9 +39,8 @@ class HierarchicalAutoencoder(Fitted):
             alive on the validation rows, by vote of the members (see `hae.importance.evaluate`).
         max_cvs: the most that n_cvs="auto" may choose.
         variant: "collective": q_k is decoded from CV_1..CV_k; "boosted": q_k = q_{k-1} + d_k, with d_k decoded from CV_k alone.
-        hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear. "auto": of
-            up to 4,000 training rows widths, and where it is 0 smooth, are chosen by what explains most of rows held out, from settings
-            that all have a linear path (see `hae.training.search`); with more rows (64, 64).
+        hidden: widths of the encoder's hidden layers, the decoders have them reversed; () with activation "identity": linear. "auto":
+            (64, 64), and of up to 4,000 training rows with ``linear_path``.
         activation: "tanh", "silu", "gelu", "relu" or "identity".
         cv: kind of the CVs, "linear", "tanh" (bounded by -1 and 1) or "circular" (an angle in radians), or a list, one for each CV.
         scale: the metric W. "global": one number for all features (coordinates); "feature": every feature in units of its
@@ -85,8 +83,6 @@ class HierarchicalAutoencoder(Fitted):
             with; None in a loaded model, in one that was fitted to rows in a file, and where there are no such rows.
         report_: ``importance_`` where it was measured, else None.
         scale_: what ``scale`` was: "global", "feature" or "none".
-        searched_: `hae.training.search.Found`, where ``hidden`` is "auto": what was taken, and the error of each setting.
-        smooth_: what ``smooth`` was.
         metric_root_: root of feature_weights, or None.
         has_target_: whether `fit` was given a target.
         split_: (N,) side of each row of X, "train", "validation", "test", "gap".
@@ -200,21 +196,14 @@ class HierarchicalAutoencoder(Fitted):
             source, n_rows = rows_in_memory(self, X, **rows), len(X)
         self.has_target_ = target is not None
         with source, threads_for(n_rows):
-            plan = self._settled(plan_of(self, source.n_features, source.n_targets), source)
+            plan = plan_of(self, source.n_features, source.n_targets)
+            plan = plan.of_rows(source) if isinstance(self.hidden, str) else plan
             self.metric_root_ = plan.root
             params = {name: value for name, value in self.get_params(deep=False).items() if name not in NO_MATTER}
             folder = None if checkpoints is None else Path(checkpoints)
             members = fit_members(source, plan, params={**params, "root": plan.root}, checkpoints=folder, on_epoch=on_epoch)
             self._take(members, source)
         return self
-
-    def _settled(self, plan: Plan, source: Source) -> Plan:
-        """The plan with the widths that are searched for, where they are."""
-        if isinstance(self.hidden, str):  # "auto"
-            self.searched_ = search(source, plan)
-            plan = settled(plan, self.searched_.setting)
-        self.smooth_ = plan.smooth
-        return plan
 
     def _take(self, members: Members, source: Source) -> None:
         """Set what is known after training."""

@@ -226,7 +226,7 @@ class ImportanceReport:
         """The verdicts in one sentence, with what is alive and in order first."""
         first = f"CV1 alone explains {figure(self.cvs[0].fve, self.cvs[0].fve_low, self.cvs[0].fve_high)}"
         if self.status == "not enough data":
-            return f"Not enough independent data for intervals and verdicts ({self._too_few()}; 100 in 20 blocks are needed); {first}"
+            return f"Not enough independent data for intervals and verdicts ({self._too_few()} are needed); {first}"
         pushed = [self.smoothness.words] if self.smoothness and self.smoothness.words else []
         words = "; ".join([*self._of_cvs(), *self._of_decoders(), *pushed, first])
         return words + self._chosen() + (f" (rough: {'; '.join(self._why_rough())})" if self.status == "rough" else "")
@@ -263,9 +263,11 @@ class ImportanceReport:
 
     def _too_few(self) -> str:
         if self.apart:
-            return self._apart()
+            return f"{self._apart()}; 100 independent frames"
         why = f"{self.n_frames} evaluated frames are worth {self.n_eff:.0f} independent ones"
-        return why if self.n_blocks is None else f"{why} in {self.n_blocks} blocks"
+        if self.n_blocks in (None, self.n_frames):  # rows that stand alone have no blocks
+            return f"{why}; 100"
+        return f"{why} in {self.n_blocks} blocks; 100 in 20 blocks"
 
     def _of_cvs(self) -> list[str]:
         """Phrases on each CV and on neighbouring pairs, what is alive and in order first."""

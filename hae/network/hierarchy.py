@@ -236,6 +236,7 @@ class HierarchicalNetwork(nn.Module):
     def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
         """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
 
+
         Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
         variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.
         """
@@ -308,6 +309,14 @@ class HierarchicalNetwork(nn.Module):
 
     def _restore(self, levels: Tensor) -> Tensor:
         return (self.output_mean + self.output_scale * levels).to(levels.dtype)
+
+    @property
+    def widths(self) -> str:
+        """The hidden layers of a default network in words, such as "64-64 beside a linear path"; "" of another one."""
+        if self.spec is None:
+            return ""
+        layers = "-".join(map(str, self.spec["hidden"])) or "no hidden layer"
+        return layers + (" beside a linear path" if self.spec.get("linear_path") else "")
 
     def n_parameters(self) -> int:
         return sum(math.prod(p.shape) for p in self.parameters())

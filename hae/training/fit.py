@@ -16,7 +16,7 @@ from hae.training.identity import training_key
 from hae.training.members import Members, train_members
 from hae.training.pairs import Standard
 from hae.training.rows import Rows
-from hae.training.schedule import Settings
+from hae.training.schedule import FEW, Settings
 from hae.training.sources import Source
 
 __all__ = ["Plan", "fit_members"]
@@ -71,6 +71,12 @@ class Plan:
             inputs, weights = source.sample()
             network.start_path(torch.from_numpy(inputs), None if weights is None else torch.from_numpy(weights))
         return network
+
+    def of_rows(self, source: Source) -> "Plan":
+        """The plan as hidden="auto" has it: of up to `FEW` training rows with a linear path, which spares a network to learn what is
+        straight; early stopping keeps it from learning the rows by heart. Narrower ones explain less: docs/own-data.md measures it."""
+        train = source.pairs("train")
+        return self if train is None or len(train) > FEW else dataclasses.replace(self, linear_path=True)
 
     @property
     def objective(self) -> Objective:

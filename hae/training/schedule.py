@@ -7,7 +7,7 @@ from dataclasses import dataclass
 __all__ = ["FEW", "SMALLEST_BATCH", "Schedule", "Settings", "one_cycle"]
 
 FEWEST_STEPS, SMALLEST_BATCH = 16, 32  # few rows are cut into smaller batches, or an epoch would be a handful of steps
-FEW = 4000  # training rows up to which hidden="auto" has a choice: with more, the large network explains as much as any
+FEW = 4000  # training rows up to which hidden="auto" adds a linear path
 EPOCHS = 100  # of a training whose length is not said
 START, END = 25, 1e4  # the one-cycle rate begins at peak / START and ends at peak / START / END, as torch's does
 

@@ -39,7 +39,10 @@ def which(evidence: Evidence) -> str:
         words = _of_networks(evidence)
     elif not better:
         ahead = all(_behind(row) for row in _beside_level(evidence).values())
-        words = f"{_beside_pca(evidence)}: PCA is {'better' if ahead else 'as good'}. Use PCA{_one_number(evidence)}."
+        said = f"PCA is {'better' if ahead else 'as good'}"
+        if not _has_intervals(evidence):
+            said = f"by these figures {said}, and there are too few independent rows to say how sure that is"
+        words = f"{_beside_pca(evidence)}: {said}. Use PCA{_one_number(evidence)}."
     else:
         words = f"{_beside_pca(evidence)}. {_of_networks(evidence) if len(better) > 1 else _of_one(evidence, *better)}"
     unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]

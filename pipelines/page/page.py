@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -69,7 +69,7 @@ def html(evidence: Evidence, made: list[Picture], params: Params) -> str:
         figures=figures,
         captions=captions,
         relations=relations,
-        settings=_settings(params),
+        settings=_settings(params, evidence.variants),
         version=__version__,
         data_digest=hashlib.sha256(paths.MANIFEST.read_bytes()).hexdigest()[:16],
         eps=f"{params.evaluate.eps:g}",
@@ -115,6 +115,7 @@ def _variant(variant: VariantEvidence, called: Callable[[str], str]) -> dict:
         "members": _members(report),
         "stability": stability and {
             "replicas": stability.replicas,
+            "sample": stability.sample(),
             "levels": [f"{value:.2f}" for value in stability.levels],
             "shaky": join([f"CV{k}" for k, value in enumerate(stability.levels, start=1) if value < SHAKY]),
         },
@@ -207,9 +208,12 @@ def _relations(evidence: Evidence) -> list[dict]:
     return tables
 
 
-def _settings(params: Params) -> list[tuple[str, list[str]]]:
-    """Parameters under train, one row for each and one column for each variant."""
+def _settings(params: Params, variants: Sequence[VariantEvidence]) -> list[tuple[str, list[str]]]:
+    """Parameters under train, one row for each and one column for each variant; of auto what it took."""
     sections = {name: section.model_dump(exclude_unset=True) for name, section in params.train.items()}
+    for variant in variants:
+        if sections[variant.name]["hidden"] == "auto":
+            sections[variant.name]["hidden"] = f"auto: {variant.widths}"
     keys = list(dict.fromkeys(key for section in sections.values() for key in section))
     return [(key, [_plain(section.get(key)) for section in sections.values()]) for key in keys]
 

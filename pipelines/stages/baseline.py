@@ -16,7 +16,6 @@ from hae.training.fit import Plan
 from hae.training.members import member_seeds
 from hae.training.pairs import make_pairs
 from hae.training.schedule import Settings
-from hae.training.search import search, settled
 from hae.training.sources import RowsInMemory, Source
 from hae.training.stored import Moments, StoredFrames, rows_bytes
 from pipelines import params, paths, settings
@@ -78,9 +77,7 @@ def _plain(section, n: int, source: Source) -> dict[str, HierarchicalNetwork]:
         progress="plain autoencoder",
     )
     if section.hidden == "auto":
-        found = search(source, plan)
-        print(f"baseline: {found.words}")
-        plan = settled(plan, found.setting)
+        plan = plan.of_rows(source)
     else:
         plan = replace(plan, hidden=section.hidden)
     return {f"plain-{k}": network for k, network in enumerate(plain_autoencoders(source, plan), start=1)}

@@ -36,7 +36,11 @@ def train(variant: str) -> None:
     metrics = {f"validation_fve_{k + 1}": float(value) for k, value in enumerate(model.validation_fve_)}
     metrics |= {f"train_fve_{k + 1}": float(value) for k, value in enumerate(model.train_fve_)}
     metrics |= {"validation_loss": model.validation_loss_, "best_epoch": model.best_epoch_, "epochs": int(model.history_["epoch"].max())}
-    write_json(paths.results(variant) / "training.json", metrics | {"device": str(resolve_device("auto"))})
+    words = {"device": str(resolve_device("auto"))}
+    if section.hidden == "auto":
+        words["hidden"] = model.network_.widths
+        print(f"train {variant}: hidden: auto took {words['hidden']}")
+    write_json(paths.results(variant) / "training.json", metrics | words)
 
 
 def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep: dict) -> None:
@@ -59,8 +63,6 @@ def _fit(model: HierarchicalAutoencoder, path: Path, section, variant: str, keep
             sample_weight=frames.weights,
             **keep,
         )
-    if section.hidden == "auto":
-        print(f"train {variant}: {model.searched_.words}")
     for text in dict.fromkeys(str(warning.message) for warning in told if issubclass(warning.category, UserWarning)):
         print(f"train {variant}: {text}")
 

@@ -48,7 +48,10 @@ def test_an_unsure_report_says_so():
     assert few.sentence().endswith("438 independent frames; fewer than 250 rows don't show whether their tails are heavy)")
     unknown = a_cv(1, "undecided", "", fve=(0.78, NAN, NAN), info_gain=(0.4, NAN, NAN), status="not enough data")
     words = a_report(replace(unknown, n_eff=16.0), status="not enough data").sentence()
-    assert words.startswith("Not enough independent data") and "worth 16 independent ones" in words and "[" not in words
+    assert words.startswith("Not enough independent data") and "[" not in words
+    assert "(6000 evaluated frames are worth 16 independent ones in 40 blocks; 100 in 20 blocks are needed)" in words
+    alone = replace(a_report(replace(unknown, n_eff=16.0), status="not enough data"), n_frames=40)
+    assert "(40 evaluated frames are worth 16 independent ones; 100 are needed)" in alone.sentence()
 
 
 def test_comparisons_and_overfit():

@@ -209,7 +209,8 @@ def test_one_network_alone_may_be_better_than_pca_and_the_choice_says_by_how_muc
     assert choose(unsure) == "" and "too few independent rows" in which(unsure)
     for difference, said in ((-0.3, "PCA is better"), (-0.005, "PCA is as good")):  # without intervals the figures have to do
         variants = tuple(with_verdicts(variant, None, difference, nan) for variant in evidence.variants)
-        assert choose(replace(evidence, variants=variants)) == "PCA" and said in which(replace(evidence, variants=variants))
+        words = which(replace(evidence, variants=variants))
+        assert choose(replace(evidence, variants=variants)) == "PCA" and f"by these figures {said}, and there are too few" in words
 
 
 def test_the_samples_of_a_table_are_rows_unless_they_come_from_a_simulation(trained_folder, monkeypatch):

@@ -5,6 +5,10 @@ import json
 import pytest
 
 from hae import HierarchicalAutoencoder
+from pipelines import params
+from pipelines.page import page
+from pipelines.page.evidence import gather
+from pipelines.page.pictures import Picture
 from pipelines.stages.train import train
 
 
@@ -24,3 +28,13 @@ def test_a_small_limit_leaves_rows_in_a_file_and_the_figures_as_they_are(trained
     table = trained.frames()
     assert model.transform(table.values[:5].astype("float32")).shape == (5, 2)
     assert not list((trained.folder / ".hae/rows/collective").iterdir())
+
+
+def test_the_page_says_what_auto_took(trained, capsys):
+    trained.change("train", "collective", hidden="auto", max_epochs=1)
+    train("collective")
+    words = "64-64 beside a linear path"
+    assert metrics(trained.folder)["hidden"] == words and f"train collective: hidden: auto took {words}\n" in capsys.readouterr().out
+    empty = [Picture(group, group, "", "<svg></svg>") for group in ("fve", "along", "energy", "gains", "rebuilt", "training")]
+    text = page.html(gather(["collective", "boosted"]), empty, params.load())
+    assert f"<tr><td>hidden</td><td>auto: {words}</td><td>12</td></tr>" in text
