@@ -263,7 +263,7 @@ def _tidy(project: Path, client: SyncPrefectClient) -> None:
     """
     mark = settings.home(project) / "prefect" / "run"
     if mark.exists():
-        with suppress(ObjectNotFound):  # it ran on another server
+        with suppress(ObjectNotFound, ValueError):  # it ran on another server; its mark was cut short by a kill or a full disk
             dead = client.read_flow_run(UUID(mark.read_text()))
             if dead.state and dead.state.is_running():
                 client.set_flow_run_state(dead.id, Crashed(message="It was killed."), force=True)

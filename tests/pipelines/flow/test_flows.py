@@ -324,3 +324,14 @@ def test_prefects_own_records_go_with_their_logs(new_project):
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
         assert connection.execute("pragma foreign_key_check").fetchall() == []
         assert connection.execute("select count(*) from log where flow_run_id not in (select id from flow_run)").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("left", ["", "0000", "not a run"])
+def test_a_mark_that_was_cut_short_is_written_anew(tmp_path, left):
+    from pipelines.flow import flows
+
+    mark = tmp_path / ".hae" / "prefect" / "run"
+    mark.parent.mkdir(parents=True)
+    mark.write_text(left)
+    flows._tidy(tmp_path, SimpleNamespace(read_flow_run=None))
+    assert mark.read_text() not in ("", left)
