@@ -147,7 +147,7 @@ def refits_at(network, cvs: list[np.ndarray], train: Pairs, sides: list[Pairs], 
         [(np.concatenate([rows.targets for rows in sides]) - mean) / scale],
         [FrameErrors(padded(trained_errors.e), padded(trained_errors.v))],
         [train.weights],
-        padded(first),
+        Sampling.of(int(stop[-1]), weights=padded(first)),
         RefitSettings(),
     )
     cuts = [slice(a, b) for a, b in pairwise(stop)]

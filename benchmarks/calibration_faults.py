@@ -105,7 +105,7 @@ def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, trai
         [np.concatenate([sides[1][1], sides[2][1]]) for sides in data],
         None if fault else scores,  # planted CVs have no trained decoders
         [None] * len(data),
-        np.repeat([1.0, 0.0], [n_test, N_POPULATION]),  # whether refits lag is seen on the test frames
+        Sampling.of(n_test + N_POPULATION, weights=np.repeat([1.0, 0.0], [n_test, N_POPULATION])),  # refits may lag on the test frames
         RefitSettings(),
     )
     seconds = (time.perf_counter() - start) / len(data)

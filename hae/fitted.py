@@ -31,9 +31,18 @@ class Fitted(TransformerMixin, BaseEstimator):
         return np.concatenate(chunked(self.network_, X, lambda network, s: network(filled(network, s))[1][k].cpu().numpy()))
 
     def inverse_transform(self, cvs, level=None):
-        """q_level (N, D') of CVs (N, n_cvs); level None: the last."""
+        """q_level (N, D') of CVs (N, n_cvs); level None: the last.
+
+        Raises:
+            BadInput: the level or the CVs are none.
+        """
         check_is_fitted(self)
-        k, cvs = self._level(level), np.asarray(cvs)
+        k = self._level(level)
+        try:
+            cvs = np.asarray(cvs)
+            cvs = cvs if cvs.dtype == np.float32 else cvs.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"cvs: not numbers ({error}); allowed: (N, {self.network_.n_cvs})") from None
         if cvs.ndim != 2 or cvs.shape[1] != self.network_.n_cvs:
             raise BadInput(f"cvs: shape {cvs.shape} is not allowed; (N, {self.network_.n_cvs})")
         return np.concatenate(chunked(self.network_, cvs, lambda network, c: network.decode(c)[k].cpu().numpy()))

@@ -1,12 +1,17 @@
-"""Networks and estimators on disk: model.json says what they are, weights.safetensors holds the numbers; nothing is unpickled."""
+"""Networks and estimators on disk: model.json says what they are, weights.safetensors holds the numbers; nothing is unpickled.
 
+model.json is what counts: it has the digest of its weights. New weights wait under a name of their own until model.json is the new one, so
+that whoever loads, also after a kill, gets one save or the other and never numbers of both.
+"""
+
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from hae.errors import BadInput
@@ -18,6 +23,8 @@ from hae.version import __version__
 
 __all__ = ["load_estimator", "load_members", "load_networks", "save_estimator", "save_networks"]
 
+DESCRIPTION, WEIGHTS, WAITING = "model.json", "weights.safetensors", ".weights-{}.safetensors"
+TRIES = 3  # at a folder that is saved to meanwhile
 NOT_WRITTEN = {"augment", "network", "feature_weights"}  # functions can't be written; W is among the tensors
 FITTED = (
     "n_features_in_",
@@ -38,7 +45,10 @@ def save_networks(
     about: dict,
     tensors: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write networks by name, plain facts about them and further tensors. A network that is not an MLP leaves its weights alone."""
+    """Write networks by name, plain facts about them and further tensors. A network that is not an MLP leaves its weights alone.
+
+    One folder is saved to by one process at a time; others may load from it meanwhile.
+    """
     directory = Path(directory)
     specs = {name: network.spec for name, network in networks.items()}
     weights = {
@@ -47,9 +57,15 @@ def save_networks(
         for key, value in network.state_dict().items()
     }
     extra = {f"/{key}": value.detach().cpu().contiguous().clone() for key, value in (tensors or {}).items()}
-    with written_whole(directory / "weights.safetensors") as partial:
-        partial.write_bytes(save({**weights, **extra}))  # its own writer raises an error of its own where the disk is full
-    write_json(directory / "model.json", {"networks": specs, **about})
+    content = save({**weights, **extra})  # to a file its own writer raises an error of its own where the disk is full
+    digest = hashlib.sha256(content).hexdigest()
+    with written_whole(directory / WEIGHTS) as partial:
+        partial.write_bytes(content)
+        with written_whole(directory / WAITING.format(digest)) as copy:
+            copy.write_bytes(content)
+        write_json(directory / DESCRIPTION, {"weights": digest, "networks": specs, **about})
+    for waiting in directory.glob(WAITING.format("*")):  # this one, and those of saves that were killed
+        waiting.unlink(missing_ok=True)
 
 
 def load_networks(
@@ -64,9 +80,9 @@ def load_networks(
     """
     directory = Path(directory)
     try:
-        about = json.loads((directory / "model.json").read_text())
-        weights = load_file(directory / "weights.safetensors")
-        specs = dict(about.pop("networks"))
+        about, content = _of_one_save(directory)
+        weights = load(content)
+        digest, specs = about.pop("weights", None), dict(about.pop("networks"))
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to") from None
     except Exception as error:  # safetensors and json have errors of their own for a damaged file
@@ -83,7 +99,23 @@ def load_networks(
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
+    if digest not in (None, hashlib.sha256(content).hexdigest()):
+        raise BadInput(f"{directory}: {WEIGHTS} is not the one that {DESCRIPTION} was saved with; allowed: the two files of one save")
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
+
+
+def _of_one_save(directory: Path) -> tuple[dict, bytes]:
+    """What model.json says and its weights, or, where these are not there, those that stand in their place."""
+    for _ in range(TRIES):
+        about = json.loads((directory / DESCRIPTION).read_text())
+        digest = about.get("weights")
+        try:
+            content = (directory / WAITING.format(digest)).read_bytes()
+        except FileNotFoundError:
+            content = (directory / WEIGHTS).read_bytes()
+        if digest == hashlib.sha256(content).hexdigest():
+            break
+    return about, content
 
 
 def save_estimator(model, directory: str | Path) -> None:

@@ -15,8 +15,9 @@ __all__ = ["TEMPORARY", "artifact_root", "close", "close_door", "has_gpu", "home
            "project", "tracking_uri"]
 
 LOOPBACK = ("127.0.0.1", "localhost")
-USER = re.compile(r"(?<=://)[^\s/?#'\"<>]+@")
-QUERY = re.compile(r"(?i)(?<=[?&;])((?:password|passwd|pwd|token|secret|api_?key|sslpassword)=)[^\s&;'\"]+")
+# The second way: a password with a slash that should have been %2F, told by a port that is none.
+USER = re.compile(r"(?<=://)(?:[^\s/?#'\"<>]+|[^\s/?#'\"<>@\[]*:(?!\d*(?:\W|$))\S*)@")
+QUERY = re.compile(r"(?i)(?<![^?&;\s])([\w-]*(?:password|passwd|pwd|token|secret|api_?key|signature)=)[^\s&;'\"]+")
 ADDRESSES = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL", "PREFECT_API_DATABASE_CONNECTION_URL",
              "PREFECT_SERVER_DATABASE_CONNECTION_URL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
 SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
@@ -121,7 +122,8 @@ def prepare_environment(project: Path | None = None) -> None:
         os.environ.setdefault(name, value)
     for name in ("NO_PROXY", "no_proxy"):  # a proxy would be asked for Prefect's own server on this machine
         given = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
-        os.environ[name] = ",".join([*given, *(host for host in LOOPBACK if host not in given)])
+        if "*" not in given:  # which is no proxy at all, and only where it stands alone
+            os.environ[name] = ",".join([*given, *(host for host in LOOPBACK if host not in given)])
     scripts = str(Path(sys.executable).parent)
     path = os.environ.get("PATH", os.defpath).split(os.pathsep)
     if path[:1] != [scripts]:
@@ -141,7 +143,9 @@ def _known() -> list[str]:
     found = {os.environ.get(name, "") for name in SECRETS}
     found |= {part for secret in tuple(found) for part in secret.split(":")[1:]}
     for name in ADDRESSES:
-        user, at, _ = os.environ.get(name, "").partition("://")[2].partition("/")[0].rpartition("@")
-        password = user.partition(":")[2] or user
-        found |= {password, unquote(password)} if at else set()
+        address = os.environ.get(name, "")
+        if its := USER.search(address if "://" in address else f"://{address}"):
+            user = its[0].removesuffix("@")
+            password = user.partition(":")[2] or user
+            found |= {password, unquote(password)}
     return sorted((secret for secret in found if len(secret) >= SHORTEST), key=len, reverse=True)

@@ -324,6 +324,16 @@ def test_cvs_of_another_shape_are_refused(model):
         model.inverse_transform(np.zeros((5, 3)))
 
 
+@pytest.mark.parametrize("wrong", [[["a", "b"]], [[1.0, 2.0], [3.0]], [[None, {}]]])
+def test_cvs_that_are_no_numbers_are_one_line(model, wrong):
+    with pytest.raises(BadInput, match=r"^cvs: not numbers \(.*\); allowed: \(N, 2\)$"):
+        model.inverse_transform(wrong)
+
+
+def test_of_no_rows_there_are_none(model):
+    assert model.inverse_transform(np.zeros((0, 2))).shape == (0, model.n_features_in_)
+
+
 def test_a_network_with_other_cvs_than_said_is_refused(X):
     from hae.network.hierarchy import HierarchicalNetwork
 

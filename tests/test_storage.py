@@ -1,7 +1,10 @@
 """Networks on disk: the same bits back, nothing unpickled, one line for what can't be read."""
 
 import json
+import os
 import pickle
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -133,3 +136,63 @@ def test_a_write_that_fails_leaves_what_was_saved(tmp_path):
         save_networks(tmp_path, {"one": small()}, {"number": 2})
     assert load_networks(tmp_path)[1]["number"] == 1
     assert {file.name for file in tmp_path.iterdir()} == {"model.json", "weights.safetensors"}
+
+
+def numbered(number: int) -> tuple[dict, dict]:
+    """A network and what is said of it, both by a number."""
+    network = small(seed=number)
+    return {"one": network}, {"number": number}
+
+
+def mixed(folder) -> bool:
+    networks, about, _ = load_networks(folder)
+    return not torch.equal(networks["one"](torch.from_numpy(X))[1], small(seed=about["number"])(torch.from_numpy(X))[1])
+
+
+def test_a_save_that_dies_anywhere_leaves_one_save_or_the_other(tmp_path, monkeypatch):
+    found = []
+    for fatal in range(1, 20):
+        save_networks(tmp_path, *numbered(1))
+        steps = iter(range(1, 100))
+
+        def until(function, steps=steps, fatal=fatal):
+            def step(*arguments, **named):
+                if next(steps) >= fatal:
+                    raise KeyboardInterrupt
+                return function(*arguments, **named)
+
+            return step
+
+        with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+            for place, name in ((os, "replace"), (Path, "write_bytes"), (Path, "write_text"), (Path, "unlink")):
+                patch.setattr(place, name, until(getattr(place, name)))
+            save_networks(tmp_path, *numbered(2))
+        assert not mixed(tmp_path), f"dead at step {fatal}"
+        found.append(load_networks(tmp_path)[1]["number"])
+        if next(steps) <= fatal:
+            break
+    assert len(found) > 6 and found == sorted(found) and set(found) == {1, 2}
+    save_networks(tmp_path, *numbered(1))
+    assert not list(tmp_path.glob(".weights-*"))
+
+
+def test_who_loads_while_another_saves_gets_one_save(tmp_path, monkeypatch):
+    save_networks(tmp_path, *numbered(1))
+    loads, left = json.loads, iter([2, 1])
+
+    def meanwhile(text):
+        if (number := next(left, None)) is not None:
+            save_networks(tmp_path, *numbered(number))
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", meanwhile)
+    assert not mixed(tmp_path)
+
+
+def test_files_of_two_saves_are_refused(tmp_path):
+    """They fit in shape, so nothing else would tell."""
+    save_networks(tmp_path / "a", *numbered(1))
+    save_networks(tmp_path / "b", *numbered(2))
+    (tmp_path / "a/weights.safetensors").replace(tmp_path / "b/weights.safetensors")
+    with pytest.raises(BadInput, match=r"weights.safetensors is not the one that model.json was saved with; allowed: the two files of one"):
+        load_networks(tmp_path / "b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from hae.data.split import SIDES
 from hae.errors import BadInput
 from hae.files import check_writable, written_whole
 
-__all__ = ["Frames", "concatenate", "constant", "read_part", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
+__all__ = [
+    "Frames", "concatenate", "constant", "group_rows", "read_parts", "read_pieces", "recut", "sums", "write_part", "write_parts"]
 
 ROWS_TOGETHER = 32768  # rows of a Parquet row group, what a reader that goes through a file has in memory
 NUMBERS_TOGETHER = 2**22  # of features, in the pieces of a reader
@@ -117,24 +119,24 @@ class Frames:
 
 def write_parts(
     folder: str | os.PathLike,
-    parts: Iterable[Frames],
+    groups: Iterable[Frames],
     split: Mapping | None = None,
     check: Callable[[Mapping[str, int]], None] | None = None,
 ) -> Manifest:
-    """Make a folder the data set of these parts, at least one, which come one by one; the whole of it or nothing. split: the rule of the
+    """Make a folder the data set of these rows, which come as `recut` gives them; the whole of it or nothing. split: the rule of the
     sides, to be kept. check: is shown the numbers of rows by side before anything is published, and may raise."""
     folder = Path(folder)
     check_writable(folder.parent)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         made, new, rows = [], {}, 0
-        for part in parts:
-            path = Path(temporary, f"{rows}.parquet")
-            about = write_part(path, [part])
+        for part in parts_of(groups):
+            path, seen = Path(temporary, f"{rows}.parquet"), _Counted()
+            about = write_part(path, seen.of(part))
             digest = file_digest(path)
             name = part_name(f"rows-{rows}", digest)
-            made.append(Part(name, digest, len(part), {} if part.split is None else part.counts(), weights=sums(part.weights)))
+            made.append(Part(name, digest, seen.rows, dict(seen.sides), weights=tuple(map(float, seen.weights))))
             new[name] = path
-            rows += len(part)
+            rows += seen.rows
         manifest = Manifest(tuple(made), **about, split=split or {})
         if check is not None:
             check(manifest.sides)
@@ -142,26 +144,65 @@ def write_parts(
     return manifest
 
 
+class _Counted:
+    """What a manifest says of a part whose rows go by: how many, on which sides, and sums of their weights."""
+
+    def __init__(self) -> None:
+        self.rows, self.sides = 0, Counter[str]()
+        self.weights: np.ndarray = np.zeros(0)
+
+    def of(self, pieces: Iterable[Frames]) -> Iterator[Frames]:
+        for piece in pieces:
+            found = np.array(sums(piece.weights))
+            self.weights = self.weights + found if self.rows else found
+            self.rows += len(piece)
+            self.sides.update({} if piece.split is None else piece.counts())
+            yield piece
+
+
+def _part_rows(frames: Frames) -> int:
+    return max(1, PART_BYTES // max(1, frames.values.itemsize * frames.n_features))
+
+
+def group_rows(frames: Frames) -> int:
+    """How many rows like these a group of a part has."""
+    return max(1, min(ROWS_TOGETHER, NUMBERS_TOGETHER // max(1, frames.n_features), _part_rows(frames)))
+
+
 def recut(pieces: Iterable[Frames]) -> Iterator[Frames]:
-    """The same rows in pieces of `PART_BYTES` each, but for the last one."""
+    """The same rows in groups of `group_rows`, and less where a part of `PART_BYTES` is full and at the end."""
     waiting: list[Frames] = []
+    done = number = 0
     for piece in pieces:
-        rows = max(1, PART_BYTES // max(1, piece.values.itemsize * piece.n_features))
         waiting.append(piece)
-        number = sum(map(len, waiting))
-        if number >= rows:
-            together = concatenate(waiting)
-            waiting = [together.select(np.arange(number - number % rows, number))] if number % rows else []
-            for first in range(0, number - rows + 1, rows):
-                yield together.select(np.arange(first, first + rows))
-            del together
+        number += len(piece)
+        part, group = _part_rows(piece), group_rows(piece)
+        if number < group:
+            continue
+        together, first = concatenate(waiting), 0
+        while number - first >= (size := min(group, part - done % part)):
+            yield together.select(np.arange(first, first + size))
+            first, done = first + size, done + size
+        waiting, number = [together.select(np.arange(first, number))] if first < number else [], number - first
+        del together
     if waiting:
         yield concatenate(waiting)
 
 
-def read_part(path: str | os.PathLike) -> Frames:
-    """The rows of a file that `write_part` wrote."""
-    return _frames(pq.read_table(path), 1.0)
+def parts_of(groups: Iterable[Frames]) -> Iterator[Iterator[Frames]]:
+    """The groups that `recut` gives, part by part; each part is to be gone through before the next."""
+    group = next(coming := iter(groups), None)
+
+    def part() -> Iterator[Frames]:
+        nonlocal group
+        rows = 0
+        while group is not None and (not rows or rows + len(group) <= _part_rows(group)):
+            rows += len(group)
+            yield group
+            group = next(coming, None)
+
+    while group is not None:
+        yield part()
 
 
 def read_parts(folder: str | os.PathLike) -> Iterator[tuple[Part, Frames]]:

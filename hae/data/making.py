@@ -137,9 +137,10 @@ def _looked_at(order: _Order, found: _Found, beside: BinaryIO) -> Iterator[Frame
     recipe, structure = Recipe.from_json(order.recipe), _structure(order.topology, order.way)
     weights_of = frame_weights(Path(order.path), *order.weigh) if order.weigh else None
     seen: list[np.ndarray] = []
+    frames = 0
     look = None if recipe.kind == "coordinates" else lambda piece: seen.append(positions_read(recipe, piece))
     for piece in frames_of(recipe, {order.name: order.path}, structure, look=look):
-        weights = None if weights_of is None else weights_of(piece.frame)
+        weights, frames = None if weights_of is None else weights_of(piece.frame), frames + len(piece)
         piece = replace(piece, split=split_rows(piece.trajectory, piece.frame, **order.rule), weights=weights)
         found.sides.update({side: count for side, count in piece.counts().items() if count})
         found.weights = [sum(both) for both in zip(found.weights or (0.0, 0.0), sums(weights), strict=False)]
@@ -149,6 +150,8 @@ def _looked_at(order: _Order, found: _Found, beside: BinaryIO) -> Iterator[Frame
             found.lacking = found.lacking or _other(recipe, positions, piece.values[test])
             np.save(beside, positions)
         yield piece
+    if weights_of is not None:
+        weights_of.check_whole(frames)
 
 
 def _other(recipe: Recipe, positions: np.ndarray, values: np.ndarray) -> str:

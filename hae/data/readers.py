@@ -28,7 +28,7 @@ TEXTS = (".csv", ".tsv", ".tab", ".txt", ".dat")
 BOOKS = (".xlsx", ".xlsm")
 STORES = (".h5", ".hdf5", ".hdf")
 TABLES = (*TEXTS, ".parquet", ".feather", ".npy", ".npz", *BOOKS, *STORES)  # a COLVAR has any name: its first line begins with FIELDS
-PIECE_BYTES = 2**24  # of numbers read at a time
+PIECE_BYTES = 2**22  # of numbers read at a time
 PACKED = (".gz", ".bz2", ".xz")
 NAMES_OF_COLUMNS = ("columns", "features", "names")  # arrays of an NPZ file that name the columns of another
 OF_PANDAS = b"pandas_type"  # stands in every HDF5 file that pandas wrote, and in no trajectory
@@ -157,7 +157,7 @@ def _read_feather(path: Path, form: Form) -> pd.DataFrame:
 
 
 def _parquet_pieces(path: Path, rows: Callable[[int], int], words: Sequence[str]) -> Iterator[pd.DataFrame]:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)  # else a row group is in memory as it is in the file
     whole = [field.name for field in file.schema_arrow if field.name in words and pa.types.is_integer(field.type)]
     decimal = [name for name in whole if any(batch.column(0).null_count for batch in file.iter_batches(columns=[name]))]
     for batch in file.iter_batches(batch_size=rows(len(file.schema_arrow))):

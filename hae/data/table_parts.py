@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from hae.data.dialects import Form
-from hae.data.frames import Frames, concatenate, read_part, recut, write_part, write_parts
+from hae.data.frames import Frames, concatenate, group_rows, recut, write_parts
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest
 from hae.data.readers import table_pieces
@@ -20,6 +21,9 @@ from hae.data.tables import FILE, complete, feature_columns, table_frames
 from hae.errors import BadInput
 
 __all__ = ["Tables", "write_tables"]
+
+MOST_FILES = 64  # that rows are drawn to at once
+ALL, SOME = ("values", "trajectory", "frame", "labels"), ("weights", "split", "ids")  # columns that all frames have, and that some have
 
 
 @dataclass
@@ -116,19 +120,20 @@ def write_tables(
     trajectories. Features that are missing get their mean over the training rows, weights of a bias the mean 1.
 
     rule: of the sides, arguments of `hae.data.split.split_rows`. check: is shown the numbers of rows by side before anything is published.
-    shuffle: rows in a random order, all of them where they are one part, else drawn to parts and each part shuffled.
+    shuffle: rows in a random order.
     Raises BadInput as `Tables.pieces`, and for a feature without any value in the training rows.
     """
     found = _Found()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         chunks = found.weighed(recut(tables.pieces()))
-        chunks = found.looked_at(_shuffled(chunks, Path(temporary)) if shuffle else chunks, rule, gaps=tables.missing == "mean")
+        chunks = recut(_shuffled(_Spool(Path(temporary, "all"), chunks), np.random.default_rng(0))) if shuffle else chunks
+        chunks = found.looked_at(chunks, rule, gaps=tables.missing == "mean")
         if tables.missing == "mean" or tables.bias is not None:  # what needs to know of all rows first
-            places = [_kept(Path(temporary, f"{i}.parquet"), chunk) for i, chunk in enumerate(chunks)]
+            waiting = _Spool(Path(temporary, "rows"), chunks)
             check(found.sides)
             fill = found.fill() if found.holes else None
             mean = found.weight / found.sides.total() if tables.bias is not None else 1.0
-            chunks = (_finished(read_part(place), fill, mean) for place in places)
+            chunks = (_finished(chunk, fill, mean) for chunk in waiting)
         manifest = write_parts(folder, chunks, rule, check)
     assert found.first is not None  # `pieces` gives some
     recipe = tables.recipe(found.first)
@@ -179,30 +184,55 @@ class _Found:
         return np.asarray(self.total) / number
 
 
-def _kept(path: Path, chunk: Frames) -> Path:
-    write_part(path, [chunk])
-    return path
-
-
 def _finished(chunk: Frames, fill: np.ndarray | None, mean: float) -> Frames:
     values = chunk.values if fill is None else np.where(np.isnan(chunk.values), fill, chunk.values)
     return replace(chunk, values=values, weights=None if chunk.weights is None else chunk.weights / mean)
 
 
-def _shuffled(chunks: Iterator[Frames], folder: Path) -> Iterator[Frames]:
-    """The rows of all chunks in a random order: each is drawn to one of as many chunks, in files of the folder, and these are shuffled."""
-    rng = np.random.default_rng(0)
-    drawn = [[_kept(folder / f"all-{i}.parquet", chunk)] for i, chunk in enumerate(chunks)]
-    if len(drawn) > 1:
-        places, drawn = [place for place, in drawn], [[] for _ in drawn]
-        for i, place in enumerate(places):
-            chunk = read_part(place)
-            of = rng.integers(len(drawn), size=len(chunk))
-            for j, files in enumerate(drawn):
-                files.append(_kept(folder / f"all-{i}-{j}.parquet", chunk.select(of == j)))
-            place.unlink()
-    for files in drawn:
-        rows = concatenate([read_part(file) for file in files])
-        for file in files:
-            file.unlink()
+class _Spool:
+    """Frames that wait in a file, in the pieces in which they came."""
+
+    def __init__(self, path: Path, pieces: Iterable[Frames] = ()):
+        self.path, self.rows = path, 0
+        self.like: Frames | None = None
+        for piece in pieces:
+            self.add(piece)
+
+    def add(self, piece: Frames) -> None:
+        self.like = self.like or piece.select(np.arange(0))
+        self.rows += len(piece)
+        beside = (None if column is None else column.astype(str) for column in (piece.split, piece.ids))
+        with open(self.path, "ab") as file:
+            for column in (piece.values, piece.trajectory, piece.frame, piece.labels.to_numpy(), piece.weights, *beside):
+                if column is not None:
+                    np.save(file, column, allow_pickle=False)
+
+    def __iter__(self) -> Iterator[Frames]:
+        if self.like is None:
+            return
+        names = [name for name in (*ALL, *SOME) if name in ALL or getattr(self.like, name) is not None]
+        with open(self.path, "rb") as file:
+            while file.tell() < self.path.stat().st_size:
+                columns = {name: np.load(file) for name in names}
+                labels = pd.DataFrame(columns.pop("labels"), columns=self.like.labels.columns)
+                yield replace(self.like, labels=labels, **columns)
+
+
+def _shuffled(waiting: _Spool, rng: np.random.Generator) -> Iterator[Frames]:
+    """The rows in a random order; more than two groups of them are drawn to as many files, and each of these is shuffled."""
+    if waiting.like is None:
+        return
+    group = group_rows(waiting.like)
+    if waiting.rows <= 2 * group:
+        rows = concatenate(list(waiting))
+        waiting.path.unlink()
         yield rows.select(rng.permutation(len(rows)))
+        return
+    files = [_Spool(Path(f"{waiting.path}-{i}")) for i in range(min(-(-waiting.rows // group), MOST_FILES))]
+    for piece in waiting:
+        of = rng.integers(len(files), size=len(piece))
+        for i, file in enumerate(files):
+            file.add(piece.select(of == i))
+    waiting.path.unlink()
+    for file in files:
+        yield from _shuffled(file, rng)

@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from hae.data.rows import MadeRows
+from hae.data.rows import MadeRows, Rows
 from hae.errors import BadInput
 from hae.importance.intervals import Sampling
 from hae.importance.report import Contributions
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import Sliced, chunked, filled
+from hae.network.scoring import Sliced, chunks, filled
 
 __all__ = ["contributions", "feature_errors"]
 
 
 def feature_errors(
-    network: HierarchicalNetwork, X: np.ndarray | MadeRows, sampling: Sampling, target: Sliced | None = None
+    network: HierarchicalNetwork, X: Rows, sampling: Sampling, target: Sliced | None = None
 ) -> np.ndarray:
     """(n + 1, D', P): squared errors of the mean and of every level in each feature, as the `sums` of their frames.
 
@@ -36,7 +36,8 @@ def feature_errors(
         squares = ((y - level).nan_to_num().square().T for level in (torch.zeros_like(y), *levels))
         total = total + np.stack([sampling.sums(x.double().cpu().numpy(), rows) for x in squares])
 
-    chunked(network, MadeRows(X, X.shape[1]), add, np.arange(len(X)), target)
+    for _ in chunks(network, MadeRows(X, X.shape[1]), add, range(len(X)), target):
+        pass
     return total
 
 

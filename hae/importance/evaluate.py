@@ -9,20 +9,20 @@ from dataclasses import replace
 import numpy as np
 from tqdm import tqdm
 
-from hae.data.rows import MadeRows
+from hae.data.rows import FileRows, MadeRows, Rows
 from hae.errors import BadInput
 from hae.importance.assess import Measured, assess, compare, fields
 from hae.importance.contributions import contributions, feature_errors
 from hae.importance.intervals import Sampling
 from hae.importance.refits import EncodedRows, Refits, RefitSettings, refit, tasks_of
 from hae.importance.report import BEHIND, Comparison, Contributions, ImportanceReport
+from hae.importance.series import Series, made
 from hae.importance.verdicts import EPS, vote
 from hae.network.hierarchy import Decoder, HierarchicalNetwork
-from hae.network.scoring import FrameErrors, encode, score_frames
+from hae.network.scoring import FrameErrors, encode, encoded, error_pieces, score_frames
 from hae.training.pairs import Pairs
 
-__all__ = ["evaluate", "refit_members"]
-
+__all__ = ["errors_at", "evaluate", "refit_members"]
 
 
 def evaluate(
@@ -32,13 +32,14 @@ def evaluate(
     *,
     members: Sequence[HierarchicalNetwork] = (),
     seen: Pairs | None = None,
-    blocks: np.ndarray | None = None,
+    blocks: np.ndarray | int | None = None,
     root: np.ndarray | None = None,
-    baselines: Mapping[str, np.ndarray] | None = None,
+    baselines: Mapping[str, np.ndarray | Series] | None = None,
     features: Sequence[str] | None = None,
     groups: Mapping[str, str] | None = None,
     eps: float = EPS,
     side: str = "test",
+    sampling: Sampling | None = None,
     settings: RefitSettings | None = None,
     progress: str | None = None,
 ) -> ImportanceReport:
@@ -49,12 +50,14 @@ def evaluate(
         members: other trainings of the same network; their reports are ``report.members``, and all vote on n.
         seen: all rows there are of the same source, the test rows among them, in their order. How slow and how rare their motions are
             counts too: a test side that missed a rare state would else look surer than one that caught it. None: the test rows alone.
-        blocks: (N',) block of the split that each evaluated row comes from; fewer than 20 are too few for intervals.
+        blocks: (N',) block of the split that each evaluated row comes from, or how many they are; fewer than 20 are too few for intervals.
         root: further metric, see `hae.network.objective.frame_errors`.
-        baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric.
+        baselines: other models on the same frames: levels (n', N', D') in raw units, or their errors (n', N') in the same metric, as of
+            `errors_at` where the rows are in files.
         features: names of the D' features; groups: feature -> what it is a part of, such as an atom, for gains by group.
         eps: information gain below which a CV is dead, and margin within which two CVs are tied.
         side: of the split that the evaluated rows are: of "validation" rows the report says that they chose the model.
+        sampling: of the evaluated rows, where there is one already. Where they are in files, what is made of all rows is on its shelf.
         progress: title of a progress bar.
 
     Missing entries (NaN) of targets are left out, of refits too. Only where ``root`` is a matrix, which mixes features, refitted decoders
@@ -78,8 +81,10 @@ def evaluate(
     s_train, t_train = (np.asarray(side[:]) for side in _doubles(some))
     w_train, weights = some.weights, test.weights
     kinds = tuple(network.bottleneck.kinds)
-    cvs = [EncodedRows(encode(net, s_train), encode(net, X_test), kinds) for net in networks]
-    errors = [score_frames(net, X_test, target, root, weights) for net in networks]
+    sampling = sampling or Sampling.of(len(test), test.trajectory, test.frame, weights)
+    around = None if seen is None else Sampling.of(len(seen), seen.trajectory, seen.frame, seen.weights, sampling.shelf)
+    cvs = [EncodedRows(encode(net, s_train), sampling.shelf.keep(encoded(net, X_test)), kinds) for net in networks]
+    errors = [errors_at(net, X_test, target, root, weights, sampling) for net in networks]
 
     refits = refit_members(
         cvs,
@@ -88,20 +93,18 @@ def evaluate(
         [_rows_in_metric(net, target, root) for net in networks],
         errors,
         [w_train] * len(networks),
-        weights,
+        sampling,
         settings,
         network.input_mean.device,
         progress,
     )
-    sampling = Sampling.of(len(test), test.trajectory, test.frame, weights)
-    around = None if seen is None else Sampling.of(len(seen), seen.trajectory, seen.frame, seen.weights)
-    n_blocks = None if blocks is None else len(np.unique(blocks))
+    n_blocks = len(np.unique(blocks)) if isinstance(blocks, np.ndarray) else blocks
     reports = []
     for net, its_cvs, own, its_refits in tqdm(
         list(zip(networks, cvs, errors, refits, strict=True)), desc="verdicts", disable=progress is None
     ):
-        measured = Measured(its_cvs, own, its_refits, score_frames(net, s_train, t_train, root, w_train).fve)
-        others = None if seen is None or around is None else (score_frames(net, *_doubles(seen), root, seen.weights), around)
+        measured = Measured(its_cvs, own, its_refits, score_frames(net, s_train, t_train, root, w_train).fve, w_train)
+        others = None if seen is None or around is None else (errors_at(net, *_doubles(seen), root, seen.weights, around), around)
         reports.append(assess(measured, sampling, n_blocks, net.variant, eps, others))
     report = reports[0]
     if report.n is not None:
@@ -135,6 +138,20 @@ def evaluate(
     )
 
 
+def errors_at(
+    network: HierarchicalNetwork,
+    X: Rows,
+    target: Rows | None,
+    root: np.ndarray | None,
+    weights: np.ndarray | FileRows | None,
+    sampling: Sampling,
+) -> FrameErrors:
+    """`hae.network.scoring.score_frames`, kept as the sampling of the rows keeps figures."""
+    both = sampling.series(error_pieces(network, X, target, root))
+    e, v = made(lambda x: x[:-1], both), made(lambda x: x[-1], both)
+    return FrameErrors(e, v, weights)  # type: ignore[arg-type]  # Series and files stand in the places of arrays
+
+
 def _doubles(rows: Pairs) -> tuple[MadeRows, MadeRows]:
     """Inputs and targets in float64 where they are read, one object where the target is the input."""
     inputs = MadeRows(rows.inputs, rows.inputs.shape[1])
@@ -145,10 +162,10 @@ def refit_members(
     cvs: Sequence[EncodedRows],
     decoder: type[Decoder],
     target: Sequence[np.ndarray],
-    target_test: Sequence[np.ndarray | MadeRows],
+    target_test: Sequence[Rows],
     trained: Sequence[FrameErrors] | None,
     train_weights: Sequence[np.ndarray | None],
-    weights: np.ndarray | None,
+    sampling: Sampling,
     settings: RefitSettings,
     device="cpu",
     progress: str | None = None,
@@ -156,37 +173,40 @@ def refit_members(
     """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
 
     What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
-    over the evaluated rows and their weights (N',), are refitted once or twice more, wider and longer. None: nothing to stay behind.
+    over the evaluated rows, are refitted once or twice more, wider and longer. None: nothing to stay behind. sampling: of the evaluated
+    rows; it keeps the errors.
     """
     n = cvs[0].n
 
     def refits_of(which: Sequence[int], strength: RefitSettings, title: str | None) -> list[Refits]:
         errors = refit(
-            [tasks_of(cvs[i], decoder, train_weights[i]) for i in which],
+            [tasks_of(cvs[i], decoder, train_weights[i], sampling.shelf) for i in which],
             [target[i] for i in which],
             [target_test[i] for i in which],
+            sampling=sampling,
             settings=strength,
             weights=[train_weights[i] for i in which],
             device=device,
             progress=title,
         )
-        return [Refits(e[:n], e[n : 2 * n - 1], e[2 * n - 1 :]) for e in errors]
+        parts = slice(0, n), slice(n, 2 * n - 1), slice(2 * n - 1, None)
+        return [Refits(*(made(lambda e, part=part: e[part], of) for part in parts)) for of in errors]
 
     refits = refits_of(range(len(cvs)), settings, progress)
     for times in (2, 4):
-        behind = [i for i, own in enumerate(trained or ()) if _behind(refits[i], own, weights).max() > BEHIND]
+        behind = [i for i, own in enumerate(trained or ()) if _behind(refits[i], own, sampling).max() > BEHIND]
         if not behind:
             break
         title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
         for i, stronger in zip(behind, refits_of(behind, settings.stronger(times), title), strict=True):
-            if np.average(stronger.prefix.mean(0), weights=weights) < np.average(refits[i].prefix.mean(0), weights=weights):
+            if sampling.mean(stronger.prefix).mean() < sampling.mean(refits[i].prefix).mean():
                 refits[i] = stronger
     return refits
 
 
-def _behind(refits: Refits, trained: FrameErrors, weights: np.ndarray | None) -> np.ndarray:
+def _behind(refits: Refits, trained: FrameErrors, sampling: Sampling) -> np.ndarray:
     """(n,): FVE of the trained levels less that of the refitted ones."""
-    return np.average(refits.prefix - trained.e, axis=1, weights=weights) / (np.average(trained.v, weights=weights) or 1.0)
+    return sampling.mean(made(np.subtract, refits.prefix, trained.e)) / (sampling.mean(trained.v) or 1.0)
 
 
 def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarray | None) -> np.ndarray:
@@ -204,17 +224,18 @@ def _rows_in_metric(network: HierarchicalNetwork, target: MadeRows, root: np.nda
     return MadeRows(target, width, lambda rows: _in_metric(network, rows, root))
 
 
-def _errors_of(network, other, target, root) -> np.ndarray:
+def _errors_of(network, other, target, root) -> np.ndarray | Series:
     """Errors (n', N') of another model's levels in this network's metric."""
-    other = np.asarray(other)
+    other = other if isinstance(other, Series) else np.asarray(other)
     if other.ndim == 2:
         return other
     truth = _in_metric(network, target[:], root)
     return np.stack([np.nan_to_num(_in_metric(network, level, root) - truth) ** 2 for level in other]).mean(-1)
 
 
-def _against(name: str, other: np.ndarray, own: FrameErrors, report: ImportanceReport, sampling: Sampling) -> list[Comparison]:
+def _against(name: str, other: np.ndarray | Series, own: FrameErrors, report: ImportanceReport, sampling: Sampling) -> list[Comparison]:
     levels = min(len(other), len(own.e))
-    paired = compare(own.e[:levels], other[:levels], own.v, sampling, report.n_blocks)
-    alone = compare(other[:levels], np.broadcast_to(own.v, (levels, len(own.v))), own.v, sampling, report.n_blocks)
+    ours, theirs = (made(lambda e: e[:levels], e) for e in (own.e, other))
+    paired = compare(ours, theirs, own.v, sampling, report.n_blocks)
+    alone = compare(theirs, made(lambda v: np.broadcast_to(v, (levels, len(v))), own.v), own.v, sampling, report.n_blocks)
     return [Comparison(name, k + 1, **fields("fve", alone, k), **fields("difference", paired, k)) for k in range(levels)]

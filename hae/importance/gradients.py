@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from hae.data.jacobian import SAME, atoms_read, featurise
 from hae.data.molecules import Recipe
-from hae.data.rows import FileRows
+from hae.data.rows import IN_MEMORY, FileRows, MadeRows, Rows, Shelf, pieces_of
 from hae.errors import BadInput
 from hae.importance.relation import deviations
+from hae.importance.series import quantiles
 from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import chunk_rows, chunked, encode, filled
@@ -21,6 +23,7 @@ __all__ = ["Gradients", "gradients"]
 
 REACH = {PER_NM: 0.03, "1/standard deviation": 1.0}  # of a passage, to each side of the frame
 STEPS = 121  # of a passage
+ROWS = 65536  # at a time
 NUMBERS_TOGETHER = 2**24  # of the chain rule to positions, held at once
 
 
@@ -30,7 +33,7 @@ class Gradients:
     standard deviations of its columns; unit: of them.
 
     steps (T,), in nm or standard deviations, and passages (n, T): each CV, in its standard deviation and 0 at the frame, along the straight
-    line through the frame where its gradient is largest, in the direction of that gradient.
+    line through the frame where its gradient is largest, in the direction of that gradient. weights (N,) of the rows, or None.
 
     Example: A CV that is a column itself changes by one standard deviation a standard deviation, everywhere.
         >>> network = HierarchicalNetwork.mlp(2, ("linear",), hidden=(), activation="identity").double().reset(0)
@@ -42,9 +45,10 @@ class Gradients:
     """
 
     unit: str
-    sizes: np.ndarray
+    sizes: np.ndarray | FileRows
     steps: np.ndarray
     passages: np.ndarray
+    weights: np.ndarray | FileRows | None = None
 
     @property
     def smoothness(self) -> Smoothness:
@@ -52,10 +56,15 @@ class Gradients:
         return Smoothness(self.unit, tuple(self._of(k) for k in range(self.sizes.shape[1])))
 
     def _of(self, k: int) -> Gradient:
-        size = self.sizes[:, k]
-        largest = float(size.max())
-        return Gradient(f"CV{k + 1}", float(np.median(size)), float(np.quantile(size, 0.999)), largest, int(size.argmax()),
-                        verdict(largest) if self.unit == PER_NM else "")
+        row = int(self.steepest_rows[k])
+        median, high = quantiles(self.sizes, k, [0.5, 0.999], self.weights)
+        largest = float(self.sizes[row : row + 1][0, k])
+        return Gradient(f"CV{k + 1}", median, high, largest, row, verdict(largest) if self.unit == PER_NM else "")
+
+    @cached_property
+    def steepest_rows(self) -> np.ndarray:
+        """(n,): the first row where the gradient of each CV is largest."""
+        return _largest(self.sizes)
 
 
 def gradients(
@@ -63,18 +72,20 @@ def gradients(
     X: np.ndarray | FileRows,
     recipe: Recipe | None = None,
     positions: np.ndarray | FileRows | None = None,
+    shelf: Shelf = IN_MEMORY,
+    weights: np.ndarray | FileRows | None = None,
 ) -> Gradients:
-    """Of every CV over rows X (N, D) in raw units; x are a molecule's positions in nm, by the chain rule through alignment, distances and
-    torsions, or the columns of a table over their standard deviations.
+    """Of every CV over rows X (N, D) in raw units, with weights (N,); x are a molecule's positions in nm, by the chain rule through
+    alignment, distances and torsions, or the columns of a table over their standard deviations.
 
     recipe: of the features. positions (N, A, 3) in nm of `hae.data.jacobian.atoms_read`: needed for distances and torsions, which do not
-    hold them; aligned coordinates are positions.
+    hold them; aligned coordinates are positions. shelf: for the sizes.
 
     Raises:
         BadInput: positions are missing, of another shape or not those of X, or the alignment or a torsion is not defined at a row.
     """
     kind = "columns" if recipe is None else recipe.kind
-    unit, scale = ("1/standard deviation", deviations(X)) if kind == "columns" else (PER_NM, np.ones(()))
+    unit, scale = ("1/standard deviation", deviations(X, weights)) if kind == "columns" else (PER_NM, np.ones(()))
     together = chunk_rows(network)
     if recipe is not None and kind != "columns":
         _check_positions(recipe, len(X), positions)
@@ -89,24 +100,37 @@ def gradients(
         x = np.asarray(s if positions is None else positions[rows], dtype=np.float64).reshape(len(s), -1, 3)
         return cvs, x, _to_positions(recipe, x, s, by_inputs), by_inputs.shape
 
-    found = []
-    for start in range(0, len(X), together):
-        cvs, _, back, shape = piece(start)
-        found.append((cvs, _sizes(back, *shape)))
-    cvs, sizes = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
-    spread = np.array([1.0 if kind == "circular" else s.std() for kind, s in zip(network.bottleneck.kinds, cvs.T)])
+    def both(rows: slice) -> np.ndarray:
+        cvs, _, back, shape = piece(rows.start)
+        return np.concatenate([cvs, _sizes(back, *shape)], axis=1)
+
+    n = network.n_cvs
+    found = shelf.keep(map(both, pieces_of(len(X), together)))
+    moved = deviations(MadeRows(found, n, lambda rows: rows[:, :n]) if isinstance(found, FileRows) else found[:, :n], weights)
+    spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, moved)
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
-    sizes = sizes * over
+    sizes = shelf.keep(found[rows][:, n:] * over for rows in pieces_of(len(X), together))
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
     passages = []
-    for k, row in enumerate(sizes.argmax(0)):
+    for k, row in enumerate(_largest(sizes)):
         place = int(row) % together
         _, x, back, _ = piece(int(row) - place)
         along = _unit(back(slice(place, place + 1))[0, k])
         line = x[place] + steps.reshape(-1, *[1] * (x.ndim - 1)) * scale * along
         features = line if recipe is None or kind == "columns" else featurise(recipe, line)[0]
         passages.append(_passage(network, features, k, over[k]))
-    return Gradients(unit, sizes, steps, np.stack(passages))
+    return Gradients(unit, sizes, steps, np.stack(passages), weights)
+
+
+def _largest(sizes: Rows) -> np.ndarray:
+    """(n,): the first row of the largest value in each column."""
+    most, rows = np.full(sizes.shape[1], -np.inf), np.zeros(sizes.shape[1], dtype=int)
+    for piece in pieces_of(len(sizes), ROWS):
+        values = sizes[piece]
+        at = values.argmax(0)
+        found = values[at, np.arange(len(at))]
+        rows, most = np.where(found > most, piece.start + at, rows), np.maximum(found, most)
+    return rows
 
 
 def _by_inputs(network: HierarchicalNetwork, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

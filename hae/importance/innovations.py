@@ -7,6 +7,8 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
+from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows, pieces_of
+
 __all__ = ["innovations"]
 
 DEGREE, MOST_TERMS = 6, 330  # of the polynomials that tell what a CV adds to earlier ones
@@ -14,28 +16,33 @@ NOTHING = 1e-6  # an innovation below this share of its CV's standard deviation 
 POLYNOMIAL_ROWS = 16384  # whose polynomials are held at once
 
 
-def innovations(earlier: Sequence[list[np.ndarray]], cv: list[np.ndarray], weights: np.ndarray | None = None) -> list[np.ndarray]:
+def innovations(
+    earlier: Sequence[list[Rows]], cv: list[Rows], weights: np.ndarray | None = None, shelf: Shelf = IN_MEMORY
+) -> list[Rows]:
     """What ``cv`` adds to ``earlier`` ones: the residual of least squares on polynomials of them, with unit variance.
 
     Each is [training rows (N, width), evaluation rows (N', width)]; a circular CV, as cosine and sine, has width 2. The polynomials
     are products of Legendre's up to a total degree of 6, or less where those would be too many. They are fitted on the training
-    rows, with weights (N,). Zeros where nothing is left.
+    rows, with weights (N,). Zeros where nothing is left. Evaluation rows may be in files, and what is made of them is on the shelf.
     """
-    train, test = cv
+    train, test = np.asarray(cv[0]), cv[1]
     w = np.ones(len(train)) if weights is None else weights / np.mean(weights)
     root = np.sqrt(w)[:, None]
-    others = [np.concatenate([side, *(e[i] for e in earlier)], axis=1)[:, side.shape[1] :] for i, side in enumerate(cv)]
-    polynomials = _polynomials(others[0])
-    basis = polynomials(others[0])
+    others = np.concatenate([train, *(e[0] for e in earlier)], axis=1)[:, train.shape[1] :]
+    polynomials = _polynomials(others)
+    basis = polynomials(others)
     coefficients = np.linalg.lstsq(root * basis, root * train, rcond=1e-10)[0]
-    chunks = (slice(start, start + POLYNOMIAL_ROWS) for start in range(0, len(test), POLYNOMIAL_ROWS))
     left = train - basis @ coefficients
-    left_test = np.concatenate([test[:0], *(test[rows] - polynomials(others[1][rows]) @ coefficients for rows in chunks)])
     spread = np.sqrt(np.average((left**2).mean(1), weights=w))
     before = np.sqrt(np.average(((train - np.average(train, axis=0, weights=w)) ** 2).mean(1), weights=w))
     if spread <= max(NOTHING * before, 1e-12 * np.abs(train).max()):
-        return [np.zeros_like(train), np.zeros_like(test)]
-    return [left / spread, left_test / spread]
+        return [np.zeros_like(train), made_rows(test, test.shape[1], np.zeros_like)]
+
+    def left_of(rows: slice) -> np.ndarray:
+        of = np.concatenate([test[rows], *(e[1][rows] for e in earlier)], axis=1)
+        return (of[:, : test.shape[1]] - polynomials(of[:, test.shape[1] :]) @ coefficients) / spread
+
+    return [left / spread, shelf.keep(map(left_of, pieces_of(len(test), POLYNOMIAL_ROWS)))]
 
 
 def _polynomials(train: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 from scipy import sparse
-from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import gammaincinv, stdtrit  # of scipy.stats, which takes a second to import, in its own words
+
+from hae.data.rows import IN_MEMORY, FileRows, MadeRows, NamedRows, Shelf, pieces_of
+from hae.importance.correlation import correlation_time
+from hae.importance.series import Series, made, series_of
+from hae.importance.tails import tail_index
+from hae.importance.timeline import Runs, in_time, timeline_of
 
 __all__ = ["STATUSES", "Estimate", "Sampling", "status_of"]
 
@@ -17,9 +23,7 @@ CONFIDENCE = 0.90
 TOGETHER = 65536  # rows whose shares of segments are held at once
 PIECES = 300  # of a series, to see whether a few of them decide
 SURELY = 0.999  # confidence at which trajectories are said to differ
-TAIL, SURE_OF_TAIL = 25, 1.96  # one in so many frames is of the tail; standard deviations of its index on the safe side
 STATUSES = ("ok", "rough", "not enough data")
-FEWEST_OF_TAIL = 10  # frames in it
 OK_N_EFF, ROUGH_N_EFF, ENOUGH_BLOCKS = 200, 100, 20
 
 
@@ -52,7 +56,12 @@ class Sampling:
 
     order: (N,) rows in time order, trajectory after trajectory; weights: (N,) of mean 1, in that order;
     slot: (N,) place of each ordered row on an axis of time on which trajectories are too far apart to see each other;
-    reach: longest lag that may be looked at; walker: (N,) number of the trajectory of each ordered row.
+    reach: longest lag that may be looked at; walker: (N,) number of the trajectory of each ordered row; frame: (N,) its frame number.
+    Of rows in files, these are in files of the shelf, order is None, and place and counted are those of `place` and `by_row` (None: the
+    rows are in the order of time).
+
+    Figures x (..., N) of the rows are an array in their order, or a `Series` in the order of time, of which a piece is in memory at a time.
+    `series` makes of figures that come in pieces what the rows are: an array, or a `Series` in a file.
 
     Example: A series in which every number stands four times is worth a quarter of its frames.
         >>> noise = np.random.default_rng(0).normal(size=(1, 1000))
@@ -62,42 +71,92 @@ class Sampling:
         array([1000.])
     """
 
-    order: np.ndarray
-    weights: np.ndarray
-    slot: np.ndarray
+    order: np.ndarray | None
+    weights: np.ndarray | FileRows
+    slot: np.ndarray | FileRows
     reach: int
-    walker: np.ndarray
+    walker: np.ndarray | Runs
+    frame: np.ndarray | FileRows
+    alone: bool = False
+    shelf: Shelf = IN_MEMORY
+    place: FileRows | None = None
+    counted: FileRows | None = None
 
     @classmethod
     def of(
-        cls, n: int, trajectory: np.ndarray | None = None, frame: np.ndarray | None = None, weights: np.ndarray | None = None
+        cls,
+        n: int,
+        trajectory: np.ndarray | NamedRows | None = None,
+        frame: np.ndarray | FileRows | None = None,
+        weights: np.ndarray | FileRows | None = None,
+        shelf: Shelf = IN_MEMORY,
     ) -> Sampling:
-        """Of n rows with their trajectories' names and frame numbers; None, or the name "": rows in the order given."""
+        """Of n rows with their trajectories' names and frame numbers; None, or the name "": rows in the order given. shelf: where rows in
+        files may have more files."""
+        if isinstance(trajectory, NamedRows) and isinstance(frame, FileRows):
+            return cls._of_files(trajectory, frame, weights, shelf)
         trajectory = np.full(n, "") if trajectory is None else np.asarray(trajectory).astype(str)
         frame = np.arange(n) if frame is None else np.where(trajectory == "", np.arange(n), np.asarray(frame))
         order = np.lexsort((frame, trajectory))  # stable: equal frames stay together
         weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-        _, starts, walker = np.unique(trajectory[order], return_index=True, return_inverse=True)
+        names, starts, walker = np.unique(trajectory[order], return_index=True, return_inverse=True)
         places = [_places(part) for part in np.split(frame[order], starts[1:])]
         longest = max((int(p[-1]) + 1 for p in places), default=1)
         reach = min(longest, max(n // 10, 1))
         shift = np.cumsum([0, *(int(p[-1]) + 1 + reach for p in places[:-1])])
         slot = np.concatenate([p + s for p, s in zip(places, shift, strict=True)]) if n else np.zeros(0, dtype=int)
-        return cls(order, weights[order] / weights.mean(), slot, reach, walker)
+        return cls(order, weights[order] / weights.mean(), slot, reach, walker, frame[order], "" in names)
+
+    @classmethod
+    def _of_files(cls, trajectory: NamedRows, frame: FileRows, weights: np.ndarray | FileRows | None, shelf: Shelf) -> Sampling:
+        time, n = timeline_of(trajectory, frame, shelf), len(frame)
+        weighed = lambda p: np.ones(p.stop - p.start) if weights is None else weights[p].astype(np.float64)  # noqa: E731
+        pieces = lambda: map(weighed, pieces_of(n, TOGETHER))  # noqa: E731
+        mean = sum(float(piece.sum()) for piece in pieces()) / n
+        counted = in_time((piece / mean for piece in pieces()), None, shelf)
+        ordered = counted if time.place is None else in_time((piece / mean for piece in pieces()), time.place, shelf)
+        return cls(None, ordered, time.slot, time.reach, time.walker, time.frame, "" in trajectory.names, shelf, time.place, counted)
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.slot)
 
-    def by_row(self) -> np.ndarray:
-        """(N,): the weights in the order of the rows."""
-        return self.weights[self._place]
+    def by_row(self, rows: slice = slice(None)) -> np.ndarray:
+        """(rows,): the weights in the order of the rows."""
+        return self.weights[self._place[rows]] if self.counted is None else self.counted[rows]
+
+    def series(self, pieces: Iterable[np.ndarray]) -> np.ndarray | Series:
+        """Figures (k, N), or (N,), that come in pieces (k, n) in the order of the rows, as the methods take them."""
+        if self.order is not None:
+            return np.concatenate([np.ascontiguousarray(piece) for piece in pieces], axis=-1)
+        return series_of(in_time((np.ascontiguousarray(piece.T) for piece in pieces), self.place, self.shelf))
+
+    def of_rows(self, rows: np.ndarray | FileRows | MadeRows) -> np.ndarray | Series:
+        """Figures (k, N) of the columns of rows (N, k), as the methods take them."""
+        return np.ascontiguousarray(rows.T) if isinstance(rows, np.ndarray) else self.series(rows[piece].T for piece in self._pieces())
+
+    def blocks(self, block_frames: int) -> int:
+        """How many blocks, of so many frames, the rows come from; a row without trajectory is a block of its own."""
+        before, number = (-1, -1), 0
+        for rows in self._pieces():
+            walker, block = self.walker[rows], self.frame[rows] // block_frames
+            new = (np.diff(walker, prepend=before[0]) != 0) | (np.diff(block, prepend=before[1]) != 0)
+            number += int(np.count_nonzero(new | (walker == 0) if self.alone else new))
+            before = int(walker[-1]), int(block[-1])
+        return number
+
+    def _pieces(self) -> Iterator[slice]:
+        return pieces_of(len(self), TOGETHER)
+
+    def _at(self, x: np.ndarray | Series, rows: slice) -> np.ndarray:
+        """x (..., n) at these places in the order of time."""
+        return x[..., rows] if isinstance(x, Series) or self.order is None else x[..., self.order[rows]]
 
     @property
     def trajectories(self) -> int:
         """How many trajectories the frames come from; rows without one count as one series."""
-        return int(self.walker[-1]) + 1 if len(self) else 0
+        return int(self.walker[len(self) - 1 : len(self)][0]) + 1 if len(self) else 0
 
-    def answers(self, x: np.ndarray, order: int = 1) -> np.ndarray:
+    def answers(self, x: np.ndarray | Series, order: int = 1) -> np.ndarray:
         """How many independent frames (...) the trajectories leave of x (..., N), or of its power ``order``; inf where they may agree.
 
         They surely differ where the scatter of their means is beyond what the independent frames inside each allow, by a chi-squared test
@@ -107,7 +166,7 @@ class Sampling:
         K = self.trajectories
         sure, least = 2 * gammaincinv(max(K - 1, 1) / 2, [SURELY, 0.05])  # quantiles of chi-squared
 
-        def worth(row: np.ndarray) -> float:
+        def worth(row: np.ndarray | Series) -> float:
             scatter, of_mean, inside = self._scatter(row)
             if not scatter > sure:
                 return np.inf
@@ -116,7 +175,7 @@ class Sampling:
 
         return self._of_each(x, worth, float)
 
-    def between(self, x: np.ndarray) -> np.ndarray:
+    def between(self, x: np.ndarray | Series) -> np.ndarray:
         """Half width (...) of the 90 % interval of the mean of x (..., N) that comes from trajectories differing by more than chance.
 
         Their variance is that of DerSimonian and Laird (1986): the scatter of the means beyond what the independent frames inside each
@@ -124,78 +183,74 @@ class Sampling:
         """
         K = self.trajectories
 
-        def half(row: np.ndarray) -> float:
+        def half(row: np.ndarray | Series) -> float:
             scatter, of_mean, _ = self._scatter(row)
             beyond = max(scatter / (K - 1) - 1, 0) * of_mean
             return float(stdtrit(K - 1, 0.5 + CONFIDENCE / 2) * np.sqrt(beyond / K))
 
         return self._of_each(x, half if K > 1 else lambda row: 0.0, float)
 
-    def _of_each(self, x: np.ndarray, function, dtype: type) -> np.ndarray:
-        x = np.asarray(x, dtype=np.float64)
-        return np.array([function(row) for row in x.reshape(-1, x.shape[-1])], dtype=dtype).reshape(x.shape[:-1])
+    def _of_each(self, x: np.ndarray | Series, function, dtype: type) -> np.ndarray:
+        x = x if isinstance(x, Series) else np.asarray(x, dtype=np.float64)
+        number = int(np.prod(x.shape[:-1]))
+        rows = made(lambda x: x.reshape(number, x.shape[-1]), x)
+        found = [function(made(lambda x, k=k: x[k], rows)) for k in range(number)]
+        return np.array(found, dtype=dtype).reshape(x.shape[:-1])
 
-    def _scatter(self, x: np.ndarray) -> tuple[float, float, float]:
+    def _scatter(self, x: np.ndarray | Series) -> tuple[float, float, float]:
         """Chi-squared of the trajectories' means of x (N,), the variance that one such mean has from the frames inside, and theirs."""
-        total = np.bincount(self.walker, self.weights)
-        mean = np.bincount(self.walker, x[self.order] * self.weights) / total
-        inside = np.empty(len(x))
-        inside[self.order] = x[self.order] - mean[self.walker]
-        variance = self.mean(inside**2)
+        sums = np.zeros((2, self.trajectories))
+        for rows in self._pieces():
+            walker, weights = self.walker[rows], self.weights[rows]
+            for total, values in zip(sums, (weights, self._at(x, rows) * weights), strict=True):
+                total += np.bincount(walker, values, len(total))
+        total, mean = sums[0], sums[1] / sums[0]
+        inside = Series(x.shape, lambda rows: self._at(x, rows) - mean[self.walker[rows]])
+        variance = self.mean(made(np.square, inside))
         if len(total) < 2 or not variance > 0:
             return 0.0, 0.0, 0.0
         independent = self._n_eff(inside) * total / total.sum()
         return float(independent @ (mean - self.mean(x)) ** 2 / variance), float(variance / independent.mean()), float(variance)
 
-    def participation(self, x: np.ndarray) -> np.ndarray:
+    def participation(self, x: np.ndarray | Series) -> np.ndarray:
         """Over how many of up to 300 pieces of the series the square of x (..., N) is spread: (sum b^2)^2 / sum b^4 of the sums b of
         pieces. A third of the pieces for light tails; few where a few frames decide."""
-        x = np.asarray(x, dtype=np.float64)[..., self.order] * self.weights
+        x = x if isinstance(x, Series) else np.asarray(x, dtype=np.float64)
         starts = np.unique(np.linspace(0, len(self), PIECES, endpoint=False).astype(int))
-        square = np.add.reduceat(x, starts, axis=-1) ** 2
+        sums = np.zeros((*x.shape[:-1], len(starts)))
+        for rows in self._pieces():
+            first, end = np.searchsorted(starts, rows.start, side="right") - 1, np.searchsorted(starts, rows.stop)
+            inside = np.maximum(starts[first:end] - rows.start, 0)
+            sums[..., first:end] += np.add.reduceat(self._at(x, rows) * self.weights[rows], inside, axis=-1)
+        square = sums**2
         fourth = (square**2).sum(-1)
         return np.where(fourth > 0, square.sum(-1) ** 2 / np.where(fourth > 0, fourth, 1), len(starts))  # nothing at all: no few hold it
 
-    def tail(self, x: np.ndarray) -> tuple[float, float]:
-        """Index of the upper tail of x (N,), as its weights have it, and its upper 97.5 % bound: 0 for an exponential tail, 0.5 where the
-        variance ceases to exist, below 0 where there is an end.
+    def tail(self, x: np.ndarray | Series) -> tuple[float, float]:
+        """Index of the upper tail of x (N,), as its weights have it, and its upper bound: see `hae.importance.tails.tail_index`."""
+        return tail_index(lambda: (self._at(x, rows) * self.weights[rows] for rows in self._pieces()), len(self))
 
-        Of a generalised Pareto tail by probability weighted moments (Hosking and Wallis 1987) of the largest 4 %, known to (1 + index) over
-        the root of the number of times that the series goes there. NaN for fewer than 250 frames, whose largest 4 % tell nothing.
-        """
-        x = np.asarray(x, dtype=np.float64)[self.order] * self.weights
-        most = np.sort(x)[-(len(x) // TAIL) - 1 :]
-        beyond = most[1:] - most[0]
-        if len(beyond) < FEWEST_OF_TAIL:
-            return float("nan"), float("nan")
-        if not beyond[-1] > 1e-9 * abs(most[-1]):  # all but equal: rounding has no tail
-            return 0.0, 0.0
-        mean = beyond.mean()
-        weighted = beyond @ (np.arange(len(beyond))[::-1] + 0.35) / len(beyond) ** 2
-        index = 2 - mean / max(mean - 2 * weighted, 1e-12 * mean)
-        times = 1 + np.count_nonzero(np.diff((x > most[0]).astype(int)) > 0)
-        return float(index), float(index + SURE_OF_TAIL * (1 + max(index, 0)) / np.sqrt(times))
-
-    def mean(self, x: np.ndarray) -> np.ndarray:
+    def mean(self, x: np.ndarray | Series) -> np.ndarray:
         """Weighted mean over frames of x (..., N)."""
-        return x[..., self.order] @ self.weights / len(self)
+        return sum(self._at(x, rows) @ self.weights[rows] for rows in self._pieces()) / len(self)
 
-    def ratio(self, a: np.ndarray, v: np.ndarray) -> Estimate:
+    def ratio(self, a: np.ndarray | Series, v: np.ndarray | Series) -> Estimate:
         """mean(a) / mean(v) with its interval: a (..., N) and v (N,) in the order of the rows given to `of`. See `ratio_of_sums`."""
         return self.ratio_of_sums(self.sums(a), self.sums(v))
 
-    def sums(self, x: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    def sums(self, x: np.ndarray | Series, rows: slice = slice(None)) -> np.ndarray:
         """Weighted sums (..., P) of x (..., rows) over all frames and over every segment, for `ratio_of_sums`. Those of all the rows
         are those of some added to those of the rest, so that what has no room for all frames at once can go through them in pieces.
         x may be a sparse array (M, rows)."""
         first, end, _ = rows.indices(len(self))
-        x = x if sparse.issparse(x) else np.asarray(x, dtype=np.float64)
-        parts = [self._sums(x[..., start - first : start - first + TOGETHER], slice(start, min(start + TOGETHER, end)))
-                 for start in range(first, max(end, first + 1), TOGETHER)]
-        return sum(parts[1:], parts[0])
+        x = x if sparse.issparse(x) or isinstance(x, Series) else np.asarray(x, dtype=np.float64)
+        in_time = isinstance(x, Series)
+        parts = (self._sums(x[..., start - first : start - first + TOGETHER], slice(start, min(start + TOGETHER, end)), in_time)
+                 for start in range(first, max(end, first + 1), TOGETHER))
+        return reduce(np.add, parts)
 
-    def _sums(self, x, rows: slice) -> np.ndarray:
-        shares = self._shares(rows)
+    def _sums(self, x, rows: slice, in_time: bool) -> np.ndarray:
+        shares = self._shares(rows, in_time)
         if sparse.issparse(x):
             return (shares @ x.T).T.toarray()
         return (shares @ x.reshape(-1, x.shape[-1]).T).T.reshape(*x.shape[:-1], shares.shape[0])
@@ -224,15 +279,19 @@ class Sampling:
         return Estimate(value, value - half, value + half)
 
     @cached_property
-    def _place(self) -> np.ndarray:
+    def _place(self) -> np.ndarray | FileRows | range:
         """(N,): of each row in the order of time."""
+        if self.order is None:
+            return range(len(self)) if self.place is None else self.place
         place = np.empty(len(self), dtype=int)
         place[self.order] = np.arange(len(self))
         return place
 
-    def _shares(self, rows: slice) -> sparse.csc_array:
-        """(P, rows): weight of each row in the sum over all frames, then in every segment that holds it or a part of it."""
-        n, place = len(self), self._place[rows]
+    def _shares(self, rows: slice, in_time: bool) -> sparse.csc_array:
+        """(P, rows): weight of each row in the sum over all frames, then in every segment that holds it or a part of it; in_time: rows are
+        places in the order of time."""
+        n, place = len(self), np.arange(rows.start, rows.stop) if in_time else np.asarray(self._place[rows])
+        weights = self.weights[rows] if in_time else self.by_row(rows)
         at = np.arange(len(place))
         groups, n_parts = [(np.zeros(len(place), dtype=int), at, np.ones(len(place)))], 1
         for pieces in SEGMENTS if n >= max(SEGMENTS) else ():
@@ -242,35 +301,41 @@ class Sampling:
             groups += [(n_parts + own, at, inside), (n_parts + own[split] + 1, at[split], 1 - inside[split])]
             n_parts += pieces
         part, at, share = (np.concatenate(column) for column in zip(*groups, strict=True))
-        return sparse.csc_array((share * self.weights[place[at]], (part, at)), shape=(n_parts, len(place)))
+        return sparse.csc_array((share * weights[at], (part, at)), shape=(n_parts, len(place)))
 
-    def n_eff(self, x: np.ndarray) -> np.ndarray:
+    def n_eff(self, x: np.ndarray | Series) -> np.ndarray:
         """Number of independent frames (...) that x (..., N) is worth: N over its integrated autocorrelation time, weights counted.
 
-        The time is summed up to the first lag of 5 times itself (Sokal 1997), or the first without correlation (Geyer 1992), from
-        pairs of frames of one trajectory, also across frames that were left out.
+        The time is that of `hae.importance.correlation.correlation_time`, from pairs of frames of one trajectory, also across frames that
+        were left out.
         """
         return self._of_each(x, self._n_eff, float)
 
-    def _n_eff(self, x: np.ndarray) -> float:
-        deviation = (x - self.mean(x))[self.order]
-        influence = deviation * self.weights
-        slots, inverse, counts = np.unique(self.slot, return_inverse=True, return_counts=True)
-        series = np.bincount(inverse, influence) / counts
-        power = np.mean(series**2)
-        spread = np.mean(np.bincount(inverse, deviation**2 * self.weights) / counts)
-        if not power > 1e-24 * max(np.mean(np.abs(x)) ** 2, 1e-300):
-            return float(len(slots))  # a series that never changes is known from any frame
-        size = next_fast_len(int(slots[-1]) + 1 + self.reach, real=True)
-        padded, mask = np.zeros(size), np.zeros(size)
-        padded[slots], mask[slots] = series, 1
-        lags = min(self.reach, size // 2)
-        together = irfft(np.abs(rfft(np.stack([padded, mask]))) ** 2, size)[:, :lags]
-        seen = together[1] > 0.1 * len(slots)
-        rho = np.interp(np.arange(lags), np.flatnonzero(seen), together[0][seen] / together[1][seen]) / power
-        time = np.maximum(2 * np.cumsum(rho) - rho[0], 1.0)
-        closed = np.flatnonzero((np.arange(lags) >= 5 * time) | (rho + np.append(rho[1:], 0) <= 0))
-        return float(len(slots) * spread / power / time[closed[0] if len(closed) else -1])
+    def _n_eff(self, x: np.ndarray | Series) -> float:
+        mean = self.mean(x)
+        number, power, spread = 0, 0.0, 0.0
+        for _, influence, deviations in self._by_slot(x, mean):
+            number, power, spread = number + len(influence), power + np.sum(influence**2), spread + np.sum(deviations)
+        power, spread = power / number, spread / number
+        size = sum(np.sum(np.abs(self._at(x, rows))) for rows in self._pieces()) / len(self)
+        if not power > 1e-24 * max(size**2, 1e-300):
+            return float(number)  # a series that never changes is known from any frame
+        last = int(self.slot[len(self) - 1 : len(self)][0])
+        time = correlation_time(lambda: (slot[:2] for slot in self._by_slot(x, mean)), number, power, last, self.reach)
+        return float(number * spread / power / time)
+
+    def _by_slot(self, x: np.ndarray | Series, mean: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """A piece at a time: slots, and in each the mean of the influence of its frames, and of their squared deviations, with weights."""
+        waiting = np.zeros((3, 0))  # of the last slot, which may have more frames in the next piece: number, sums
+        last = np.zeros(0, dtype=int)
+        for rows in self._pieces():
+            deviation, weights = self._at(x, rows) - mean, self.weights[rows]
+            columns = np.stack([np.ones(len(deviation)), deviation * weights, deviation**2 * weights])
+            slots, inverse = np.unique(np.append(last, self.slot[rows]), return_inverse=True)
+            sums = np.array([np.bincount(inverse, np.append(w, column)) for w, column in zip(waiting, columns, strict=True)])
+            kept = len(slots) - (rows.stop < len(self))
+            yield slots[:kept], sums[1, :kept] / sums[0, :kept], sums[2, :kept] / sums[0, :kept]
+            last, waiting = slots[kept:], sums[:, kept:]
 
 
 def _places(frame: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from hae.data.rows import MadeRows
+from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows, pieces_of
 from hae.devices import one_thread
 from hae.importance.innovations import innovations
+from hae.importance.intervals import Sampling
+from hae.importance.series import Series
 from hae.network.hierarchy import Decoder
 from hae.network.layers import MaskedMLP
 
@@ -58,27 +60,32 @@ class EncodedRows:
     """
 
     train: np.ndarray
-    test: np.ndarray
+    test: Rows
     kinds: tuple[str, ...]
 
     @property
     def n(self) -> int:
         return len(self.kinds)
 
-    def embedded(self, k: int) -> list[np.ndarray]:
+    def embedded(self, k: int) -> list[Rows]:
         """CV k as (rows, width) for training and evaluation rows: an angle as cosine and sine, others centred, with unit variance."""
-        both = [np.asarray(rows[:, k], dtype=np.float64) for rows in (self.train, self.test)]
-        if self.kinds[k] == "circular":
-            return [np.stack([np.cos(x), np.sin(x)], axis=1) for x in both]
-        centre, spread = both[0].mean(), both[0].std()
-        return [((x - centre) / (spread or 1))[:, None] for x in both]
+        x = np.asarray(self.train[:, k], dtype=np.float64)
+        centre, spread = x.mean(), x.std()
+
+        def of(rows: np.ndarray) -> np.ndarray:
+            x = np.asarray(rows[:, k], dtype=np.float64)
+            if self.kinds[k] == "circular":
+                return np.stack([np.cos(x), np.sin(x)], axis=1)
+            return ((x - centre) / (spread or 1))[:, None]
+
+        return [of(self.train), made_rows(self.test, 2 if self.kinds[k] == "circular" else 1, of)]
 
 
 @dataclass(frozen=True)
 class Task:
     """A refit: what its decoders read, a list of [training rows (N, width), evaluation rows (N', width)] a decoder."""
 
-    decoders: tuple[tuple[list[np.ndarray], ...], ...]
+    decoders: tuple[tuple[list[Rows], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -98,23 +105,23 @@ class Refits:
         True
     """
 
-    prefix: np.ndarray
-    swapped: np.ndarray
-    innovation: np.ndarray
+    prefix: np.ndarray | Series
+    swapped: np.ndarray | Series
+    innovation: np.ndarray | Series
 
 
-def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | None = None) -> list[Task]:
+def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | None = None, shelf: Shelf = IN_MEMORY) -> list[Task]:
     """The 3n - 2 refits of one member, in the order of `Refits`.
 
     A decoder that reads all CVs up to its own can't tell them from their innovations, so it is given those, and whatever mixes a CV
-    with earlier ones changes nothing; others are given the CVs as they are.
+    with earlier ones changes nothing; others are given the CVs as they are. shelf: for the innovations at the evaluation rows.
     """
     raw = [cvs.embedded(k) for k in range(cvs.n)]
-    new: list[list[np.ndarray]] = []
+    new: list[list[Rows]] = []
     for k in range(cvs.n):
-        new.append(innovations(new[:k], raw[k], weights))
+        new.append(innovations(new[:k], raw[k], weights, shelf))
     nested = bool(decoder.reads(cvs.n)[-1].all())
-    swap = [innovations(new[:k], raw[k + 1], weights) if nested else raw[k + 1] for k in range(cvs.n - 1)]
+    swap = [innovations(new[:k], raw[k + 1], weights, shelf) if nested else raw[k + 1] for k in range(cvs.n - 1)]
     new, swap = [_within(x) for x in new], [_within(x) for x in swap]
     first = new if nested else raw
     prefixes = [first[: k + 1] for k in range(cvs.n)]
@@ -126,9 +133,10 @@ def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | Non
     ]
 
 
-def _within(x: list[np.ndarray]) -> list[np.ndarray]:
+def _within(x: list[Rows]) -> list[Rows]:
     """Evaluation rows kept within the range of the training rows: outside, the polynomials of an innovation run away."""
-    return [x[0], np.clip(x[1], x[0].min(0), x[0].max(0))]
+    train = np.asarray(x[0])
+    return [train, made_rows(x[1], train.shape[1], lambda rows: np.clip(rows, train.min(0), train.max(0)))]
 
 
 def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
@@ -140,18 +148,20 @@ def _last_level(decoder: type[Decoder], n: int) -> list[list[int]]:
 def refit(
     tasks: Sequence[Sequence[Task]],
     target: Sequence[np.ndarray],
-    target_test: Sequence[np.ndarray | MadeRows],
+    target_test: Sequence[Rows],
     *,
+    sampling: Sampling | None = None,
     settings: RefitSettings = RefitSettings(),
     weights: Sequence[np.ndarray | None] | None = None,
     device: torch.device | str = "cpu",
     progress: str | None = None,
-) -> np.ndarray:
-    """Refit all tasks of all members at once and give their errors at the evaluated frames: (M, T, N') mean square over features.
+) -> list[np.ndarray | Series]:
+    """Refit all tasks of all members at once and give the errors of each at the evaluated frames: (T, N') mean square over features.
 
     Args:
         tasks: M members with T tasks each, all of one shape.
         target, target_test: for every member (N, D) and (N', D) in the metric W, about the training mean; NaN is left out.
+        sampling: of the evaluated frames, which keeps the errors; None: in an array, in the order of the rows.
         weights: for every member (N,) weights of the training rows, or None.
 
     All decoders of all tasks have the same start and the same batches, in float64, so that a difference between two tasks is not one of
@@ -160,7 +170,8 @@ def refit(
     run = _Stack(tasks, target, weights, settings, torch.device(device))
     with one_thread(run.work < LITTLE):
         run.train(progress)
-    return np.stack([run.errors(m, target_test[m]) for m in range(len(tasks))])
+    sampling = sampling or Sampling.of(len(target_test[0]))
+    return [sampling.series(run.errors(m, target_test[m])) for m in range(len(tasks))]
 
 
 class _Stack:
@@ -260,19 +271,19 @@ class _Stack:
                 errors.append(left.square().sum(-1) / self.variance[m].clamp(min=1e-300))
         return torch.stack(errors)
 
-    @torch.no_grad()
-    def errors(self, m: int, target: np.ndarray | MadeRows) -> np.ndarray:
-        """(T, N') of member m, its last layers solved for."""
-        readouts = self.readouts(m)
-        out = []
-        for start in range(0, len(target), CHUNK_ROWS):
-            rows = slice(start, start + CHUNK_ROWS)
+    def errors(self, m: int, target: Rows) -> Iterator[np.ndarray]:
+        """(T, N') of member m, its last layers solved for, a piece of the rows at a time."""
+        with torch.no_grad():
+            readouts = self.readouts(m)
+
+        @torch.no_grad()
+        def of(rows: slice) -> np.ndarray:
             y = self.tensor(target[rows]) - self.mean[m]
             h = self.hidden(self.inputs(m, 1, rows), m)
-            out.append(
-                torch.stack([(self.features(h, t) @ last - y).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)])
-            )
-        return torch.cat(out, dim=1).cpu().numpy()
+            errors = [(self.features(h, t) @ last - y).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)]
+            return torch.stack(errors).cpu().numpy()
+
+        return map(of, pieces_of(len(target), CHUNK_ROWS))
 
     def features(self, h: Tensor, task: int) -> Tensor:
         """(N, F): hidden units of the decoders of a task, and 1."""

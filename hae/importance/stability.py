@@ -28,7 +28,8 @@ class Stability:
     """How well replicas of a training agree, see `replicate`; 1: they give the same.
 
     levels: S_k, mean over pairs of replicas; lowest: the least of any pair; cvs: agreement of CV_k, mean over pairs; tied: (k, k+1) from 1;
-    replicas: how many; seconds: what they took, which is no part of an evaluation's time.
+    replicas: how many; seconds: what they took, which is no part of an evaluation's time; rows: of a sample, for training and compared,
+    where they were not all rows.
 
     Example:
         >>> print(Stability((0.99, 0.97), (0.99, 0.95), (0.98, 0.9), (), replicas=4, seconds=60.0).sentence())
@@ -41,10 +42,15 @@ class Stability:
     tied: tuple[tuple[int, int], ...]
     replicas: int
     seconds: float
+    rows: tuple[int, ...] = ()
 
     def sentence(self) -> str:
         figures = ", ".join(f"level {k} {s:.2f}" for k, s in enumerate(self.levels, start=1))
-        return "; ".join(filter(None, [self.words(), f"agreement of {self.replicas} replicas: {figures}"]))
+        return "; ".join(filter(None, [self.words(), f"agreement of {self.replicas} replicas: {figures}", self.sample()]))
+
+    def sample(self) -> str:
+        """Of which rows it was measured, "" of all."""
+        return f"of a sample, {self.rows[0]:,} rows to train on and {self.rows[1]:,} to compare at" if self.rows else ""
 
     def words(self) -> str:
         """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
@@ -57,7 +63,7 @@ class Stability:
         return "; ".join(parts)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "rows" or value}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Stability | None:
@@ -66,7 +72,8 @@ class Stability:
         if not about:
             return None
         tied = tuple((a, b) for a, b in about["tied"])
-        return cls(tuple(about["levels"]), tuple(about["lowest"]), tuple(about["cvs"]), tied, about["replicas"], about["seconds"])
+        levels, lowest, cvs = (tuple(about[name]) for name in ("levels", "lowest", "cvs"))
+        return cls(levels, lowest, cvs, tied, about["replicas"], about["seconds"], tuple(about.get("rows", ())))
 
 
 def resampled_blocks(blocks: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -86,25 +93,33 @@ def level_agreement(a: np.ndarray, b: np.ndarray, weights: np.ndarray | None = N
     return 1 - mean_square(a - b) / np.where(variance > 0, variance, 1)
 
 
-def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
-    """(n,) from 0 to 1: agreement of CVs (N, n) of two replicas.
+def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str], weights: np.ndarray | None = None) -> np.ndarray:
+    """(n,) from 0 to 1: agreement of CVs (N, n) of two replicas at rows with weights (N,).
 
     |Spearman's correlation|, which does not see sign and monotone maps; for circular CVs the longer of the mean vectors of difference and
     sum of the angles, which does not see rotation and reflection. A collective CV may be mixed with earlier ones and be as good: a low
     value says nothing against its level.
     """
-    from scipy.stats import rankdata  # takes a second to import, as scikit-learn does below; the page reads a Stability without
-
+    w = np.ones(len(a)) if weights is None else np.asarray(weights, dtype=np.float64)
+    counts = w > 0
     out = []
     for k, kind in enumerate(kinds):
         x, y = a[:, k], b[:, k]
         if kind == "circular":
-            out.append(max(abs(np.mean(np.exp(1j * (x - y)))), abs(np.mean(np.exp(1j * (x + y))))))
-        elif np.ptp(x) == 0 or np.ptp(y) == 0:
+            out.append(max(abs(np.average(np.exp(1j * angle), weights=w)) for angle in (x - y, x + y)))
+        elif np.ptp(x[counts]) == 0 or np.ptp(y[counts]) == 0:
             out.append(0.0)
         else:
-            out.append(abs(np.corrcoef(rankdata(x), rankdata(y))[0, 1]))
+            covariance = np.cov(_ranks(x, w), _ranks(y, w), aweights=w)
+            out.append(abs(covariance[0, 1]) / np.sqrt(covariance[0, 0] * covariance[1, 1]))
     return np.array(out)
+
+
+def _ranks(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Places of x (N,) in order, each row taking as many as it counts; equal values share the middle of theirs."""
+    _, place = np.unique(x, return_inverse=True)
+    taken = np.bincount(place, weights)
+    return (np.cumsum(taken) - taken / 2)[place]
 
 
 def tied_levels(stability: Sequence[float]) -> tuple[tuple[int, int], ...]:
@@ -141,7 +156,7 @@ def agreement(
     """Of replicas that are trained: CVs (N', n) and levels (n, N', D) in one metric of each, at the same rows with weights (N',)."""
     pairs = list(combinations(found, 2))
     levels = np.array([level_agreement(a[1], b[1], weights) for a, b in pairs])
-    cvs = np.array([cv_agreement(a[0], b[0], kinds) for a, b in pairs])
+    cvs = np.array([cv_agreement(a[0], b[0], kinds, weights) for a, b in pairs])
     mean = tuple(map(float, levels.mean(0)))
     return Stability(mean, tuple(map(float, levels.min(0))), tuple(map(float, cvs.mean(0))), tied_levels(mean), len(found), seconds)
 

@@ -65,11 +65,13 @@ def canonicalise_members(members: Sequence[HierarchicalNetwork], X: np.ndarray, 
         canonicalise(member, X, weights)
     reference = encode(members[0], X)
     for member in members[1:]:
-        match(member, X, reference, members[0].bottleneck.kinds)
+        match(member, X, reference, members[0].bottleneck.kinds, weights)
 
 
-def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, kinds: tuple[str, ...]) -> list[str]:
-    """Let signs, zeros and directions follow reference CVs (N, n') of the same rows X (N, D); kinds: of the reference.
+def match(
+    network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, kinds: tuple[str, ...], weights: np.ndarray | None = None
+) -> list[str]:
+    """Let signs, zeros and directions follow reference CVs (N, n') of the same rows X (N, D) with weights (N,); kinds: of the reference.
 
     A CV whose counterpart is missing or of another kind stays as it is. Returns what was done to each CV, in words.
     """
@@ -80,13 +82,13 @@ def match(network: HierarchicalNetwork, X: np.ndarray, reference: np.ndarray, ki
         if k >= reference.shape[1] or kinds[k] != kind:
             done.append("kept: no counterpart")
         elif kind == "circular":
-            same, mirrored = np.exp(1j * (reference[:, k] - cvs[:, k])).mean(), np.exp(1j * (reference[:, k] + cvs[:, k])).mean()
+            same, mirrored = (np.average(np.exp(1j * (reference[:, k] + sign * cvs[:, k])), weights=weights) for sign in (-1, 1))
             reflect = abs(mirrored) > abs(same)
             angle = np.angle(mirrored if reflect else same)
             T[columns, columns] = _rotation(angle) @ np.diag([1, -1 if reflect else 1])
             done.append(f"turned by {np.degrees(angle):.2f} degrees" + (" and reflected" if reflect else ""))
         else:
-            flip = np.cov(cvs[:, k], reference[:, k])[0, 1] < 0
+            flip = np.cov(cvs[:, k], reference[:, k], aweights=weights)[0, 1] < 0
             T[columns, columns] = -1 if flip else 1
             done.append("flipped" if flip else "kept")
     bottleneck.rename(torch.from_numpy(T), torch.zeros(bottleneck.n_coordinates, dtype=torch.float64))

@@ -1,7 +1,7 @@
 """What a network explains: errors of its levels frame by frame, and FVE, the fraction of the variance explained."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,8 @@ import torch
 from .hierarchy import HierarchicalNetwork
 from .objective import frame_errors, rounding
 
-__all__ = ["FrameErrors", "Sliced", "chunk_rows", "chunked", "encode", "explained", "filled", "reconstructions", "score_frames"]
+__all__ = ["FrameErrors", "Sliced", "chunk_rows", "chunked", "chunks", "encode", "encoded", "error_pieces", "explained", "filled",
+           "reconstructions", "score_frames"]
 
 CHUNK_ROWS, CHUNK_NUMBERS = 16384, 2**23  # rows and their features a pass at a time: bounds the memory of the levels
 
@@ -60,21 +61,22 @@ def chunk_rows(network: HierarchicalNetwork) -> int:
 
 
 def chunked(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced) -> list:
+    """All that `chunks` gives."""
+    return list(chunks(network, X, function, *others))
+
+
+def chunks(network: HierarchicalNetwork, X: Sliced, function, *others: Sliced | range) -> Iterator:
     """``function(network, s, *cuts)`` over the rows of X a chunk at a time, in the type of X, without gradients; cuts: the same rows of
-    other arrays, as they are."""
+    other arrays, as they are. Of no rows it is asked once, so that what comes back has its shape."""
     dtype = torch.float32 if X.dtype == np.float32 else torch.float64
     device = network.input_mean.device
     network = network if network.dtype == dtype else copy.deepcopy(network).to(dtype)
     together = chunk_rows(network)
-    with torch.no_grad():
-        return [
-            function(
-                network,
-                torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype),
-                *(other[i : i + together] for other in others),
-            )
-            for i in range(0, len(X), together)
-        ]
+    for i in range(0, max(len(X), 1), together):
+        s = torch.from_numpy(np.ascontiguousarray(X[i : i + together])).to(device, dtype)
+        with torch.no_grad():  # not while the caller has the piece
+            found = function(network, s, *(other[i : i + together] for other in others))
+        yield found
 
 
 def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
@@ -84,7 +86,12 @@ def filled(network: HierarchicalNetwork, s: torch.Tensor) -> torch.Tensor:
 
 def encode(network: HierarchicalNetwork, X: Sliced) -> np.ndarray:
     """CVs (N, n) of rows X (N, D) in raw units, a chunk at a time."""
-    return np.concatenate(chunked(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy()))
+    return np.concatenate(list(encoded(network, X)))
+
+
+def encoded(network: HierarchicalNetwork, X: Sliced) -> Iterator[np.ndarray]:
+    """The same in pieces."""
+    return chunks(network, X, lambda net, s: net.encode(filled(net, s)).cpu().numpy())
 
 
 def reconstructions(network: HierarchicalNetwork, X: np.ndarray) -> np.ndarray:
@@ -104,6 +111,14 @@ def score_frames(
     NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
     A target that is the mean to rounding has no variance (see `hae.network.objective.rounding`).
     """
+    both = np.concatenate(list(error_pieces(network, X, target, root)), axis=1)
+    return FrameErrors(both[:-1], both[-1], weights)
+
+
+def error_pieces(
+    network: HierarchicalNetwork, X: Sliced, target: Sliced | None = None, root: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """e of `FrameErrors`, and v as its last row, (n + 1, rows), a chunk of rows at a time; arguments as of `score_frames`."""
     target = X if target is None else target
     metric = None if root is None else torch.as_tensor(root)
     eps = max((float(np.finfo(of.dtype).eps) for of in (target, X) if of.dtype == np.float32), default=0.0)
@@ -118,8 +133,7 @@ def score_frames(
         levels = torch.cat([levels, torch.zeros_like(levels[:1])])  # the mean is the level without any CV
         return frame_errors(levels, y, None if metric is None else metric.to(y), observed).double().cpu().numpy()
 
-    both = np.concatenate(chunked(network, X, errors, target), axis=1)
-    return FrameErrors(both[:-1], both[-1], weights)
+    return chunks(network, X, errors, target)
 
 
 def explained(networks: Sequence[HierarchicalNetwork], pieces: Iterable[tuple[np.ndarray, np.ndarray | None]]) -> list[np.ndarray]:

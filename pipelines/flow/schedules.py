@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import threading
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from hae.errors import BadInput
 from pipelines import params, processes, settings
@@ -17,6 +18,8 @@ from pipelines.flow import drifting, metrics, retraining, server, versioning
 from pipelines.watch import notify
 
 __all__ = ["serve", "silence", "zone"]
+
+HOURS = re.compile(r"(?:[A-Za-z]{3,}|<[\w+-]+>)[+-]?\d{1,2}(?::00){0,2}")  # POSIX's TZ of a fixed offset
 
 
 def serve(project: Path, cron: str, watch: int | None, port: int, say=print, *, metrics_port: int | None = None,
@@ -86,17 +89,18 @@ def zone() -> str:
     """The name of the local time zone. Raises BadInput for a TZ that the database of zones has no name for."""
     import tzlocal
 
-    name, wanted, year = "", os.environ.get("TZ", ""), time.localtime().tm_year
+    name, wanted, year = "", os.environ.get("TZ", "").removeprefix(":"), time.localtime().tm_year
     noons = [time.mktime((year, month, 15, 12, 0, 0, 0, 0, -1)) for month in (1, 7)]
     offsets = [time.localtime(noon).tm_gmtoff for noon in noons]  # seconds east of Greenwich, in winter and in summer
     with suppress(Exception):  # of many kinds, where it finds no name
         tzlocal.reload_localzone()
         name = tzlocal.get_localzone_name()
-    misspelt = "/" in wanted and "UTC" in (name or "UTC") and "UTC" not in wanted  # libc takes a name unknown to it for UTC
-    if name and not misspelt and [_offset(noon, name) for noon in noons] == offsets:
+    machines = wanted in ("", "/etc/localtime")  # the zone that the machine has
+    if name and (machines or wanted.endswith(name)) and [_offset(noon, name) for noon in noons] == offsets:
         return name
-    if offsets[0] == offsets[1] and offsets[0] % 3600 == 0 and not misspelt:
-        return f"Etc/GMT{-offsets[0] // 3600:+d}"  # its signs are turned round
+    fixed = f"Etc/GMT{-offsets[0] // 3600:+d}"  # its signs are turned round
+    if offsets == [offsets[0] // 3600 * 3600] * 2 and fixed in available_timezones() and (machines or HOURS.fullmatch(wanted)):
+        return fixed
     raise BadInput(f"TZ: {wanted!r} names no time zone; allowed: a name such as Europe/Berlin, or whole hours such as UTC-3")
 
 

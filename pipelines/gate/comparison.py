@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from hae.data.frames import Frames, read_pieces
+from hae.data.rows import Growing, Shelf
+from hae.data.sides import Beside, scratch_of
 from hae.data.split import split_rows
+from hae.importance.assess import Figures
 from hae.importance.assess import compare as paired_difference
 from hae.importance.intervals import Sampling
-from pipelines import paths
+from hae.importance.series import made
+from hae.memory import memory_limit
+from hae.training.stored import rows_bytes
+from pipelines import paths, settings
 from pipelines.gate.gates import Champion
 from pipelines.record.packaging import Loaded
 
@@ -33,27 +39,26 @@ def compare(champion: Loaded, candidate: Loaded, project: Path) -> Champion:
     why_not = _different_rows(champion, candidate)
     if why_not:
         return Champion(**who, not_comparable=why_not)
-    both = _BothSides(champion, candidate)
-    for piece in read_pieces(project / paths.FRAMES, ROWS):  # levels are (n, N, D): a piece at a time
-        both.add(piece.select(np.asarray((piece.split == "test") & (_champions_sides(champion.about, split, piece) == "test"))))
-    if not both.rows:
-        return Champion(**who, not_comparable="no test block that neither was trained on")
-    theirs, ours, v = both.errors()
-    sampling = both.sampling()
-    paired = paired_difference(ours, theirs, v, sampling, both.blocks)
-    fve, candidate_fve = (tuple((1 - sampling.mean(errors) / sampling.mean(v)).tolist()) for errors in (theirs, ours))
+    large = rows_bytes(project / paths.FRAMES) > memory_limit()
+    with scratch_of(settings.home(project) / "rows" / "gate", large) as shelf:
+        both = _BothSides(champion, candidate, shelf)
+        for piece in read_pieces(project / paths.FRAMES, ROWS):  # levels are (n, N, D): a piece at a time
+            both.add(piece.select(np.asarray((piece.split == "test") & (_champions_sides(champion.about, split, piece) == "test"))))
+        if not both.beside.count:
+            return Champion(**who, not_comparable="no test block that neither was trained on")
+        theirs, ours, v, sampling = both.compared()
+        paired = paired_difference(ours, theirs, v, sampling, sampling.blocks(split["block_frames"]))
+        fve, candidate_fve = (tuple((1 - sampling.mean(errors) / sampling.mean(v)).tolist()) for errors in (theirs, ours))
     return Champion(**who, fve=fve, candidate_fve=candidate_fve, low=tuple(paired.low.tolist()), high=tuple(paired.high.tolist()))
 
 
 class _BothSides:
     """Squared errors of champion and candidate at the rows that come, and where these come from: all that is kept of them."""
 
-    def __init__(self, champion: Loaded, candidate: Loaded):
+    def __init__(self, champion: Loaded, candidate: Loaded, shelf: Shelf):
         self.champion, self.candidate = champion, candidate
         self.common = min(len(champion.about["cv"]), len(candidate.about["cv"]))
-        self.rows, self._alone, self._blocks = 0, 0, set[str]()
-        self._errors: list[np.ndarray] = []
-        self._beside: list[tuple] = []
+        self.beside, self._errors = Beside(shelf), Growing(shelf)
 
     def add(self, frames: Frames) -> None:
         if not len(frames):
@@ -64,27 +69,16 @@ class _BothSides:
         theirs = np.empty((len(self.champion.about["cv"]), *s.shape))
         theirs[:, :, columns] = self.champion.program(s[:, columns])[1]
         all_levels = (*theirs[: self.common], *self.candidate.program(s)[1][: self.common], mean[None])
-        self._errors.append(np.stack([(((s - level) / scale) ** 2).mean(axis=1) for level in all_levels]))
-        self._beside.append((frames.trajectory, frames.frame, frames.weights))
-        named = frames.trajectory != ""
-        self._blocks |= set(frames.blocks(self.candidate.about["split"]["block_frames"])[named].tolist())
-        self._alone += int(np.sum(~named))
-        self.rows += len(frames)
+        self._errors.add(np.stack([(((s - level) / scale) ** 2).mean(axis=1) for level in all_levels], axis=1))
+        self.beside.add(frames.trajectory, frames.frame, frames.weights)
 
-    @property
-    def blocks(self) -> int:
-        """How many blocks the rows come from; one without trajectory is a block of its own."""
-        return len(self._blocks) + self._alone
-
-    def errors(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(n, N) of champion and candidate, and the squared distance (N,) from the candidate's mean."""
-        errors = np.concatenate(self._errors, axis=1)
-        return errors[: self.common], errors[self.common : -1], errors[-1]
-
-    def sampling(self) -> Sampling:
-        trajectory, frame, weights = zip(*self._beside, strict=True)
-        return Sampling.of(self.rows, np.concatenate(trajectory), np.concatenate(frame),
-                           None if weights[0] is None else np.concatenate(weights))
+    def compared(self) -> tuple[Figures, Figures, Figures, Sampling]:
+        """(n, N) of champion and candidate, the squared distance (N,) from the candidate's mean, and the sampling of the rows."""
+        sampling, n = Sampling.of(*self.beside.sampling_of()), self.common
+        errors = sampling.of_rows(self._errors.rows())
+        parts = (slice(0, n), slice(n, 2 * n), 2 * n)
+        theirs, ours, v = (made(lambda x, part=part: x[part], errors) for part in parts)
+        return theirs, ours, v, sampling
 
 
 def _different_targets(champion: dict, candidate: dict) -> str:

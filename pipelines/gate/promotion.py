@@ -175,7 +175,7 @@ def _today(store: Store, project: Path, facts: Mapping[str, StageFacts]) -> Toda
         raise BadInput(f"{store.name}: no version of {' and '.join(missing)} as they stand on disk; allowed: record first (hae retrain)")
     rows = {variant: known[name] for variant, name in weights.items()}
     scores = _validation(project, list(rows))
-    better = max(scores, key=scores.__getitem__)
+    better = max(scores, key=lambda variant: float(np.nan_to_num(scores[variant], nan=-np.inf)))  # NaN never wins
     champion = registry.champion(store)
     margins = Margins(**settings.promote.model_dump(exclude={"by_hand"}))
     evidence = (project / paths.MANIFEST, project / paths.results(better) / "metrics.json")

@@ -14,17 +14,20 @@ import pandas as pd
 from hae.data.frames import Frames, concatenate, read_pieces
 from hae.data.molecules import Recipe
 from hae.data.parts import Manifest
+from hae.data.rows import Growing, Shelf
+from hae.data.sides import Beside, scratch_of
 from hae.errors import BadInput
 from hae.files import read_csv
-from hae.importance.assess import compare
+from hae.importance.assess import Figures, compare
 from hae.importance.intervals import Sampling
 from hae.importance.report import Comparison, ImportanceReport
+from hae.importance.series import made
 from hae.importance.stability import Stability
 from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import FrameErrors, encode, reconstructions, score_frames
+from hae.network.scoring import encode, error_pieces, reconstructions
 from hae.storage import load_members
-from pipelines import paths
+from pipelines import paths, settings
 
 __all__ = ["Along", "Evidence", "Steep", "VariantEvidence", "gather", "weights"]
 
@@ -120,33 +123,34 @@ def gather(names: Mapping[str, object] | list[str], temperature: float | None = 
     networks = {name: load_members(paths.model(name))[0] for name in names}
     tables = {name: [pd.read_csv(paths.results(name) / f"{table}.csv") for table in ("gradients", "passages")] for name in names}
     most = min(MOST_FRAMES, max(memory_limit() // (16 * len(manifest.features)), 1))
-    seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
-                 {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()})
-    for piece in read_pieces(paths.FRAMES):
-        seen.add(piece)
-    frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
-    for name, network in networks.items():
-        folder = paths.results(name)
-        variants.append(VariantEvidence(
-            name,
-            ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
-            Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
-            pd.read_csv(folder / "history.csv"),
-            read_csv(folder / "labels.csv"),
-            tuple(network.bottleneck.kinds),
-            encode(network, frames.values),
-            encode(network, looked_at.values),
-            reconstructions(network, looked_at.values),
-            _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
-            weights(paths.model(name)),
-            _steep(tables[name][0], tables[name][1], seen.steep[name]),
-            network.widths,
-        ))
-    errors, sampling = seen.errors(), seen.sampling()
-    paired = {
-        f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
-        for i, a in enumerate(variants) for b in variants[i + 1 :]
-    }
+    with scratch_of(settings.home() / "rows" / "report", manifest.bytes > memory_limit()) as shelf:
+        seen = _Seen(networks, _Picked(_spread(manifest.rows, most)), _Picked(_spread(manifest.sides["test"], 4000)),
+                     {name: _Picked(table["row"].to_numpy()) for name, (table, _) in tables.items()}, shelf)
+        for piece in read_pieces(paths.FRAMES):
+            seen.add(piece)
+        frames, looked_at, variants = seen.drawn.frames(), seen.looked_at.frames(), []
+        for name, network in networks.items():
+            folder = paths.results(name)
+            variants.append(VariantEvidence(
+                name,
+                ImportanceReport.from_json((folder / "importance.json").read_text(encoding="utf-8")),
+                Stability.from_json((folder / "stability.json").read_text(encoding="utf-8")),
+                pd.read_csv(folder / "history.csv"),
+                read_csv(folder / "labels.csv"),
+                tuple(network.bottleneck.kinds),
+                encode(network, frames.values),
+                encode(network, looked_at.values),
+                reconstructions(network, looked_at.values),
+                _along(folder / "along", network.n_cvs, frames.n_features) if recipe.kind == "coordinates" else (),
+                weights(paths.model(name)),
+                _steep(tables[name][0], tables[name][1], seen.steep[name]),
+                network.widths,
+            ))
+        errors, sampling = seen.compared()
+        paired = {
+            f"{a.name} - {b.name}": _paired(a, b, errors, sampling)
+            for i, a in enumerate(variants) for b in variants[i + 1 :]
+        }
     return Evidence(tuple(variants), frames, looked_at, manifest.sides, len(seen.trajectories), recipe, temperature, paired)
 
 
@@ -168,13 +172,15 @@ class _Picked:
 
 
 class _Seen:
-    """What is kept of all rows as they come in pieces: rows to be drawn, errors of each variant at test rows and where these come from."""
+    """What is kept of all rows as they come in pieces: rows to be drawn, and, on a shelf, errors of each variant at test rows and where
+    these come from."""
 
-    def __init__(self, networks: Mapping[str, HierarchicalNetwork], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked]):
+    def __init__(self, networks: Mapping[str, HierarchicalNetwork], drawn: _Picked, looked_at: _Picked, steep: Mapping[str, _Picked],
+                 shelf: Shelf):
         self.networks, self.drawn, self.looked_at, self.steep = networks, drawn, looked_at, steep
         self.trajectories: set[str] = set()
-        self._errors: dict[str, list[FrameErrors]] = {name: [] for name in networks}
-        self._beside: list[tuple] = []
+        self._errors = {name: Growing(shelf) for name in networks}
+        self._beside = Beside(shelf)
 
     def add(self, piece: Frames) -> None:
         self.drawn.add(piece)
@@ -183,26 +189,22 @@ class _Seen:
         for picked in (self.looked_at, *self.steep.values()):
             picked.add(test)
         if len(test):
-            self._beside.append((test.trajectory, test.frame, test.weights))
+            self._beside.add(test.trajectory, test.frame, test.weights)
             for name, network in self.networks.items():
-                self._errors[name].append(score_frames(network, test.values))
+                for errors in error_pieces(network, test.values):
+                    self._errors[name].add(errors.T)
 
-    def errors(self) -> dict[str, FrameErrors]:
-        """Of each variant at all test rows."""
-        return {name: FrameErrors(np.concatenate([one.e for one in found], axis=1), np.concatenate([one.v for one in found]))
-                for name, found in self._errors.items()}
-
-    def sampling(self) -> Sampling:
-        """Of the test rows."""
-        trajectory, frame, weights = zip(*self._beside, strict=True)
-        joined = None if weights[0] is None else np.concatenate(weights)
-        return Sampling.of(sum(map(len, frame)), np.concatenate(trajectory), np.concatenate(frame), joined)
+    def compared(self) -> tuple[dict[str, Figures], Sampling]:
+        """Errors (n + 1, N) of each variant at all test rows, the last of them that of the mean, and the sampling of the rows."""
+        sampling = Sampling.of(*self._beside.sampling_of())
+        return {name: sampling.of_rows(errors.rows()) for name, errors in self._errors.items()}, sampling
 
 
-def _paired(a: VariantEvidence, b: VariantEvidence, errors: dict[str, FrameErrors], sampling: Sampling) -> tuple[Comparison, ...]:
+def _paired(a: VariantEvidence, b: VariantEvidence, errors: Mapping[str, Figures], sampling: Sampling) -> tuple[Comparison, ...]:
     """FVE of a less that of b on the test frames, over the levels that both have."""
     levels = min(len(a.kinds), len(b.kinds))
-    found = compare(errors[a.name].e[:levels], errors[b.name].e[:levels], errors[a.name].v, sampling, a.importance.n_blocks)
+    ours, theirs = (made(lambda x: x[:levels], errors[variant.name]) for variant in (a, b))
+    found = compare(ours, theirs, made(lambda x: x[-1], errors[a.name]), sampling, a.importance.n_blocks)
     return tuple(
         Comparison(b.name, k + 1, cv.fve, cv.fve_low, cv.fve_high, *(float(x[k]) for x in (found.value, found.low, found.high)))
         for k, cv in enumerate(b.importance.cvs[:levels])

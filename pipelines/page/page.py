@@ -115,6 +115,7 @@ def _variant(variant: VariantEvidence, called: Callable[[str], str]) -> dict:
         "members": _members(report),
         "stability": stability and {
             "replicas": stability.replicas,
+            "sample": stability.sample(),
             "levels": [f"{value:.2f}" for value in stability.levels],
             "shaky": join([f"CV{k}" for k, value in enumerate(stability.levels, start=1) if value < SHAKY]),
         },

@@ -91,16 +91,18 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
 
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
     kinds, d = network.bottleneck.kinds, frames.n_features
-    training = frames.select("train").values.astype(np.float64)
+    side = frames.select("train")
+    training, weights = side.values.astype(np.float64), side.weights
     low, high = training.min(0).tolist(), training.max(0).tolist()
-    training = training[np.linspace(0, len(training) - 1, min(len(training), MATCH_ROWS)).astype(int)]
+    pick = np.linspace(0, len(training) - 1, min(len(training), MATCH_ROWS)).astype(int)
+    training, weights = training[pick], None if weights is None else weights[pick]
     if champion is None:
         matching = ["kept: no champion"] * len(kinds)
     elif not set(champion.about["features"]) <= set(frames.features):
         matching = ["kept: the champion reads other features"] * len(kinds)
     else:
         columns = [frames.features.index(name) for name in champion.about["features"]]
-        matching = match(network, training, champion.program(training[:, columns])[0], tuple(champion.about["cv"]))
+        matching = match(network, training, champion.program(training[:, columns])[0], tuple(champion.about["cv"]), weights)
     with torch.no_grad():
         cvs = network.encode(torch.from_numpy(training)).numpy()
 

@@ -9,29 +9,34 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.data.molecules import Recipe
 from hae.data.parts import read_positions
-from hae.data.sides import sides_of
+from hae.data.rows import Shelf
+from hae.data.sides import StoredSide, sides_of
 from hae.data.trajectories import write_movie
 from hae.devices import set_threads
 from hae.errors import BadInput
 from hae.files import check_writable, write_csv, write_json, written_whole
+from hae.importance.evaluate import errors_at
 from hae.importance.evaluate import evaluate as measure
 from hae.importance.gradients import Gradients, gradients
 from hae.importance.intervals import Sampling
 from hae.importance.relation import frames_along, relations, sensitivity
 from hae.importance.report import ImportanceReport
+from hae.importance.series import Series, made
 from hae.importance.smoothness import PER_NM
 from hae.memory import memory_limit
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import encode, score_frames
+from hae.network.scoring import encode, encoded
 from hae.storage import load_members, load_networks
 from hae.training.pairs import Pairs
-from hae.training.stored import rows_bytes
 from pipelines import params, paths, settings
 from pipelines.stages import run_stage
 
 __all__ = ["evaluate", "levels_table", "main"]
 
+Side = Frames | StoredSide
+
 ALONG = 25  # frames of a movie along a CV
+LOOKED_AT = 200_000  # rows, evenly spread, among which these are looked for
 GRADIENTS = 20_000  # rows whose gradients are written
 
 
@@ -43,15 +48,14 @@ def evaluate(variant: str) -> None:
     everything.variant(variant)
     set_threads()
     limit, scratch = memory_limit(), settings.home() / "rows" / f"evaluate-{variant}"
-    large = rows_bytes(paths.FRAMES) > limit
-    with sides_of(paths.FRAMES, scratch, limit) as (train, test, seen):
-        if large:
-            print(f"evaluate {variant}: the features of the rows stay in files (HAE_MEMORY_LIMIT)")
-        _evaluate(variant, everything, train, test, seen, scratch / "positions" if large else None)
+    with sides_of(paths.FRAMES, scratch, limit) as (train, test, seen, shelf):
+        if shelf.folder is not None:
+            print(f"evaluate {variant}: the rows, and what is made of them, stay in files (HAE_MEMORY_LIMIT)")
+        _evaluate(variant, everything, train, test, seen, shelf)
 
 
-def _evaluate(variant: str, everything: params.Params, train: Frames, test: Frames, seen: Frames, scratch: Path | None) -> None:
-    """scratch: a file for positions at test rows where memory does not hold them."""
+def _evaluate(variant: str, everything: params.Params, train: Side, test: Side, seen: Side, shelf: Shelf) -> None:
+    """shelf: for what is made of all rows."""
     if not len(test):
         raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
     network, *members = load_members(paths.model(variant))
@@ -59,26 +63,28 @@ def _evaluate(variant: str, everything: params.Params, train: Frames, test: Fram
     networks, _, _ = load_networks(paths.model(paths.BASELINE))
     folder = paths.results(variant)
     check_writable(folder)
+    sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights, shelf)
     report = measure(
         network,
-        *(Pairs(side.values, side.values, side.weights, side.trajectory, side.frame) for side in (train, test)),
-        seen=Pairs(seen.values, seen.values, seen.weights, seen.trajectory, seen.frame),
-        blocks=test.blocks(everything.prepare.split.block_frames),
-        baselines=_baseline_errors(networks, test, network.n_cvs),
+        _pairs(train),
+        _pairs(test),
+        seen=_pairs(seen),
+        blocks=sampling.blocks(everything.prepare.split.block_frames),
+        baselines=_baseline_errors(networks, test, network.n_cvs, sampling),
         members=members,
         eps=everything.evaluate.eps,
         features=test.features,
         groups=recipe.groups,
+        sampling=sampling,
         progress=f"evaluate {variant}",
     )
-    found = _gradients(network, test, recipe, scratch)
+    found = _gradients(network, test, recipe, shelf)
     if found is not None:
         report = replace(report, smoothness=found.smoothness)
     with written_whole(folder / "importance.json") as partial:
         partial.write_text(report.to_json() + "\n")
-    cvs = [encode(network, side.values) for side in (train, test)]
+    cvs = [shelf.keep(encoded(network, side.values)) for side in (train, test)]
     kinds = network.bottleneck.kinds
-    sampling = Sampling.of(len(test), test.trajectory, test.frame, test.weights)
     told = relations(cvs, kinds, [train.labels, test.labels], test.label_periods, sampling, train.weights)
     moved = pd.DataFrame(
         sensitivity(network, test.values, test.weights).T, columns=[f"sensitivity_cv{k + 1}" for k in range(len(kinds))]
@@ -91,11 +97,17 @@ def _evaluate(variant: str, everything: params.Params, train: Frames, test: Fram
         ("features.csv", pd.concat([gained, moved], axis=1)),
     ):
         write_csv(folder / name, table)
+    some = np.linspace(0, len(test) - 1, min(len(test), LOOKED_AT)).round().astype(int)
     for k, kind in enumerate(kinds):
-        _write_along(folder / "along", k, test.select(frames_along(cvs[1], k, kind, min(ALONG, len(test)))), network, recipe)
+        rows = some[frames_along(cvs[1][some], k, kind, min(ALONG, len(test)))]
+        _write_along(folder / "along", k, test.select(rows), network, recipe)
     _write_gradients(folder, found)
     write_json(folder / "metrics.json", flat_metrics(report))
     print(f"{variant}: {report.sentence()}")
+
+
+def _pairs(side: Side) -> Pairs:
+    return Pairs(side.values, side.values, side.weights, side.trajectory, side.frame)  # type: ignore[arg-type]  # files for arrays
 
 
 def levels_table(report: ImportanceReport) -> pd.DataFrame:
@@ -127,18 +139,19 @@ def flat_metrics(report: ImportanceReport) -> dict:
     return metrics
 
 
-def _baseline_errors(networks: dict, frames: Frames, n: int) -> dict[str, np.ndarray]:
+def _baseline_errors(networks: dict, test: Side, n: int, sampling: Sampling) -> dict[str, np.ndarray | Series]:
     """Errors (n, N) of PCA's levels, and of the plain autoencoders of 1 to n nodes."""
-    plain = [score_frames(networks[f"plain-{k}"], frames.values).e[-1] for k in range(1, n + 1)]
-    return {"pca": score_frames(networks["pca"], frames.values).e[:n], "plain": np.stack(plain)}
+    of = lambda name: errors_at(networks[name], test.values, None, None, None, sampling).e  # noqa: E731
+    last = [made(lambda e: e[-1], of(f"plain-{k}")) for k in range(1, n + 1)]
+    return {"pca": made(lambda e: e[:n], of("pca")), "plain": made(lambda *e: np.stack(e), *last)}
 
 
-def _gradients(network: HierarchicalNetwork, test: Frames, recipe: Recipe, scratch: Path | None) -> Gradients | None:
+def _gradients(network: HierarchicalNetwork, test: Side, recipe: Recipe, shelf: Shelf) -> Gradients | None:
     """Of the CVs at the test rows; None where features are distances or torsions whose positions prepare could not keep."""
     if recipe.kind in ("coordinates", "columns"):
-        return gradients(network, test.values, recipe)
-    positions = read_positions(paths.FRAMES, scratch)
-    return None if positions is None else gradients(network, test.values, recipe, positions)
+        return gradients(network, test.values, recipe, shelf=shelf, weights=test.weights)
+    positions = read_positions(paths.FRAMES, None if shelf.folder is None else shelf.folder / "positions")
+    return None if positions is None else gradients(network, test.values, recipe, positions, shelf, test.weights)
 
 
 def _write_gradients(folder: Path, found: Gradients | None) -> None:
@@ -149,7 +162,7 @@ def _write_gradients(folder: Path, found: Gradients | None) -> None:
     rows, sizes, along = np.zeros(0, int), np.zeros((0, n)), np.zeros((0, n + 1))
     if found is not None:
         spread = np.linspace(0, len(found.sizes) - 1, min(GRADIENTS, len(found.sizes))).round().astype(int)
-        rows = np.union1d(spread, found.sizes.argmax(0))
+        rows = np.union1d(spread, found.steepest_rows)
         sizes, along = found.sizes[rows], np.column_stack([found.steps, found.passages.T])
     write_csv(folder / "gradients.csv", pd.DataFrame(sizes, columns=names).assign(row=rows)[["row", *names]])
     write_csv(folder / "passages.csv", pd.DataFrame(along, columns=["step", *names]))

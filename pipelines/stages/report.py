@@ -1,7 +1,6 @@
 """Report: all variants and both baselines in one page, one table and the figures."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -78,7 +77,7 @@ def _importance_json(evidence: Evidence) -> dict:
         "which": evidence.called(which(evidence)),
         "choice": choose(evidence),
         "variants": {name: json.loads(importance.to_json()) for name, importance in evidence.reports.items()},
-        "stability": {variant.name: variant.stability and asdict(variant.stability) for variant in evidence.variants},
+        "stability": {variant.name: variant.stability and json.loads(variant.stability.to_json()) for variant in evidence.variants},
         "paired": {
             title: [{"level": row.level, **{key: _number(getattr(row, key)) for key in PAIRED}} for row in rows]
             for title, rows in evidence.paired.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hae.errors import BadInput
@@ -14,14 +14,17 @@ from pipelines.stages import run_stage
 
 __all__ = ["main", "stability"]
 
+LEAST = 2000  # rows of a sample, on each side
+
 
 @dataclass(frozen=True)
 class _Replica:
-    """A replica of a variant, counted from 0, the length of its blocks, and the folder for what becomes of it."""
+    """A replica of a variant, counted from 0, the length of its blocks, the folder of its data set and that for what becomes of it."""
 
     variant: str
     number: int
     block_frames: int
+    frames: str
     desk: str
 
 
@@ -37,35 +40,49 @@ def stability(variant: str) -> None:
 
 
 def measured(variant: str, replicas: int, block_frames: int) -> str:
-    """The JSON of `hae.importance.stability.Stability`, replicas trained side by side; {} where the rows are larger than the memory for
-    them."""
+    """The JSON of `hae.importance.stability.Stability`, replicas trained side by side; of a sample where the rows are larger than the
+    memory for them."""
     import numpy as np
 
     from hae.data.frames import Frames
+    from hae.data.parts import Manifest
     from hae.engine import map_parts
     from hae.estimator import HierarchicalAutoencoder  # all this takes seconds to import, and is not needed where nothing is asked for
     from hae.importance.stability import agreement
-    from hae.memory import memory_limit
-    from hae.training.stored import rows_bytes
 
-    if rows_bytes(paths.FRAMES) > memory_limit():
-        print(f"stability {variant}: not measured, since the rows are larger than the memory for them (HAE_MEMORY_LIMIT)")
-        return "{}"
-    test = Frames.read(paths.FRAMES).select("test")
-    if not len(test):
-        raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
     start, desk = time.perf_counter(), settings.home() / "replicas" / variant
     desk.mkdir(parents=True, exist_ok=True)
-    parts = {f"stability {variant}, replica {i + 1}": _Replica(variant, i, block_frames, str(desk)) for i in range(replicas)}
     try:
+        data = _data(replicas, block_frames, desk)
+        test = Frames.read(data).select("test")
+        if not len(test):
+            raise BadInput(f"{paths.FRAMES}: no test rows; allowed: prepare.split.shares that leave some")
+        parts = {f"stability {variant}, replica {i + 1}": _Replica(variant, i, block_frames, str(data), str(desk)) for i in range(replicas)}
         places = map_parts(_trained, parts, progress=f"stability {variant}").values()
         found = [(file["cvs"], file["levels"]) for file in map(np.load, places)]
+        rows = () if data == paths.FRAMES else tuple(Manifest.read(data).sides[side] for side in ("train", "test"))
     finally:
         shutil.rmtree(desk, ignore_errors=True)
     kinds = HierarchicalAutoencoder.load(paths.model(variant)).network_.bottleneck.kinds
-    told = agreement(found, kinds, test.weights, time.perf_counter() - start)
+    told = replace(agreement(found, kinds, test.weights, time.perf_counter() - start), rows=rows)
     print(f"stability {variant}: {told.sentence()}; {told.seconds:.0f} s")
     return told.to_json()
+
+
+def _data(replicas: int, block_frames: int, desk: Path) -> Path:
+    """The data set, or a sample of it where its rows are larger than the memory for them: an eighth of that for the training rows, as much
+    for the levels of all replicas at the rows that are compared."""
+    from hae.data.parts import Manifest
+    from hae.data.sides import sample_of
+    from hae.memory import memory_limit
+
+    manifest, limit = Manifest.read(paths.FRAMES), memory_limit()
+    if manifest.bytes <= limit:
+        return paths.FRAMES
+    numbers = limit // (8 * 8 * len(manifest.features))
+    rows = {"train": max(numbers, LEAST), "test": max(numbers // (4 * replicas), LEAST)}
+    sample_of(paths.FRAMES, rows, block_frames).write(desk / "frames", manifest.split)
+    return desk / "frames"
 
 
 def _trained(part: _Replica) -> str:
@@ -79,7 +96,7 @@ def _trained(part: _Replica) -> str:
     from hae.training.pairs import Pairs
 
     set_threads()
-    frames = Frames.read(paths.FRAMES)
+    frames = Frames.read(part.frames)
     train, test = (frames.select(side) for side in ("train", "test"))
     cvs, levels = replica_of(
         HierarchicalAutoencoder.load(paths.model(part.variant)),

@@ -192,8 +192,9 @@ def _errors(errors: np.ndarray | None, trajectory: np.ndarray | None, frame: np.
     if errors is None:
         return np.zeros(0), np.zeros(0)
     rows = np.isfinite(errors).all(0)
-    there, kept = errors[:, rows], [None if part is None else part[rows] for part in (trajectory, frame)]
-    independent = np.clip(Sampling.of(there.shape[1], *kept).n_eff(there), 1, max(there.shape[1], 1))
+    there = errors[:, rows]
+    trajectory, frame = (None if part is None else part[rows] for part in (trajectory, frame))
+    independent = np.clip(Sampling.of(there.shape[1], trajectory, frame).n_eff(there), 1, max(there.shape[1], 1))
     return there.mean(1), there.std(1, ddof=1) / np.sqrt(independent)
 
 

@@ -218,6 +218,20 @@ def test_files_that_cannot_be_used_are_named_with_the_reason(structure, shaken, 
     refused("15 atoms, but the topology has 22")
 
 
+@pytest.mark.parametrize("together", [None, 4])
+def test_a_file_that_breaks_off_is_said_with_the_last_frame_that_can_be_read(structure, shaken, tmp_path, monkeypatch, together):
+    """Wherever in a piece of frames the fault is."""
+    path = tmp_path / "walker.xtc"
+    shaken[:11].save(str(path))
+    with mdtraj.open(str(path)) as file:
+        tenth = int(file.offsets[9])
+    path.write_bytes(path.read_bytes()[: tenth + 40])
+    if together is not None:
+        monkeypatch.setattr(hae.data.trajectories, "PIECE_BYTES", 12 * structure.n_atoms * together)
+    with pytest.raises(BadInput, match=r"walker.xtc: can't be read after frame 9 \("):
+        read_trajectories(Recipe.for_molecule(structure), {"walker": path}, structure)
+
+
 def test_positions_that_are_not_finite_are_refused(structure, shaken, tmp_path):
     broken = shaken[:]
     broken.xyz[17, 3, 1] = np.nan

@@ -40,5 +40,19 @@ def test_a_frame_without_a_row_or_a_file_without_the_column_is_refused(tmp_path)
         frame_weights(tmp_path / "walker-1.dcd", "reweighted", 300)
 
 
+def test_a_trajectory_with_fewer_frames_than_rows_is_refused(tmp_path):
+    """PLUMED's COLVAR may be written more often than frames are: the row of a frame is then another one."""
+    weights = frame_weights(beside(tmp_path, ["0", "1", "2"]), "reweighted", 300)
+    weights.check_whole(3)
+    with pytest.raises(BadInput, match=r"COLVAR\.0: 3 rows for 2 frames, columns time, metad\.rbias; allowed: a row for each frame"):
+        weights.check_whole(2)
+
+
+def test_two_columns_of_a_bias_are_refused(tmp_path):
+    (tmp_path / "COLVAR.0").write_text("#! FIELDS time metad.rbias opes.rbias\n 0 0 1\n")
+    with pytest.raises(BadInput, match=r"allowed: one column that ends in \.rbias"):
+        frame_weights(tmp_path / "walker-0.dcd", "reweighted", 300)
+
+
 def test_kishs_share_of_even_weights_is_one_and_of_a_single_one_its_part():
     assert share(np.ones(7)) == pytest.approx(1) and share(np.array([1.0, 0, 0, 0])) == pytest.approx(0.25)

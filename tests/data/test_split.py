@@ -1,6 +1,7 @@
 """The split: one formula, however many trajectories there are."""
 
 import hashlib
+import time
 
 import numpy as np
 import pytest
@@ -27,3 +28,13 @@ def test_each_row_has_the_side_of_its_own_hash(dtype):
     trajectory = rng.choice(["", "a", "b/c", "walker-10"], size=3000)
     frame, values = rng.integers(0, 900, 3000).astype(dtype), rng.normal(size=(3000, 2))
     assert split_rows(trajectory, frame, values=values, **RULE).tolist() == plainly(trajectory, frame, values)
+
+
+def test_many_trajectories_take_no_longer_than_one():
+    """Looked for one after another among all rows they would take a hundred times as long."""
+    frame, taken = np.tile(np.arange(40), 3000), []
+    for names in (np.full(120_000, "walker-0001"), np.repeat([f"walker-{i:04d}" for i in range(3000)], 40)):
+        start = time.process_time()
+        split_rows(names, frame, **RULE)
+        taken.append(time.process_time() - start)
+    assert taken[1] < 5 * taken[0] + 0.3

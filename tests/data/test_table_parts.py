@@ -1,6 +1,7 @@
 """Tables in parts: whatever the sizes of pieces and parts, the rows are those of the whole table."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,3 +117,21 @@ def test_faults_name_their_line_wherever_the_piece_begins_and_leave_nothing(tmp_
     with pytest.raises(BadInput, match="1 row; allowed: 2 rows or more"):
         prepared(tmp_path / "out", Tables({"t": tmp_path / "t.csv"}))
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_memory_does_not_grow_with_the_rows_of_a_table(tmp_path, monkeypatch, shuffle):
+    monkeypatch.setattr("hae.data.readers.PIECE_BYTES", 2**15)
+    monkeypatch.setattr("hae.data.frames.NUMBERS_TOGETHER", 2**13)
+    peaks = []
+    for rows in (3000, 12_000):
+        (tmp_path / str(rows)).mkdir()
+        values = np.random.default_rng(0).normal(size=(rows, 8))
+        pd.DataFrame(values, columns=list("abcdefgh")).assign(run="r").to_parquet(tmp_path / f"{rows}.parquet", row_group_size=500)
+        del values
+        tracemalloc.start()
+        write_tables(Tables({"t": tmp_path / f"{rows}.parquet"}, group="run"), tmp_path / str(rows) / "frames", RULE, shuffle=shuffle,
+                     check=lambda sides: None)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 150_000, peaks  # the rows that were added are 580 kB

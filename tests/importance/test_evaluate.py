@@ -11,12 +11,12 @@ from measuring import measure
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.importance import evaluate as importance
-from hae.importance.assess import compare
+from hae.importance.assess import Measured, assess, compare
 from hae.importance.intervals import Sampling
-from hae.importance.refits import RefitSettings
+from hae.importance.refits import EncodedRows, Refits, RefitSettings
 from hae.importance.report import COLUMNS, ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
-from hae.network.scoring import score_frames
+from hae.network.scoring import FrameErrors, score_frames
 from hae.training.baselines import principal_components
 
 QUICK = RefitSettings(rows=3000, steps=200)
@@ -121,6 +121,20 @@ def test_a_third_cv_that_copies_the_second_is_called_so():
     assert report.sentence().startswith("CV1 and CV2 are alive and ordered; CV3 is a copy of CV2; CV1 alone explains 0.8")
 
 
+@pytest.mark.parametrize(("weigh", "verdict"), [(True, "copy of CV1"), (False, "dead")])
+def test_a_copy_is_told_from_the_rows_that_count(weigh, verdict):
+    """CV2 is CV1 in half of the training rows, and noise in the others, which count next to nothing."""
+    rng = np.random.default_rng(0)
+    x, test, noise = rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1)), rng.normal(size=(2000, 1))
+    counts = np.arange(2000) % 2 == 0
+    cvs = EncodedRows(np.hstack([x, np.where(counts[:, None], x, noise)]), np.hstack([test, test]), ("linear", "linear"))
+    v, e = np.abs(rng.normal(size=(2, 2000))) * [[1.0], [0.2]]
+    errors = FrameErrors(np.stack([e, e]), v)
+    refits, weights = Refits(errors.e, errors.e[:1], errors.e[:1]), np.where(counts, 1.0, 1e-6) if weigh else None
+    measured = Measured(cvs, errors, refits, errors.fve, weights)
+    assert [cv.verdict for cv in assess(measured, Sampling.of(2000)).cvs] == ["alive", verdict]
+
+
 def test_exchanged_cvs_are_out_of_order():
     report = measure(torus_network((1, 0)), torus(3000), torus(2500, 1), settings=QUICK)
     assert report.cvs[0].order == "out of order"
@@ -164,12 +178,15 @@ def test_frames_repeated_ten_times_change_no_width(torus_report):
         np.testing.assert_allclose(again, once, rtol=1e-3, atol=1e-9)
 
 
-def test_equal_weights_change_nothing_and_unequal_ones_weigh():
+def test_equal_weights_change_nothing_and_unequal_ones_weigh(monkeypatch):
+    judged = []
+    monkeypatch.setattr(importance, "assess", lambda measured, *more: judged.append(measured) or assess(measured, *more))
     X, X_test = three_factors(2000), three_factors(2000, 1)
     network = three_factors_network()
     plain = measure(network, X, X_test, settings=QUICK)
     same = measure(network, X, X_test, weights=np.full(2000, 3.0), train_weights=np.full(2000, 0.1), settings=QUICK)
     np.testing.assert_allclose(same.to_frame().iloc[:, :10].astype(float), plain.to_frame().iloc[:, :10].astype(float), rtol=1e-6)
+    assert judged[0].train_weights is None and judged[1].train_weights.tolist() == [0.1] * 2000
     w = np.where(np.abs(X_test[:, 0]) > 1, 2.0, 1.0)
     weighed = measure(network, X, X_test, weights=w, settings=QUICK)
     assert weighed.cvs[0].fve == pytest.approx(score_frames(network, X_test, weights=w).fve[0], abs=1e-12)

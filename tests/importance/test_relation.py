@@ -6,8 +6,9 @@ import pytest
 import torch
 from scipy.signal import lfilter
 
+from hae.importance.gradients import gradients
 from hae.importance.intervals import Sampling
-from hae.importance.relation import frames_along, on_circle, relate, relations, sensitivity
+from hae.importance.relation import deviations, frames_along, on_circle, relate, relations, sensitivity
 from hae.network.hierarchy import HierarchicalNetwork
 
 
@@ -43,8 +44,22 @@ def test_sensitivity_of_a_linear_network_is_its_weights():
     X = np.random.default_rng(0).normal(size=(2048, 3)) * [1, 5, 0.5]
     spread = X.std(axis=0)
     cvs = network.encode(torch.from_numpy(X)).detach().numpy()
-    truth = np.abs([[1, 0, -2], [0, 0, 3]]) * spread / cvs.std(axis=0, ddof=1)[:, None]
+    truth = np.abs([[1, 0, -2], [0, 0, 3]]) * spread / cvs.std(axis=0)[:, None]
     np.testing.assert_allclose(sensitivity(network, X), truth, rtol=1e-9)
+
+
+def test_weights_are_rows_given_so_often_in_sensitivities_and_gradients():
+    network = HierarchicalNetwork.mlp(2, ["linear", "circular"], hidden=(5,)).double().reset(0)
+    X = np.random.default_rng(0).normal(size=(300, 2)) * [1, 3]
+    often = np.arange(300) % 3
+    many = np.repeat(X, often, axis=0)
+    np.testing.assert_allclose(deviations(X, often), many.std(0), rtol=1e-12)
+    np.testing.assert_allclose(sensitivity(network, X, often), sensitivity(network, many), rtol=1e-9)
+    weighted, repeated = gradients(network, X, weights=often), gradients(network, many)
+    np.testing.assert_allclose(np.repeat(weighted.sizes, often, axis=0), repeated.sizes, rtol=1e-9)
+    for k, ours in enumerate(weighted.smoothness.gradients):
+        quantiles = np.quantile(repeated.sizes[:, k], [0.5, 0.999], method="inverted_cdf")
+        np.testing.assert_allclose([ours.median, ours.high], quantiles, rtol=1e-9)
 
 
 @pytest.mark.parametrize("missing", [False, True])

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
-from hae.importance.stability import cv_agreement, level_agreement, replicate, resampled_blocks, stability_of, tied_levels
+from hae.importance.stability import agreement, cv_agreement, level_agreement, replicate, resampled_blocks, stability_of, tied_levels
 from hae.training.baselines import principal_components
 
 
@@ -55,6 +56,30 @@ def test_agreement_of_cvs_forgives_sign_monotone_maps_rotation_and_reflection():
     assert cv_agreement(np.stack([x, angle], 1), other, ["linear", "circular"]) == pytest.approx([1, 1])
     strangers = np.stack([rng.normal(size=2000), rng.uniform(-np.pi, np.pi, 2000)], axis=1)
     assert np.all(cv_agreement(np.stack([x, angle], 1), strangers, ["linear", "circular"]) < 0.1)
+
+
+def test_weights_are_rows_given_so_often_in_the_agreement_of_cvs():
+    rng = np.random.default_rng(0)
+    often = rng.integers(0, 4, 300)
+    a = np.stack([rng.integers(0, 20, 300), rng.normal(size=300), rng.uniform(-np.pi, np.pi, 300)], axis=1)
+    b = a + rng.normal(size=(300, 3)) * [5, 1, 1]
+    a[often == 0, 1] = 7  # whatever counts nothing
+    kinds = ["linear", "tanh", "circular"]
+    repeated = cv_agreement(np.repeat(a, often, axis=0), np.repeat(b, often, axis=0), kinds)
+    np.testing.assert_allclose(cv_agreement(a, b, kinds, often), repeated, rtol=1e-12)
+    for k in range(2):
+        assert repeated[k] == pytest.approx(abs(spearmanr(np.repeat(a[:, k], often), np.repeat(b[:, k], often)).statistic))
+    still = np.where(often[:, None] > 0, 1.0, a)
+    assert cv_agreement(a, still, ["linear"] * 3, often).tolist() == [0, 0, 0]
+
+
+def test_replicas_are_compared_with_the_weights_of_the_rows():
+    x = np.random.default_rng(0).normal(size=(200, 1))
+    other = np.where(np.arange(200)[:, None] < 100, x, -x)  # the same in the half that counts
+    found = [(cvs, cvs[None]) for cvs in (x, other)]
+    weights = np.repeat([1.0, 1e-9], 100)
+    assert agreement(found, ["linear"], weights).cvs == pytest.approx([1])
+    assert agreement(found, ["linear"]).cvs[0] < 0.5
 
 
 def test_tied_levels():

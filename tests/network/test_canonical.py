@@ -170,6 +170,19 @@ def test_matching_leaves_what_has_no_counterpart(X):
     np.testing.assert_allclose(cvs_of(network, X) * [-1, 1, 1], before)
 
 
+def test_matching_counts_rows_as_often_as_their_weights_say(X):
+    """A reference that is turned and flipped on most rows, which count little, and not on the few that count."""
+    network = small("boosted", ("linear", "circular"))
+    canonicalise(network, X)
+    before, few = cvs_of(network, X), np.arange(len(X)) < 30
+    reference = np.where(few[:, None], before, np.stack([-before[:, 0], 1 - before[:, 1]], axis=1))
+    unweighted = copy.deepcopy(network)
+    assert match(network, X, reference, ("linear", "circular"), np.where(few, 1.0, 1e-9))[0] == "kept"
+    np.testing.assert_allclose(cvs_of(network, X), before, rtol=0, atol=1e-6)
+    done = match(unweighted, X, reference, ("linear", "circular"))
+    assert done[0] == "flipped" and done[1].endswith("and reflected")
+
+
 def test_matching_tells_the_angle(X):
     network = small("boosted", ("circular",))
     turned = np.angle(np.exp(1j * (cvs_of(network, X) + np.radians(30))))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import urllib.request
 
 import pytest
 
@@ -90,12 +91,26 @@ def test_a_proxy_is_not_asked_for_what_is_on_this_machine(folder, monkeypatch):
             assert (way is not client._transport) is by_proxy, host
 
 
+def test_no_proxy_for_any_host_stays_so(folder, monkeypatch):
+    """A star counts where it stands alone: with hosts behind it a server elsewhere would be asked by the proxy."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "*")
+    settings.prepare_environment(folder)
+    assert urllib.request.proxy_bypass("elsewhere.example") and os.environ["NO_PROXY"] == "*"
+
+
 @pytest.mark.parametrize(("text", "shown"), [
     ("MLflow at http://user:SECRET@host:5000/a@b: away", "MLflow at http://***@host:5000/a@b: away"),
     ("postgresql+asyncpg://hae:SE@CRET@db/prefect", "postgresql+asyncpg://***@db/prefect"),
     ("https://token-alone@host", "https://***@host"),
     ("http://host/?token=SECRET&x=1", "http://host/?token=***&x=1"),
     ("mail to a@b.c, see http://host/a", "mail to a@b.c, see http://host/a"),
+    ("http://user:SEC/RET@host/a", "http://***@host/a"),
+    ('{"url":"http://host:5000","to":"a@b"}', '{"url":"http://host:5000","to":"a@b"}'),
+    ("s3://b/a?X-Amz-Signature=SECRET", "s3://b/a?X-Amz-Signature=***"),
+    ("host=db password=SECRET user=hae", "host=db password=*** user=hae"),
 ])
 def test_addresses_are_shown_without_their_secrets(text, shown):
     assert settings.masked(text) == shown
@@ -105,7 +120,10 @@ def test_secrets_of_the_environment_are_not_shown(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:one%2Ftwo@host")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "hae:three-and-four")
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "")
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:five/six@host")
+    monkeypatch.setenv("HTTP_PROXY", "user:seven-eight@host:3128")
     assert settings.masked("one%2Ftwo, one/two, hae:three-and-four, three-and-four, user") == "***, ***, ***, ***, user"
+    assert settings.masked("five/six, user:seven-eight") == "***, user:***"
 
 
 def test_an_at_in_a_path_is_no_secret(monkeypatch):

@@ -90,7 +90,7 @@ def clone(place: Place, folder: Path) -> Place:
     """What whoever has git and the remote gets, and nothing else."""
     subprocess.run(["git", "clone", "-q", place.folder, folder], check=True)
     cloned = Place(folder, place.server)
-    run(cloned, sys.executable, "-m", "dvc", "pull", "-q")
+    run(cloned, sys.executable, "-m", "dvc", "pull", "-q", "--run-cache", "--allow-missing")
     return cloned
 
 

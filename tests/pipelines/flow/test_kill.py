@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import httpx
 import psutil
 import pytest
 from ruamel.yaml import YAML
@@ -92,6 +93,17 @@ def servers(folder) -> list[psutil.Process]:
     return found
 
 
+def look_at_the_door(server: psutil.Process, key: str) -> None:
+    """The server that a retraining has for its time: only who has the key gets in, and no page of anybody."""
+    ((host, port),) = [tuple(its.laddr) for its in server.net_connections() if its.status == psutil.CONN_LISTEN]
+    assert host == "127.0.0.1"
+    asked, evil = f"http://{host}:{port}/api/flow_runs/filter", {"Origin": "http://evil.example"}
+    for wrong in (None, ("hae", "guessed")):
+        assert httpx.post(asked, json={}, auth=wrong, headers=evil, timeout=60, trust_env=False).status_code == 401
+    answer = httpx.post(asked, json={}, auth=tuple(key.split(":")), headers=evil, timeout=60, trust_env=False)
+    assert answer.status_code == 200 and "access-control-allow-origin" not in answer.headers
+
+
 @pytest.mark.timeout(600)
 def test_a_retraining_whose_server_is_killed_ends_in_one_line(project):
     """Prefect would report each of its events to it for minutes, with a traceback for each."""
@@ -102,6 +114,7 @@ def test_a_retraining_whose_server_is_killed_ends_in_one_line(project):
         try:
             assert wait_until(lambda: at_work(project), 300), said.read_text()
             assert len(servers(project)) == 1
+            look_at_the_door(servers(project)[0], (project / ".hae" / "prefect-auth").read_text().strip())
             servers(project)[0].kill()
             assert flow.wait(90) == 2
         finally:

@@ -43,6 +43,7 @@ def test_a_text_that_is_no_schedule_is_said_in_one_line(cron):
 
 @pytest.mark.parametrize(("zone", "name"), [
     ("UTC-3", "Etc/GMT-3"), ("UTC+11", "Etc/GMT+11"), ("UTC", "UTC"), ("Europe/Berlin", "Europe/Berlin"), ("Asia/Kolkata", "Asia/Kolkata"),
+    (":Europe/Berlin", "Europe/Berlin"), ("<+03>-3", "Etc/GMT-3"), ("EST5", "Etc/GMT+5"),
 ])
 def test_local_time_is_that_of_this_machine(zone, name, monkeypatch):
     monkeypatch.setenv("TZ", zone)
@@ -56,7 +57,9 @@ def test_local_time_is_that_of_this_machine(zone, name, monkeypatch):
         time.tzset()
 
 
-@pytest.mark.parametrize("zone", ["CET-1CEST,M3.5.0,M10.5.0/3", "UTC+5:30", "Europe/Berlni"])
+@pytest.mark.parametrize("zone", [
+    "CET-1CEST,M3.5.0,M10.5.0/3", "UTC+5:30", "Europe/Berlni", "Berlin", "UTC/Foo", "UTC+15", "UTC-24", "UTC+0530", "../etc/passwd",
+])
 def test_a_zone_without_a_name_is_one_line(zone, monkeypatch):
     monkeypatch.setenv("TZ", zone)
     time.tzset()

@@ -61,6 +61,16 @@ def test_the_better_variant_on_validation_is_the_candidate_and_the_first_champio
         row.reason for name, row in again.versions.items() if name != better)
 
 
+def test_a_variant_whose_validation_is_no_number_is_never_the_better_one(recorded):
+    store, facts = opened(recorded.folder), recorded.facts()
+    for name, other in (("collective", "boosted"), ("boosted", "collective")):
+        path = recorded.folder / f"results/variants/{name}/training.json"
+        kept = path.read_text()
+        path.write_text(json.dumps(json.loads(kept) | {"validation_fve_1": None}))
+        assert promotion._today(store, recorded.folder, facts).better == other
+        path.write_text(kept)
+
+
 @pytest.fixture
 def unchecked(monkeypatch):
     """Takes every model as it is: the check in a fresh process has tests of its own, and takes seconds each time."""

@@ -122,6 +122,10 @@ def test_frames_of_rounds_count_by_the_rule(tmp_path, rule, power):
     (folder / "data/rounds/001/COLVAR.0").unlink()
     with pytest.raises(BadInput, match=r"001/COLVAR.0: no such file; .*prepare.rounds: equal"):
         made((rule, 300.0))
+    with open(folder / "data/rounds/000/COLVAR.0", "a") as file:
+        file.write(" 64.8 0 0 1 0\n")
+    with pytest.raises(BadInput, match=r"000/COLVAR.0: 81 rows for 80 frames, .*allowed: a row for each frame"):
+        made((rule, 300.0))
 
 
 @pytest.mark.parametrize(("regions", "says"), [

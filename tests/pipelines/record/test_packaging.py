@@ -3,8 +3,11 @@
 import pickletools
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -35,6 +38,17 @@ def test_no_file_of_it_is_a_pickle_and_all_are_on_the_version(recorded):
         endings = {Path(name).suffix for name in found}
         assert {".safetensors", ".json", ".py"} <= endings <= {".safetensors", ".json", ".py", ".parquet", ".yaml", ".txt", ""}
         assert not any(is_pickle((folder / name).read_bytes()) or zipfile.is_zipfile(folder / name) for name in found)
+
+
+def test_cvs_are_matched_on_rows_that_count_by_their_weights(recorded, tmp_path, monkeypatch):
+    champion, frames = packaging.load(opened(recorded.folder), "1"), recorded.frames()
+    frames = replace(frames, weights=np.arange(1.0, len(frames) + 1))
+    monkeypatch.setattr(packaging, "MATCH_ROWS", 50)
+    with mock.patch("hae.network.canonical.match", side_effect=InterruptedError) as match, pytest.raises(InterruptedError):
+        packaging.pack(tmp_path, champion.network, frames, tmp_path, champion, {}, None)
+    _, rows, _, _, weights = match.call_args.args
+    place = [int(np.flatnonzero((frames.values == row).all(1))[0]) for row in rows.astype(frames.values.dtype)]
+    assert len(place) == 50 and weights.tolist() == frames.weights[place].tolist()
 
 
 def test_it_is_built_by_the_code_that_it_carries(recorded):

@@ -15,7 +15,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from hae import HierarchicalAutoencoder
-from hae.data.frames import read_pieces
+from hae.data.frames import Frames, read_pieces
 from hae.storage import load_networks
 from pipelines.stages.evaluate import evaluate
 from pipelines.stages.report import report
@@ -118,9 +118,14 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
     stability("collective")
     assert read_json("results/variants/collective/stability.json") == {}
     trained.change("stability", replicas=2)
+    rows = Frames.read("data/prepared/frames").counts()
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
+    monkeypatch.setattr("pipelines.stages.stability.LEAST", rows["test"] // 2)
     stability("collective")
-    assert "not measured" in capsys.readouterr().out and read_json("results/variants/collective/stability.json") == {}
+    sampled = read_json("results/variants/collective/stability.json")
+    assert 0.2 * rows["test"] < sampled["rows"][1] < 0.8 * rows["test"] and sampled["rows"][0] < 0.5 * rows["train"]
+    assert "of a sample" in capsys.readouterr().out and sampled["levels"][0] > 0.6
+    assert not list(Path(".hae/replicas").iterdir())
 
 
 @pytest.mark.acceptance
@@ -154,8 +159,11 @@ def test_evaluate_of_rows_in_files_a_few_at_a_time_gives_the_same_figures(traine
     before, tables = read_json(folder / "importance.json"), {path.name: pd.read_csv(path) for path in folder.glob("*.csv")}
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
     for place in ("network.scoring.CHUNK_ROWS", "importance.relation.ROWS", "importance.refits.CHUNK_ROWS",
-                  "importance.innovations.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER"):
+                  "importance.innovations.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER", "importance.timeline.ROWS",
+                  "importance.timeline.NUMBERS", "importance.series.TOGETHER", "importance.series.MOST", "importance.gradients.ROWS",
+                  "importance.tails.MOST", "importance.correlation.WIDTH"):
         monkeypatch.setattr(f"hae.{place}", 97)
+    monkeypatch.setattr("hae.importance.correlation.WHOLE", 0)
     monkeypatch.setattr("hae.data.sides.read_pieces", lambda folder: read_pieces(folder, 97))
     evaluate("boosted")
     assert "stay in files" in capsys.readouterr().out and not Path(".hae/rows/evaluate-boosted").exists()
