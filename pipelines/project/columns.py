@@ -30,7 +30,9 @@ def no_feature(name: str, column: pd.Series, group: pd.Series | None) -> str:
     if BIAS.search(name):
         return "a bias"
     if not np.isfinite(numeric).all():
-        return ""  # its fault will be named
+        known = numeric[np.isfinite(numeric)]
+        alike = len(known) == column.notna().sum() and np.ptp(known) == 0  # or rows would be left out for nothing
+        return "one value where it has any" if alike else ""  # another fault will be named
     steps = np.diff(numeric)
     if group is not None:
         steps = steps[group.to_numpy()[1:] == group.to_numpy()[:-1]]

@@ -17,6 +17,7 @@ from hae.errors import BadInput
 from pipelines import params
 from pipelines.flow import versioning
 from pipelines.project import suggest
+from pipelines.project.columns import no_feature
 from pipelines.project.init import Choices, init
 from pipelines.stages.prepare import prepare
 
@@ -266,6 +267,11 @@ def of_classes(n=600):
     rng = np.random.default_rng(0)
     a = rng.normal(size=(n, 3))
     return pd.DataFrame(a, columns=list("abc")).assign(target=np.arange(n) * 3 // n, code=rng.permutation(10 * n)[:n], twin=a[:, 0])
+
+
+def test_no_row_is_left_out_for_a_column_of_one_value():
+    for values, reason in (([5, None, 5], "one value where it has any"), ([5, None, 6], ""), ([5, "lost", 5], ""), ([5, np.inf, 5], "")):
+        assert no_feature("x", pd.Series(values), None) == reason
 
 
 def test_what_may_be_no_feature_is_doubted(tmp_path):
