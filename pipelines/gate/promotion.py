@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pipelines.gate import gates
 from pipelines.gate.gates import Candidate, Champion, Margins
 from pipelines.gate.outcome import Outcome
 from pipelines.record import contents, lineage, packaging, recovery, registry
+from pipelines.record.claim import claimed
 from pipelines.record.lineage import StageFacts
 from pipelines.record.registry import VersionRow
 from pipelines.record.store import Passing, Store, opened, plainly
@@ -65,7 +66,9 @@ def _moving(project: Path) -> Iterator[tuple[Store, str]]:
     with locks.checkout_lock(project, locks.tell):
         store = opened(project)
         with plainly(store.uri):
-            yield store, recovery.mend(store)
+            with claimed(store):
+                mended = recovery.mend(store)
+            yield store, mended
             recovery.keep(store)
 
 
@@ -74,7 +77,7 @@ def _after(mended: str, outcome: Outcome) -> Outcome:
 
 
 def _decision(store: Store, project: Path, today: Today, decide: bool, objection: str) -> Outcome | None:
-    """Judge today's candidate and move the aliases; None if the champion changed meanwhile. The key of the decision is written last."""
+    """Judge today's candidate and move the aliases; None if the champion changed meanwhile."""
     version = today.row.version
     if not decide:
         registry.nominate(store, version)
@@ -84,6 +87,13 @@ def _decision(store: Store, project: Path, today: Today, decide: bool, objection
         decision = gates.decide(_candidate(store, project, today), champion, today.margins)
     except Passing as fault:
         return _outcome(store, today, "failed", f"{fault}; nothing is decided, and the next retraining tries again")
+    with claimed(store):
+        return _moved(store, today, champion, decision, objection)
+
+
+def _moved(store: Store, today: Today, champion: Champion | None, decision: gates.Decision, objection: str) -> Outcome | None:
+    """Move the aliases as decided; None if the champion changed meanwhile. The key of the decision is written last."""
+    version = today.row.version
     if registry.champion(store) != today.champion:
         return None
     reason = decision.reason
@@ -127,11 +137,12 @@ def promote_version(project: Path, version: str, by: str = "", because: str = ""
     """
     if params.load(project / "params.yaml").promote.by_hand and not (by.strip() and because.strip()):
         raise BadInput(f"hae promote {version}: promote.by_hand asks who decides and why; allowed: --by NAME --because WHY")
-    with _moving(project) as (store, mended):
+    with _moving(project) as (store, mended), ExitStack() as held:
         row = _there(store, version)
         if "champion" in row.aliases:
             return _after(mended, Outcome("nothing new", row.version, row.variant, "it is the champion already", row.version, {}))
         _must_load(store, row.version)
+        held.enter_context(claimed(store))
         row = _there(store, version)  # as it is now: the check takes its time
         reason = f"version {row.version} ({row.variant}) is promoted by hand" + (f", though {row.rejected}" if row.rejected else "")
         reason += (f", by {by}" if by else "") + (f": {because}" if because else "")
@@ -151,13 +162,14 @@ def _there(store: Store, version: str) -> VersionRow:
 
 def rollback(project: Path) -> Outcome:
     """Take the champion back for good and give its place to the one before it. Repeatable as far as the history goes."""
-    with _moving(project) as (store, mended):
+    with _moving(project) as (store, mended), ExitStack() as held:
         now, back = registry.champion(store), registry.way_back(store)
         if now is None:
             raise BadInput(f"{store.name}: there is no champion to take back; allowed: hae rollback once there is one")
         if not back:
             raise BadInput(f"{store.name}: no champion before version {now.version} to go back to; allowed: hae promote VERSION")
         _must_load(store, back[-1])
+        held.enter_context(claimed(store))
         if registry.champion(store) != now or registry.way_back(store) != back:  # a person meant the one that was champion
             raise BadInput(f"{store.name}: the champion changed meanwhile, so nothing was taken back; allowed: hae rollback once more")
         row = _there(store, registry.take_back(store, "taken back by hand"))
