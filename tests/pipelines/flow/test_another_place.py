@@ -182,6 +182,8 @@ def test_writers_side_by_side_leave_one_champion_and_whole_records(place, there,
     assert runs == ["FINISHED"] * len(runs) and len(versions) == WRITERS == len({row.weights for row in rows})
     crowned = [row for row in rows if "champion" in row.aliases]
     assert len(crowned) == 1 and history[-1] == crowned[0].version and len(set(history)) == len(history)
+    promoted = [writer for writer in writers if retraining.notes(writer.folder)[0]["ending"].startswith("promoted")]
+    assert len(history) == len(promoted)  # no champion is missing in the history
     assert registry.aliases(where).get("previous") == (history[-2] if len(history) > 1 else None)
     assert all(packaging.check(where, row.version) == "" for row in rows)
     for writer in writers:
