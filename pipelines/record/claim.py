@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 
 from pipelines.record.store import Store
 
-__all__ = ["claimed"]
+__all__ = ["claimed", "made"]
 
 SECONDS = 120.0  # that others wait for a holder, who has a few requests to make; after that it counts as dead
 PAUSE = 0.2
@@ -27,8 +27,9 @@ def claimed(store: Store) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     name = f"{store.name}.moving"
+    words = f"{socket.gethostname()} {os.getpid()} moves an alias of {store.name}; it is gone in a moment"
     seen, since = None, time.monotonic()
-    while not _made(store, name):
+    while not made(store, name, words):
         born = _born(store, name)
         if born != seen:
             seen, since = born, time.monotonic()  # another holder; the clocks of other machines are not asked
@@ -43,12 +44,13 @@ def claimed(store: Store) -> Iterator[None]:
             store.client.delete_registered_model(name)
 
 
-def _made(store: Store, name: str) -> bool:
+def made(store: Store, name: str, words: str | None = None) -> bool:
+    """Make a registered model of this name, described by these words; False where there is one, which another machine may have made just
+    now."""
     from mlflow.exceptions import MlflowException
 
     try:
-        who = f"{socket.gethostname()} {os.getpid()}"
-        store.client.create_registered_model(name, description=f"{who} moves an alias of {store.name}; it is gone in a moment")
+        store.client.create_registered_model(name, description=words)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

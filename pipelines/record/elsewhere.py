@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines.record import digests, packaging, registry
+from pipelines.record import claim, digests, packaging, registry
 from pipelines.record.runs import INHERITED, WEIGHTS
 from pipelines.record.store import Store, elsewhere, opened, plainly
 from pipelines.settings import masked
@@ -102,6 +102,6 @@ def _write(source: Store, target: Store, row: registry.VersionRow, tags: dict[st
     client.finalize_logged_model(model.model_id, "READY")
     client.set_terminated(run_id, "FINISHED", end_time=old.info.end_time)
     if not client.search_registered_models(f"name = '{target.name}'"):
-        client.create_registered_model(target.name)
+        claim.made(target, target.name)
     made = client.create_model_version(target.name, model.artifact_location, run_id, tags, model_id=model.model_id)
     return str(made.version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.record import backup, registry
+from pipelines.record import backup, claim, registry
 from pipelines.record.registry import APPROVAL, BY_HAND, DECISION, REASON, REJECTED
 from pipelines.record.store import Store
 
@@ -47,7 +47,7 @@ def recover(store: Store, last: bool = True) -> str:
     if known is None or known["model"] != store.name or _moves(found) >= known["moves"]:
         return ""
     if found is None:
-        store.client.create_registered_model(store.name)
+        claim.made(store, store.name)
     numbers = _versions_back(store, known["versions"])
     changed = _tags_back(store, known["versions"], numbers) | _champions_back(store, known, numbers)
     if last or known["aliases"].get("champion") in (*numbers, None):

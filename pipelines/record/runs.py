@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hae.errors import BadInput
 from pipelines import params, paths, settings
-from pipelines.record import contents, lineage, packaging, registry
+from pipelines.record import claim, contents, lineage, packaging, registry
 from pipelines.record.curves import History
 from pipelines.record.digests import TAG, to_tag
 from pipelines.record.lineage import Code, StageFacts
@@ -151,7 +151,7 @@ class RunWriter:
             client.finalize_logged_model(model.model_id, "READY")
             tags |= {name: run.data.tags[name] for name in INHERITED if name in run.data.tags}
             if not client.search_registered_models(f"name = '{self.store.name}'"):
-                client.create_registered_model(self.store.name)
+                claim.made(self.store, self.store.name)
             return client.create_model_version(self.store.name, model.artifact_location, run_id, tags, model_id=model.model_id)
         except BaseException:
             with suppress(Exception):

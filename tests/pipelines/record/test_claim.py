@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.record import claim
-from pipelines.record.claim import claimed
+from pipelines.record.claim import claimed, made
 from pipelines.record.store import Store, elsewhere
 
 
@@ -66,3 +66,8 @@ def test_a_checkout_alone_claims_nothing(tmp_path, database):
     assert store.home == tmp_path  # so it counts as the file of a checkout
     with claimed(store):
         assert not names(store)
+
+
+def test_of_machines_that_make_the_model_at_once_one_does_and_none_fails(shared):
+    assert [made(shared, "small-table") for _ in range(2)] == [True, False]
+    assert names(shared) == ["small-table"]
