@@ -11,6 +11,7 @@ Requests go over a socket that keeps messages apart, with the file descriptors f
 import importlib
 import json
 import os
+import re
 import select
 import shlex
 import signal
@@ -34,7 +35,8 @@ IMPORTED = ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.ru
             "jinja2", "tqdm")
 PATIENCE = 60.0  # seconds for the imports and a first answer
 LARGEST = 200_000  # bytes of a request
-STAGE = "pipelines.stages."
+# The command of a stage of ours; one with anything that is a shell's matter (&&, $, quotes) is left to the shell.
+STAGE = re.compile(r"python -m (pipelines\.stages\.\w+)((?: [\w@%+=:,./-]+)*)")
 TITLES = {"SPT_NOENV": "1"}  # setproctitle leaves the environment alone, by which what is left of a killed retraining is known
 # The last argument of the process, for who reads `ps`. Names of forks are written over it, so it is no shorter than they are.
 WORDS = "has imported what the stages of this retraining need, and runs each of them, and DVC around it, as a fork of itself"
@@ -217,10 +219,10 @@ def _stage_runner(requests: socket.socket, anew: Callable[..., None]) -> Callabl
     from dvc.stage.exceptions import StageCmdFailedError
 
     def run(executable: str | None, cmd: str, **options: Any) -> None:
-        words = shlex.split(cmd)
-        if words[:2] != ["python", "-m"] or len(words) < 3 or not words[2].startswith(STAGE):
+        ours = STAGE.fullmatch(cmd.strip())
+        if ours is None:
             return anew(executable, cmd, **options)
-        request = {"what": words[2], "arguments": words[3:], "folder": str(options["cwd"]), "environment": options["env"],
+        request = {"what": ours[1], "arguments": ours[2].split(), "folder": str(options["cwd"]), "environment": options["env"],
                    "group": os.getpgrp()}
         try:
             pid, answer = _ask(requests, request, [1, 2])

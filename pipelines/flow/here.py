@@ -10,7 +10,7 @@ from pipelines import processes, settings
 from pipelines.flow import retraining, server
 
 if TYPE_CHECKING:
-    from pipelines.gate.promotion import Outcome
+    from pipelines.gate.outcome import Outcome
 
 __all__ = ["retrain"]
 

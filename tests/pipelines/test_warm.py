@@ -73,6 +73,13 @@ def endless(project: Path) -> None:
     os.mkfifo(project / MANIFEST)
 
 
+@pytest.mark.parametrize("command", [f"{STAGE} && echo done", f"{STAGE} $VARIANT", f"{STAGE} 'a", "python -m pipelines.stages", "make"])
+def test_what_is_for_a_shell_is_left_to_it(command):
+    asked = []
+    warm._stage_runner(None, lambda executable, cmd, **options: asked.append(cmd))("/bin/sh", command, cwd=".", env={})
+    assert asked == [command]
+
+
 @pytest.fixture
 def waiting(project, warmed):
     """A stage at work for ever, in a thread: (code, lines) once it has ended."""
