@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 ENGINES = ("local", "ray")
 TRIES = 3  # of a part
-ALONE_SECONDS = 1.0  # that this process works by itself: others take about as long to start
+ALONE_SECONDS = 10.0  # of work left, up to which this process does it by itself: others take seconds to start and import
 
 
 def map_parts(
@@ -93,9 +93,13 @@ class _Work:
         self.stopped = threading.Event()
 
     def here(self) -> None:
-        """In this process: all of them where there is one core, else those of the first second, and the last one that is left."""
+        """In this process: all of them where there is one core, else the first, and what is left where that is little work."""
         start, alone = time.monotonic(), cores() == 1
-        while self.waiting and not self.faults and (alone or len(self.waiting) == 1 or time.monotonic() - start < ALONE_SECONDS):
+
+        def left() -> float:
+            return (time.monotonic() - start) / max(1, len(self.done)) * len(self.waiting)
+
+        while self.waiting and not self.faults and (alone or len(self.waiting) == 1 or left() < ALONE_SECONDS):
             self._take(lambda function, part: function(part))
 
     def side_by_side(self, engine: Engine) -> None:
@@ -173,7 +177,7 @@ class Processes:
     def run(self, function: Callable, part: Any) -> Any:
         pool = getattr(self._mine, "pool", None)
         if pool is None:
-            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_with_parent)
+            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
             self._mine.pool = pool
             self._pools.append(pool)
         try:
@@ -188,8 +192,10 @@ class Processes:
                 process.kill()
 
 
-def _end_with_parent() -> None:
-    """In a new process: end with the one that asked for it, which kill -9 gives no time to say so."""
+def _begin() -> None:
+    """In a new process, of which there is one for each core: take one thread, and end with the process that asked for it, which kill -9
+    gives no time to say so."""
+    os.environ["HAE_THREADS"] = "1"
 
     def watch() -> None:
         if parent := parent_process():

@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 __all__ = ["AVAILABLE", "Forked", "Warm"]
 
 AVAILABLE = sys.platform == "linux"  # elsewhere a fork is not safe once such packages are imported, or the sockets are missing
-IMPORTED = ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "torch", "sklearn.base", "scipy.stats",
+IMPORTED = ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "torch", "torch._dynamo", "sklearn.base", "scipy.stats",
             "scipy.sparse.csgraph", "pandas", "pyarrow.parquet", "matplotlib.figure", "safetensors.torch", "pydantic", "ruamel.yaml",
             "jinja2", "tqdm")
 PATIENCE = 60.0  # seconds for the imports and a first answer

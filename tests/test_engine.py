@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from piecework import die, die_once, fail, refuse, who
+from piecework import die, die_once, fail, refuse, slowly, who
 from waiting import wait_until
 
 from hae import engine
@@ -78,7 +78,7 @@ def test_bad_input_is_not_tried_again_and_the_first_of_the_parts_is_told(one_of_
     assert (tmp_path / "part-0").read_text() == "x" and len(tried) <= 3, "nothing begins after the first fault"
 
 
-def test_one_core_and_the_first_second_need_no_other_process(monkeypatch):
+def test_one_core_and_little_work_need_no_other_process(monkeypatch):
     parts = {str(i): i for i in range(4)}
     monkeypatch.setattr(engine, "ALONE_SECONDS", 0)
     monkeypatch.setenv("HAE_THREADS", "1")
@@ -86,6 +86,13 @@ def test_one_core_and_the_first_second_need_no_other_process(monkeypatch):
     monkeypatch.setattr(engine, "ALONE_SECONDS", 1e9)
     monkeypatch.setenv("HAE_THREADS", "2")
     assert {pid for _, pid, _ in map_parts(who, parts).values()} == {os.getpid()}
+
+
+def test_what_the_first_part_took_tells_whether_others_are_asked(monkeypatch):
+    monkeypatch.setenv("HAE_THREADS", "2")
+    monkeypatch.setattr(engine, "ALONE_SECONDS", 0.5)
+    first, *others = (pid for _, pid, _ in map_parts(slowly, {str(i): i for i in range(4)}).values())
+    assert first == os.getpid() and os.getpid() not in others
 
 
 def test_an_engine_that_is_not_there_is_refused_in_a_line(monkeypatch):

@@ -16,7 +16,9 @@ from hae.importance.innovations import innovations
 from hae.importance.intervals import Sampling
 from hae.importance.series import Series
 from hae.network.hierarchy import Decoder
-from hae.network.layers import MaskedMLP
+from hae.network.layers import MaskedMLP, tanh
+from hae.training.perceptrons import Perceptrons, one_vector
+from hae.training.schedule import one_cycle
 
 __all__ = ["EncodedRows", "RefitSettings", "Refits", "refit"]
 
@@ -186,13 +188,14 @@ class _Stack:
         self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
         self.y: list[Tensor] = []
         self.mean: list[Tensor] = []
-        self.axes: list[Tensor] = []
+        self.back: list[Tensor] = []  # from components to features
         self.observed: list[Tensor | None] = []
         self.variance: list[Tensor] = []
         ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
         self.w = torch.stack(
             [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
         )
+        z = []
         for m, rows in enumerate(target):
             observed = None if not np.isnan(rows).any() else self.tensor(~np.isnan(rows))
             rows = self.tensor(np.nan_to_num(rows))
@@ -202,12 +205,14 @@ class _Stack:
             scatter = y.mT @ (self.w[m][:, None] * y) / len(rows)
             variances, axes = torch.linalg.eigh(scatter)
             keep = min(MOST_OUTPUTS, len(mean))
-            self.axes.append(axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5)
+            axes = axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5
+            z.append(y @ axes)  # mean variance 1
+            self.back.append(torch.linalg.pinv(axes))
             self.y.append(y)
             self.mean.append(mean)
             self.observed.append(observed)
             self.variance.append(variances.sum())
-        self.z = torch.stack([y @ axes for y, axes in zip(self.y, self.axes, strict=True)])  # mean variance 1
+        self.z = torch.stack(z)
         members, decoders = self.x.shape[:2]
         self.net = MaskedMLP(self.width, self.z.shape[-1], settings.hidden, "tanh", (members, decoders)).to(device, torch.float64)
         self.start()
@@ -236,40 +241,40 @@ class _Stack:
     def hidden(self, x: Tensor, m: int) -> Tensor:
         """Last hidden units (R, N, h) of member m of x (R, N, width)."""
         for layer in self.net.layers[:-1]:
-            x = torch.tanh(x @ layer.weight[m] + layer.bias[m])
+            x = tanh(x @ layer.weight[m] + layer.bias[m])
         return x
 
+    @torch.no_grad()
     def train(self, progress: str | None) -> None:
         s, n = self.settings, self.x.shape[2]
+        size = min(s.batch_size, n)
         generator = torch.Generator().manual_seed(s.seed + 1)
-        optimiser = torch.optim.Adam(self.net.parameters(), lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, s.learning_rate, total_steps=s.steps + 1, pct_start=0.1, cycle_momentum=False
-        )
-        n_tasks = int(self.task_of[-1]) + 1
-        for _ in tqdm(range(s.steps), desc=progress, disable=progress is None, unit="step", mininterval=0.5):
-            batch = torch.randint(n, (min(s.batch_size, n),), generator=generator).to(self.device)
-            out = self.net(self.x[:, :, batch])
-            if n_tasks < out.shape[1]:
-                out = out.new_zeros(len(out), n_tasks, *out.shape[2:]).index_add(1, self.task_of, out)
-            error = self.batch_errors(out, batch) * self.w[:, None, batch]
-            optimiser.zero_grad(set_to_none=True)
-            error.mean(-1).sum().backward()
+        optimiser = torch.optim.Adam([one_vector(self.net)], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
+        members, decoders = self.x.shape[:2]
+        perceptrons = Perceptrons(self.net, members * decoders, size)
+        x, n_tasks = self.x.flatten(0, 1).mT.contiguous(), int(self.task_of[-1]) + 1
+        rates = one_cycle(s.learning_rate, s.steps + 1, 0.1)[: s.steps]
+        for rate in tqdm(rates, desc=progress, disable=progress is None, unit="step", mininterval=0.5):
+            batch = torch.randint(n, (size,), generator=generator).to(self.device)
+            out = perceptrons.forward(x[..., batch]).view(members, decoders, -1, size)
+            if n_tasks < decoders:
+                out = out.new_zeros(members, n_tasks, *out.shape[2:]).index_add_(1, self.task_of, out)
+            slope = self.slope(out, batch).mul_(self.w[:, None, None, batch] / size)
+            perceptrons.backward(slope if n_tasks == decoders else slope[:, self.task_of])
+            optimiser.param_groups[0]["lr"] = rate
             optimiser.step()
-            schedule.step()
 
-    def batch_errors(self, out: Tensor, batch: Tensor) -> Tensor:
-        """(M, T, B) of outputs (M, T, B, P) at training rows: mean square over components, of what is observed alone where entries miss."""
-        if all(observed is None for observed in self.observed):
-            return (out - self.z[:, None, batch]).square().mean(-1)
-        errors = []
+    def slope(self, out: Tensor, batch: Tensor) -> Tensor:
+        """Of the squared error by outputs (M, T, P, B) at training rows: its mean over components, of what is observed alone where
+        entries miss."""
+        slopes = []
         for m, observed in enumerate(self.observed):
             if observed is None:
-                errors.append((out[m] - self.z[m, batch]).square().mean(-1))
+                slopes.append((out[m] - self.z[m, batch].mT).mul_(2 / out.shape[2]))
             else:  # the same error, of the features that the components make
-                left = (out[m] @ torch.linalg.pinv(self.axes[m]) - self.y[m][batch]) * observed[batch]
-                errors.append(left.square().sum(-1) / self.variance[m].clamp(min=1e-300))
-        return torch.stack(errors)
+                left = (self.back[m].mT @ out[m] - self.y[m][batch].mT) * observed[batch].mT
+                slopes.append(self.back[m] @ left * (2 / self.variance[m].clamp(min=1e-300)))
+        return torch.stack(slopes)
 
     def errors(self, m: int, target: Rows) -> Iterator[np.ndarray]:
         """(T, N') of member m, its last layers solved for, a piece of the rows at a time."""
@@ -294,11 +299,10 @@ class _Stack:
         """Last layers (F, D), one a task: argmin |y - h W|^2 / N + ridge |W - W_trained|^2 (ridge per unit of the features' power)."""
         layer = self.net.layers[-1]
         h = self.hidden(self.x[m], m)
-        back = torch.linalg.pinv(self.axes[m])
         out = []
         for t in range(int(self.task_of[-1]) + 1):
             own = self.task_of == t
-            trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ back
+            trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ self.back[m]
             H = self.features(h, t)
             observed = self.observed[m]
             if observed is None:

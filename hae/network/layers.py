@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "MLPFactory", "MaskedMLP", "SeparateDecoders"]
+__all__ = ["ACTIVATIONS", "MLPFactory", "MaskedMLP", "SeparateDecoders", "tanh"]
 
 
 def tanh(x: Tensor) -> Tensor:

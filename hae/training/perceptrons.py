@@ -3,11 +3,11 @@
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hae.network.layers import MaskedMLP
 
-__all__ = ["ACTIVATIONS", "Perceptrons"]
+__all__ = ["ACTIVATIONS", "Perceptrons", "one_vector"]
 
 # What multiplies a slope dL/dy, in place, where y is the value of the activation.
 ACTIVATIONS = {
@@ -15,6 +15,26 @@ ACTIVATIONS = {
     "relu": lambda slope, y: torch.ops.aten.threshold_backward.grad_input(slope, y, 0, grad_input=slope),
     "identity": lambda slope, y: slope,
 }
+
+
+@torch.no_grad()
+def one_vector(network: nn.Module) -> Tensor:
+    """One vector whose parts the parameters of a network become views of, and their gradients of its own: an optimiser has one tensor
+    to step.
+
+    Example:
+        >>> layer = nn.Linear(2, 3)
+        >>> one_vector(layer).data.zero_().shape, layer.bias.tolist()
+        (torch.Size([9]), [0.0, 0.0, 0.0])
+    """
+    parameters = list(network.parameters())
+    flat = torch.cat([p.flatten() for p in parameters]).requires_grad_()
+    flat.grad = torch.zeros_like(flat)
+    sizes = [p.numel() for p in parameters]
+    for p, value, gradient in zip(parameters, flat.detach().split(sizes), flat.grad.split(sizes)):
+        p.data = value.view_as(p)
+        p.grad = gradient.view_as(p)
+    return flat
 
 
 class Perceptrons:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.layers import MaskedMLP
 from hae.network.objective import Objective
-from hae.training.perceptrons import ACTIVATIONS, Perceptrons
+from hae.training.perceptrons import ACTIVATIONS, Perceptrons, one_vector
 from hae.training.rows import Rows
 from hae.training.steepness import Steepness
 
@@ -32,16 +32,9 @@ class Gradients:
 
     def __init__(self, network: nn.Module, objective: Objective, members: int, batch_size: int):
         network = cast(HierarchicalNetwork, network)  # see `support`
-        parameters = list(network.parameters())
-        with torch.no_grad():
-            self.flat = torch.cat([p.flatten() for p in parameters]).requires_grad_()
-            self.flat.grad = torch.zeros_like(self.flat)
-            sizes = [p.numel() for p in parameters]
-            for p, value, gradient in zip(parameters, self.flat.detach().split(sizes), self.flat.grad.split(sizes)):
-                p.data = value.view_as(p)
-                p.grad = gradient.view_as(p)
+        self.flat = one_vector(network)
         self.network, self.objective = network, objective
-        self.gradient = self.flat.grad
+        self.gradient = cast(Tensor, self.flat.grad)
         assert isinstance(network.encoder, MaskedMLP) and isinstance(network.decoder.outputs, MaskedMLP)
         self.encoder = Perceptrons(network.encoder, members, batch_size)
         self.decoders = Perceptrons(network.decoder.outputs, members, batch_size)
