@@ -222,7 +222,8 @@ def judged(folder: Path) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kind", nargs="+", choices=[*KINDS, "all"], default=[], metavar="NAME", help=f"all, or of: {'; '.join(KINDS)}")
+    names = f"all, or of: {'; '.join(KINDS)}".replace("%", "%%")
+    parser.add_argument("--kind", nargs="+", choices=[*KINDS, "all"], default=[], metavar="NAME", help=names)
     parser.add_argument("--draws", type=int, default=4, help="test sides a network")
     parser.add_argument("--networks", type=int, default=30, help="networks a kind")
     parser.add_argument("--first", type=int, default=0, metavar="F", help="number, and so seed, of the first network of each kind")

@@ -95,7 +95,8 @@ def section() -> str:
 
 
 def main() -> None:
-    publish("gpu", section(), arguments(__doc__).parse_args().docs)
+    docs = arguments(__doc__).parse_args().docs
+    publish("gpu", section(), docs)
 
 
 if __name__ == "__main__":
