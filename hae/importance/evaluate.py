@@ -173,8 +173,8 @@ def refit_members(
     """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
 
     What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
-    over the evaluated rows, are refitted once or twice more, wider and longer. None: nothing to stay behind. sampling: of the evaluated
-    rows; it keeps the errors.
+    over the evaluated rows, are refitted once more, wider and longer, and where that was better a last time, longer still. None: nothing to
+    stay behind. sampling: of the evaluated rows; it keeps the errors.
     """
     n = cvs[0].n
 
@@ -193,14 +193,16 @@ def refit_members(
         return [Refits(*(made(lambda e, part=part: e[part], of) for part in parts)) for of in errors]
 
     refits = refits_of(range(len(cvs)), settings, progress)
+    hopeful: Sequence[int] = range(len(trained or ()))
     for times in (2, 4):
-        behind = [i for i, own in enumerate(trained or ()) if _behind(refits[i], own, sampling).max() > BEHIND]
+        behind = [i for i in hopeful if trained and _behind(refits[i], trained[i], sampling).max() > BEHIND]
         if not behind:
             break
         title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
-        for i, stronger in zip(behind, refits_of(behind, settings.stronger(times), title), strict=True):
-            if sampling.mean(stronger.prefix).mean() < sampling.mean(refits[i].prefix).mean():
-                refits[i] = stronger
+        again = dict(zip(behind, refits_of(behind, settings.stronger(times), title), strict=True))
+        hopeful = [i for i, stronger in again.items() if sampling.mean(stronger.prefix).mean() < sampling.mean(refits[i].prefix).mean()]
+        for i in hopeful:
+            refits[i] = again[i]
     return refits
 
 

@@ -275,6 +275,15 @@ def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(m
     assert "refitted decoders stay behind the trained ones at level 1 (0.59 against 1.00)" in once.sentence()
 
 
+def test_refits_that_more_made_no_better_are_not_made_a_third_time(monkeypatch):
+    """Of forty rows a refit learns the noise too, and a longer one more of it."""
+    calls, real = [], importance.refit
+    monkeypatch.setattr(importance, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
+    few = torus(40)
+    measure(torus_network(), few + np.random.default_rng(0).normal(size=few.shape), torus(2000, 1), settings=QUICK)
+    assert calls == [200, 400]
+
+
 def test_where_refits_stay_behind_nothing_is_decided_on_them():
     """One step of refitting reaches nothing: no CV is dead and no pair out of order for that."""
     X, X_test = torus(3000), torus(3000, 1)
