@@ -1,5 +1,6 @@
 """The flow in this process: what `hae retrain` runs."""
 
+import logging
 import os
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,7 @@ def retrain(project: Path, promotes: bool, stale: bool) -> "Outcome":
             if state.is_completed():
                 return state.result()  # type: ignore[return-value]  # a completed flow gives its outcome
         except Exception as error:  # of Prefect itself: what the flow raises is in its state
+            logging.raiseExceptions = False  # Prefect's last logs go to the same server at exit: each would say so behind our line
             retraining.room(project)
             first = next(iter(str(error).strip().splitlines()), "")
             raise BadInput(f"Prefect: its server does not start or no longer answers ({type(error).__name__}: {first}); what was "

@@ -119,6 +119,7 @@ def _client(uri: str, home: Path) -> MlflowClient:
 
     for noisy in ("mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # a traceback of each error, which it raises too
     database = _sqlite_file(uri)
     if database is None:
         return mlflow.MlflowClient(uri, registry_uri=uri)
