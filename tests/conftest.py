@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 from ruamel.yaml import YAML
+from servers import free_port
 
 gc.disable()  # until the tests are collected: what is imported stays, and to look through it again and again is a tenth of that time
 ROOT = Path(__file__).parents[1]
@@ -89,13 +90,19 @@ def tool_missing():
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory):
+def prefect_server(prefect_database, tmp_path_factory):
     """One Prefect server, of its own database, for all flows that tests run in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-        from prefect.testing.utilities import prefect_test_harness
+    from pipelines.flow import server
 
-        with prefect_test_harness(server_startup_timeout=180):
+    home, url = tmp_path_factory.mktemp("prefect"), f"http://127.0.0.1:{(port := free_port())}/api"
+    shutil.copy(prefect_database, home)
+    command = [sys.executable, "-c", server.BRIEF.format(port=port)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        running = server.running(command, server.BRIEFLY, home / "server.log", f"{url}/health", "Prefect: its server")
+        with running, temporary_settings({PREFECT_API_URL: url}):
             yield
 
 
