@@ -36,6 +36,11 @@ class Cluster:
 
     Raises:
         BadInput: Ray is not installed, or the cluster can't be reached.
+
+    Example: Nothing starts before ``with``; `hae.engine.map_parts` enters one where "ray" is the engine.
+        >>> cluster = Cluster(cores=2)
+        >>> cluster.width, cluster.watcher is None
+        (2, True)
     """
 
     def __init__(self, cores: int):

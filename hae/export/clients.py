@@ -25,7 +25,12 @@ PATIENCE = 600  # seconds
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client said: CVs (N, n), a circular one in radians, and forces (N, A, 3) per nm of the bias sum_k cv_k^2 / 2, or None."""
+    """What a client said: CVs (N, n), a circular one in radians, and forces (N, A, 3) per nm of the bias sum_k cv_k^2 / 2, or None.
+
+    Example: Two CVs of one frame, by a client that knows features alone.
+        >>> Answer("onnxruntime 1.20", cvs=np.array([[0.5, -1.0]])).forces is None
+        True
+    """
 
     client: str
     cvs: np.ndarray
@@ -34,7 +39,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Missing:
-    """A client that is not here, and how it comes."""
+    """A client that is not installed, and how to install it.
+
+    Example:
+        >>> missing = Missing("PLUMED", "conda install -c conda-forge plumed")
+        >>> f"not checked: {missing.client} is not installed ({missing.how})"
+        'not checked: PLUMED is not installed (conda install -c conda-forge plumed)'
+    """
 
     client: str
     how: str

@@ -107,9 +107,10 @@ def test_frames_of_rounds_count_by_the_rule(tmp_path, rule, power):
 
     def made(weigh):
         """The frames and what the manifest says of them, by a desk of its own."""
-        done = make_parts(recipe, files, TOPOLOGY, cut, folder=tmp_path / "frames", known={}, desk=tmp_path / "desk", weigh=weigh)
-        manifest = Manifest(done.parts, **done.about)
-        publish(tmp_path / "frames", manifest, done.new)
+        parts, about, new = make_parts(recipe, files, TOPOLOGY, cut, folder=tmp_path / "frames", known={}, desk=tmp_path / "desk",
+                                       weigh=weigh)
+        manifest = Manifest(parts, **about)
+        publish(tmp_path / "frames", manifest, new)
         return Frames.read(tmp_path / "frames"), manifest.share
 
     frames, share = made((rule, 300.0))
