@@ -50,7 +50,7 @@ class Stability:
 
     def sample(self) -> str:
         """Of which rows it was measured, "" of all."""
-        return f"of a sample, {self.rows[0]:,} rows to train on and {self.rows[1]:,} to compare at" if self.rows else ""
+        return f"on a sample, {self.rows[0]:,} rows to train and {self.rows[1]:,} to compare" if self.rows else ""
 
     def words(self) -> str:
         """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
