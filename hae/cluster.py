@@ -55,7 +55,7 @@ class Cluster:
         try:
             import ray
         except ImportError:
-            raise BadInput("HAE_ENGINE: 'ray' is asked for, and Ray is not installed; allowed: pip install 'hae[ray]', or local") from None
+            raise BadInput("HAE_ENGINE: 'ray' needs Ray, which is not installed; allowed: pip install 'hae[ray]', or local") from None
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         if own:
             self._watch()

@@ -153,7 +153,7 @@ class _Work:
                 raise
             except Exception as error:
                 if last or self.stopped.is_set():
-                    said = (str(error).strip() or "no word").splitlines()[0]
+                    said = (str(error).strip() or "no message").splitlines()[0]
                     raise BadInput(f"{name}: {TRIES} tries failed, the last by {type(error).__name__}: {said}") from error
         raise AssertionError("the last try returns or raises")
 

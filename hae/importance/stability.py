@@ -188,7 +188,7 @@ def stability_of(
     train = model.training_rows_ if train is None else train
     evaluated = model.held_out_rows_ if evaluated is None else evaluated
     if train is None or evaluated is None:
-        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
+        raise BadInput("stability: needs the training rows, which are not saved with a model; allowed: fit again, or rows to train on")
     if replicas < 2:
         raise BadInput(f"replicas: {replicas} is not allowed; 2 or more, which are compared with each other")
     if blocks is None:

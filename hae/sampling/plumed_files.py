@@ -40,7 +40,7 @@ class Table:
             path.write_text(f"#! FIELDS {' '.join(fields)}\n" + "".join(f"#! SET {name} {value}\n" for name, value in settings))
             return
         if not path.exists() or path.stat().st_size < size:
-            raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round as it was, or a new one")
+            raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round's unchanged files, or a new round")
         os.truncate(path, size)
 
     def add(self, row: Sequence[float]) -> None:

@@ -67,7 +67,7 @@ class Windows:
         """
         turns = np.asarray(period, dtype=float)
         if number < 2:
-            raise BadInput(f"umbrella: {number} window; allowed: 2 or more (--walkers), as many as reach into each other")
+            raise BadInput(f"umbrella: {number} window; allowed: 2 or more (--walkers), enough to overlap")
         spread = np.where(turns > 0, 1.0, cvs.std(0))
         if not (spread > 0).all():
             raise BadInput("umbrella: the frames do not differ along a CV; allowed: CVs that vary")

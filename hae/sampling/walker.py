@@ -130,7 +130,7 @@ def _cut(path: Path, topology, frames: int) -> None:
     box = 56 if topology.getPeriodicBoxVectors() is not None else 0
     size = DCD_HEADER + frames * (3 * (4 * topology.getNumAtoms() + 8) + box)
     if path.stat().st_size < size:
-        raise BadInput(f"{path}: shorter than its checkpoint says ({frames} frames); allowed: the round as it was, or a new one")
+        raise BadInput(f"{path}: shorter than its checkpoint says ({frames} frames); allowed: the round's unchanged files, or a new round")
     with open(path, "r+b") as file:
         file.truncate(size)
         file.seek(8)

@@ -97,7 +97,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
         if all((sides == side).any() for side in SIDES):
             break
     else:
-        raise BadInput(f"data: {n} {thing} are too few to have some for training, validation and test; allowed: more {thing}")
+        raise BadInput(f"data: {n} {thing} are too few for training, validation and test; allowed: more {thing}")
     worth = known.independent * float(np.mean(sides == "test"))
     words = "enough for verdicts"
     if worth < OK_N_EFF:

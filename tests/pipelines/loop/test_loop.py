@@ -199,5 +199,5 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
     folder = project(tmp_path)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
-    with pytest.raises(BadInput, match=r"data/raw/\*.dcd: no round would be learned from; .*data/rounds/\*/walker-\*.dcd among them"):
+    with pytest.raises(BadInput, match=r"data/raw/\*.dcd: they hold no rounds to train on; .*data/rounds/\*/walker-\*.dcd among them"):
         next(explore.explore(folder, 1, None, lambda line: None))
