@@ -67,7 +67,7 @@ def main() -> None:
     best = dict.fromkeys(cases, 0.0)
     for _ in range(3):  # in turns: other work on the machine meets all of them
         best = {name: max(best[name], speed(*case, steps)) for name, case in cases.items()}
-    print("| bias | steps a CPU second | of unbiased |\n|---|---|---|")
+    print("| bias | steps in a CPU second | relative to unbiased |\n|---|---|---|")
     for name, value in best.items():
         print(f"| {name} | {value:,.0f} | {value / best['unbiased']:.2f} |")
 

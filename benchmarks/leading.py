@@ -203,8 +203,8 @@ def slug(kind: str) -> str:
 
 
 def table(folder: Path, out: np.ndarray) -> str:
-    heads = ["network", "seeds", "FVE_2 in the basin", "phi > 0 beyond the training range", "told apart",
-             "gradient left on the way, at phi > 0", "phi in the CVs' plane, in the basin, on the way",
+    heads = ["network", "seeds", "FVE_2 in the basin", "phi > 0 outside the training range", "separated",
+             "relative gradient on the way; at phi > 0", "phi in the plane: basin, way",
              "found phi > 0 after, ns", "with a bias each"]  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for kind in KINDS:

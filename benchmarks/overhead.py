@@ -4,7 +4,7 @@
 
 In a fresh clone of this repository with a short simulation and short trainings (so that what does not depend on their length stands out);
 ``--params`` keeps params.yaml as it is. Times are those at which lines of the flow's log arrive. Then N times a table of one's own, 2,000
-rows by 10 columns, from `hae init` to the report and a champion: stages as forks of a warm process, and each from nothing (HAE_WARM=0).
+rows by 10 columns, from `hae init` to the report and a champion: stages as forks of one process, and as new processes (HAE_WARM=0).
 """
 
 import os
@@ -98,8 +98,8 @@ def from_table(rounds: int) -> str:
         for warm, times in took.items():
             with tempfile.TemporaryDirectory() as folder:
                 times.append(own_table(Path(folder), warm))
-    names = {"1": "forks of a warm process", "0": "each from nothing"}
-    return table(["a table of one's own, to the champion", "wall s", "CPU s"], [
+    names = {"1": "forks of one process", "0": "new processes"}
+    return table(["a table, from `hae init` to the champion", "wall s", "CPU s"], [
         [names[warm], *(f"{statistics.median(column):.0f} ({min(column):.0f} to {max(column):.0f})" for column in zip(*times, strict=True))]
         for warm, times in took.items()
     ])

@@ -52,11 +52,11 @@ def main() -> None:
 
         def made(which: Mapping[str, Path], known: Mapping[str, Part], words: str) -> Manifest:
             start, cpu = time.monotonic(), spent()
-            done = make_parts(recipe, which, topology, rule, folder=work / "frames", known=known, desk=work / "desk")
-            manifest = Manifest(done.parts, **done.about, split=rule)
-            publish(work / "frames", manifest, done.new)
+            parts, about, new = make_parts(recipe, which, topology, rule, folder=work / "frames", known=known, desk=work / "desk")
+            manifest = Manifest(parts, **about, split=rule)
+            publish(work / "frames", manifest, new)
             wall, cpu = time.monotonic() - start, spent() - cpu
-            rows.append([words, f"{len(done.new)} of {len(done.parts)}", f"{manifest.rows:,}", f"{wall:.1f}", f"{cpu:.1f}",
+            rows.append([words, f"{len(new)} of {len(parts)}", f"{manifest.rows:,}", f"{wall:.1f}", f"{cpu:.1f}",
                          f"{manifest.rows / wall:,.0f}"])
             return manifest
 

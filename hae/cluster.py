@@ -36,6 +36,11 @@ class Cluster:
 
     Raises:
         BadInput: Ray is not installed, or the cluster can't be reached.
+
+    Example: Nothing starts before ``with``; `hae.engine.map_parts` enters one where "ray" is the engine.
+        >>> cluster = Cluster(cores=2)
+        >>> cluster.width, cluster.watcher is None
+        (2, True)
     """
 
     def __init__(self, cores: int):
@@ -50,7 +55,7 @@ class Cluster:
         try:
             import ray
         except ImportError:
-            raise BadInput("HAE_ENGINE: 'ray' is asked for, and Ray is not installed; allowed: pip install 'hae[ray]', or local") from None
+            raise BadInput("HAE_ENGINE: 'ray' needs Ray, which is not installed; allowed: pip install 'hae[ray]', or local") from None
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
         if own:
             self._watch()

@@ -47,7 +47,13 @@ def torus(n: int = 3000, seed: int = 0) -> Dataset:
 
 
 def curve(n: int = 3000, seed: int = 0) -> Dataset:
-    """A smooth curve (t, sin 2t, t^2): one CV explains everything, a second one is dead."""
+    """A smooth curve (t, sin 2t, t^2): one CV explains everything, a second one is dead.
+
+    Example:
+        >>> from hae.datasets import curve
+        >>> curve(500).X.columns.tolist()
+        ['t', 'sin 2t', 't^2']
+    """
     t = np.random.default_rng(seed).uniform(-1.5, 1.5, n)
     columns = {"t": t, "sin 2t": np.sin(2 * t), "t^2": t**2}
     return Dataset(pd.DataFrame(columns), None, pd.DataFrame({"t": t}), (1.0,))
@@ -55,7 +61,13 @@ def curve(n: int = 3000, seed: int = 0) -> Dataset:
 
 def product(n: int = 3000, seed: int = 0) -> Dataset:
     """Two factors that multiply, (2 cos t, 2 sin t, 2.5 u cos t, 2.5 u sin t): two CVs of the collective network, the first circular,
-    explain everything; levels that add up, as in the boosted one, do not."""
+    explain everything; levels that add up, as in the boosted one, do not.
+
+    Example:
+        >>> from hae.datasets import product
+        >>> product(500).X.shape, product(500).labels.columns.tolist()
+        ((500, 4), ['t', 'u'])
+    """
     rng = np.random.default_rng(seed)
     t, u = rng.uniform(-np.pi, np.pi, n), rng.uniform(-1, 1, n)
     columns = {"2 cos t": 2 * np.cos(t), "2 sin t": 2 * np.sin(t), "2.5 u cos t": 2.5 * u * np.cos(t), "2.5 u sin t": 2.5 * u * np.sin(t)}

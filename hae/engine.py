@@ -72,7 +72,17 @@ def cores() -> int:
 
 class Engine(Protocol):
     """What does a part elsewhere. ``width`` threads call `run`, which gives the result or raises what the function raised, or any
-    Exception where the process that worked on it is gone."""
+    Exception where the process that worked on it is gone.
+
+    Example: The least that is one: it works in the thread that calls.
+        >>> class Here:
+        ...     width = 1
+        ...     run = staticmethod(lambda function, part: function(part))
+        ...     stop = staticmethod(lambda: None)
+        >>> engine: Engine = Here()
+        >>> engine.run(abs, -3)
+        3
+    """
 
     width: int
 
@@ -143,20 +153,20 @@ class _Work:
                 raise
             except Exception as error:
                 if last or self.stopped.is_set():
-                    said = (str(error).strip() or "no word").splitlines()[0]
+                    said = (str(error).strip() or "no message").splitlines()[0]
                     raise BadInput(f"{name}: {TRIES} tries failed, the last by {type(error).__name__}: {said}") from error
         raise AssertionError("the last try returns or raises")
 
 
 def _engine(name: str) -> AbstractContextManager[Engine]:
     if name == "local":
-        return Processes()
+        return _Processes()
     from hae.cluster import Cluster  # it needs a package that few have
 
     return Cluster(cores())
 
 
-class Processes:
+class _Processes:
     """Processes of this machine, one for each thread that asks, so that one that is killed takes no other's part with it.
 
     They are spawned: nothing is shared with a parent whose libraries have threads.
@@ -167,7 +177,7 @@ class Processes:
         self._mine = threading.local()
         self._pools: list[ProcessPoolExecutor] = []
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> _Processes:
         return self
 
     def __exit__(self, *error) -> None:

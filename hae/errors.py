@@ -21,12 +21,22 @@ class BadInput(ValueError):
 
 
 def did_you_mean(name: object, among: Iterable[object]) -> str:
-    """" (did you mean ...?)" where one of the names allowed is nearly this one, letters of either case alike; else ""."""
+    """" (did you mean ...?)" where one of the names allowed is nearly this one, letters of either case alike; else "".
+
+    Example:
+        >>> did_you_mean("colective", ["collective", "boosted"])
+        ' (did you mean collective?)'
+    """
     by_letters = {str(other).lower(): str(other) for other in among}
     close = difflib.get_close_matches(str(name).lower(), list(by_letters), n=1)
     return f" (did you mean {by_letters[close[0]]}?)" if close else ""
 
 
 def listed(names: Collection[object], most: int = 8) -> str:
-    """The first names with commas between them, and how many there are in all where that is not every one: "a, b, ... (12 in all)"."""
+    """The first names with commas between them, and how many there are in all where that is not every one.
+
+    Example:
+        >>> listed("abcd", most=2)
+        'a, b, ... (4 in all)'
+    """
     return ", ".join(map(str, islice(names, most))) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -254,7 +254,7 @@ class HierarchicalAutoencoder(Fitted):
         """The report on these rows; on the training rows themselves without intervals and verdicts, as too few blocks have it."""
         train = self.training_rows_
         if train is None:
-            raise BadInput("importance: needs the training rows, which a saved model has not; allowed: fit again")
+            raise BadInput("importance: needs the training rows, which are not saved with a model; allowed: fit again")
         known = {id(side): side for side in (train, self.validation_rows_, self.held_out_rows_) if side is not None}
         with threads_for(len(train)):
             return evaluate(

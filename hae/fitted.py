@@ -18,7 +18,16 @@ __all__ = ["Fitted"]
 
 
 class Fitted(TransformerMixin, BaseEstimator):
-    """The part of `hae.HierarchicalAutoencoder` that asks for a fit. Parameters and fitted attributes are told there."""
+    """The part of `hae.HierarchicalAutoencoder` that asks for a fit. Parameters and fitted attributes are told there.
+
+    Example:
+        >>> from hae import HierarchicalAutoencoder
+        >>> from hae.datasets import torus
+        >>> X = torus(200).X
+        >>> model = HierarchicalAutoencoder(n_cvs=2, hidden=(4,), n_seeds=1, max_epochs=1, device="cpu").fit(X)
+        >>> model.transform(X).shape, model.reconstruct(X, level=1).shape, model.get_feature_names_out().tolist()
+        ((200, 2), (200, 4), ['cv1', 'cv2'])
+    """
 
     def transform(self, X):
         """CVs (N, n_cvs) of rows X (N, D), most important first; a circular CV is an angle in radians. In the type of X."""

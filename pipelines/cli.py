@@ -45,7 +45,7 @@ def main() -> None:
               help="The project; default: the nearest folder upwards with params.yaml and dvc.yaml.")
 @click.pass_context
 def hae(context: click.Context, project: Path | None) -> None:
-    """Hierarchical autoencoders: train both variants, know what each CV is worth, keep a champion."""
+    """Hierarchical autoencoders: train both variants, measure what each CV explains, keep a champion."""
     context.obj = project
 
 
@@ -55,26 +55,28 @@ def hae(context: click.Context, project: Path | None) -> None:
 @click.option("--data", multiple=True, type=click.Path(path_type=Path), metavar="FILE...",
               help="Trajectories, or tables: .csv, .xlsx, .parquet, .npy, COLVAR and others.")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="FILE", help="Atoms of the trajectories, such as PDB, GRO or PSF.")
-@click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]), help="Of trajectories.  [default: coordinates]")
-@click.option("--atoms", metavar="SELECTION", help="heavy, or in mdtraj's language; 'name CA every 4': each fourth of them.")
-@click.option("--columns", metavar="NAME,...", help="Of tables, as features.  [default: all that suit]")
+@click.option("--features", type=click.Choice(["coordinates", "distances", "torsions"]),
+              help="Features of trajectories.  [default: coordinates]")
+@click.option("--atoms", metavar="SELECTION", help="heavy, or a selection in mdtraj's language; 'name CA every 4' takes each fourth.")
+@click.option("--columns", metavar="NAME,...", help="Features of tables.  [default: all columns that suit]")
 @click.option("--labels", metavar="NAME,...", help="Columns or torsions to look at beside the CVs, never trained on.")
-@click.option("--group", metavar="COLUMN", help="That names the trajectory of a row.")
+@click.option("--group", metavar="COLUMN", help="Column that names the trajectory of a row.")
 @click.option("--series", is_flag=True, help="Every table is one trajectory, its rows in time order.")
-@click.option("--id", metavar="COLUMN", help="That names a row.")
+@click.option("--id", metavar="COLUMN", help="Column that names a row.")
 @click.option("--missing", type=click.Choice(["error", "drop", "mean"]), default="error", show_default=True,
               help="Rows that lack a value: refused, left out, or filled with the mean.")
-@click.option("--shuffle", is_flag=True, help="Rows in a random order, where they are sorted, as by a class.")
-@click.option("--sheet", metavar="NAME", help="Of a workbook, or the key of an HDF5 file.  [default: the first]")
-@click.option("--weights", metavar="COLUMN", help="Of positive statistical weights.")
-@click.option("--bias", metavar="COLUMN", help="Of a bias in kJ/mol; weights are then exp(bias / kT).")
-@click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Of the data, or of the system.")
-@click.option("--system", metavar="SYSTEM", help="Instead of --data: what is simulated, an OpenMM System (.xml), AMBER, GROMACS, CHARMM, "
-              "names of force fields, or alanine-dipeptide; --topology says where walkers start.")
-@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker of a system's first round.")
+@click.option("--shuffle", is_flag=True, help="Put rows in a random order, if they are sorted, as by a class.")
+@click.option("--sheet", metavar="NAME", help="Sheet of a workbook, or key of an HDF5 file.  [default: the first]")
+@click.option("--weights", metavar="COLUMN", help="Column of positive statistical weights.")
+@click.option("--bias", metavar="COLUMN", help="Column of a bias in kJ/mol; weights are then exp(bias / kT).")
+@click.option("--temperature", type=click.FloatRange(0, min_open=True), metavar="KELVIN", help="Temperature of the data, or of the system.")
+@click.option("--system", metavar="SYSTEM",
+              help="Instead of --data, a system to simulate: an OpenMM System (.xml), AMBER, GROMACS, CHARMM, "
+              "names of force fields, or alanine-dipeptide; walkers start in the models of --topology.")
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Length of each walker in a system's first round.")
 def init(folder: Path, more: tuple[Path, ...], data: tuple[Path, ...], series: bool, columns: str | None, labels: str | None,
          group: str | None, system: str | None, ns: float | None, **choices) -> None:
-    """Make a project in DIR for data of one's own, or for a system: look, say what was found, write params.yaml and dvc.yaml."""
+    """Make a project in DIR from your data, or for a system to simulate: say what was found, write params.yaml and dvc.yaml."""
     from pipelines.project.init import Choices
     from pipelines.project.init import init as write
 
@@ -100,7 +102,7 @@ def _names(text: str | None) -> tuple[str, ...]:
 @hae.command()
 @click.option("--promote/--no-promote", default=True, help="Whether the champion may change.  [default: promote]")
 def retrain(promote: bool) -> None:
-    """Do the main job: run what is stale, record it, decide on a champion."""
+    """Run stale stages, record them, and decide on a champion: the main command."""
     project = project_here()
     from pipelines import processes
     from pipelines.flow import here, retraining
@@ -161,15 +163,16 @@ def status(as_json: bool) -> None:
 
 @hae.command()
 @click.option("--cron", metavar="'0 3 * * *'", help="When to retrain: minute, hour, day, month, weekday.")
-@click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look at the data so often; retrain if new.")
+@click.option("--watch", type=click.IntRange(1), metavar="SECONDS", help="Also look for changed data this often, and retrain.")
 @click.option("--port", type=click.IntRange(1, 65535), default=4200, show_default=True,
-              help="Of the Prefect server started here; not used where PREFECT_API_URL names one.")
-@click.option("--explore", is_flag=True, help="A turn of the loop each time (hae explore --rounds 1), not a retraining alone.")
-@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Also GET /metrics on 127.0.0.1, for Prometheus.")
+              help="Port of the Prefect server started here; not used if PREFECT_API_URL names one.")
+@click.option("--explore", is_flag=True, help="Each time sample and retrain (hae explore --rounds 1), not retrain alone.")
+@click.option("--metrics", type=click.IntRange(1, 65535), metavar="PORT", help="Also serve /metrics on 127.0.0.1, for Prometheus.")
 @click.option("--drift", is_flag=True, help="Also retrain when data that hae transform scored have drifted.")
-@click.option("--http", type=click.IntRange(1, 65535), metavar="PORT", help="Instead: the champion's CVs over HTTP, on 127.0.0.1.")
+@click.option("--http", type=click.IntRange(1, 65535), metavar="PORT",
+              help="Instead of --cron: serve the champion's CVs over HTTP, on 127.0.0.1.")
 def serve(cron: str | None, watch: int | None, port: int, explore: bool, metrics: int | None, drift: bool, http: int | None) -> None:
-    """Retrain on a schedule, and when the data change, until ended; or score over HTTP."""
+    """Retrain on a schedule, and when the data change, until ended; or compute CVs over HTTP."""
     if (cron is None) == (http is None) or (http and (watch or explore or metrics or drift)) or (explore and (watch or drift)):
         raise click.UsageError("allowed: --cron (with --metrics, and --watch and --drift, or --explore), or --http alone")
     project = project_here()
@@ -184,9 +187,9 @@ def serve(cron: str | None, watch: int | None, port: int, explore: bool, metrics
 
 
 @hae.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Of MLflow's page.")
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of MLflow's page.")
 def ui(port: int) -> None:
-    """Show MLflow's page at this project's trainings, and where Prefect's is, until ended by Ctrl-C."""
+    """Show MLflow's page of this project's trainings, and the address of Prefect's page, until Ctrl-C."""
     project = project_here()
     from pipelines.ui import ui as show
 
@@ -195,8 +198,8 @@ def ui(port: int) -> None:
 
 @hae.command()
 @click.argument("version")
-@click.option("--by", default="", metavar="NAME", help="Who decides; asked for where promote.by_hand is true.")
-@click.option("--because", default="", metavar="WHY", help="Why; asked for where promote.by_hand is true.")
+@click.option("--by", default="", metavar="NAME", help="Who decides; needed if promote.by_hand is true.")
+@click.option("--because", default="", metavar="WHY", help="Why; needed if promote.by_hand is true.")
 def promote(version: str, by: str, because: str) -> None:
     """Make VERSION the champion."""
     project = project_here()
@@ -211,7 +214,7 @@ def promote(version: str, by: str, because: str) -> None:
 
 @hae.command()
 def rollback() -> None:
-    """Take the champion back for good: the one before it is champion again."""
+    """Reject the champion for good: the previous one is champion again."""
     project = project_here()
     from pipelines.gate import promotion
     from pipelines.watch.notify import tell
@@ -222,10 +225,10 @@ def rollback() -> None:
 
 
 @hae.command()
-@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Trainings of each variant that stay.")
-@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="Trainings of each variant to keep.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 def clean(keep: int, dry_run: bool) -> None:
-    """Remove old runs, versions, artifacts, checkpoints and caches; champion, candidate and the way back stay."""
+    """Remove old runs, versions, artifacts, checkpoints and caches, but not champion, candidate and what a rollback needs."""
     project = project_here()
     from pipelines.flow.cleaning import clean as remove
 
@@ -237,9 +240,9 @@ def clean(keep: int, dry_run: bool) -> None:
 
 
 @hae.command()
-@click.option("--mend", is_flag=True, help="Do the mends that lose nothing.")
+@click.option("--mend", is_flag=True, help="Make the repairs that lose nothing.")
 def doctor(mend: bool) -> None:
-    """Say what is wrong here, each finding with its mend. Exit code 1 if anything is."""
+    """Say what is wrong here, and how to repair it. Exit code 1 if anything is wrong."""
     project = project_here()
     from pipelines.upkeep.doctor import doctor as look
 
@@ -251,9 +254,9 @@ def doctor(mend: bool) -> None:
 
 
 @hae.command()
-@click.option("--test", is_flag=True, required=True, help="Send a word to every target that params.yaml names.")
+@click.option("--test", is_flag=True, required=True, help="Send a test message to every target in params.yaml.")
 def notify(test: bool) -> None:
-    """See whether whoever is to be told can be reached. Exit code 1 if somebody can't."""
+    """Test whether the targets of messages can be reached. Exit code 1 if one can't."""
     project = project_here()
     from pipelines.watch.notify import test as send
 
@@ -268,7 +271,7 @@ def notify(test: bool) -> None:
 @click.argument("version", default="champion")
 @click.option("--rebuild", is_flag=True, help="Train it again in a clean clone, and compare the weights.")
 def verify(version: str, rebuild: bool) -> None:
-    """Recompute the receipt of VERSION, a number or an alias: what is true, what differs, what can't be told. Exit code 1 if it differs."""
+    """Check the receipt of VERSION, a number or an alias: what is true, what differs, what can't be told. Exit code 1 if it differs."""
     project = project_here()
     from pipelines.upkeep.verify import verify as look
 
@@ -283,10 +286,10 @@ def verify(version: str, rebuild: bool) -> None:
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
 @click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A .csv or .parquet file.")
-@click.option("--version", help="Of the registered model; default: the champion.")
-@click.option("--keep", multiple=True, metavar="COLUMN", help="A column of the table that goes to OUT as it is; may be given again.")
+@click.option("--version", help="Version of the model; default: the champion.")
+@click.option("--keep", multiple=True, metavar="COLUMN", help="Column of the table to copy to OUT; may be given several times.")
 def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, version: str | None, keep: tuple[str, ...]) -> None:
-    """Write the CVs of new data, from the champion and by its own recipe."""
+    """Write the champion's CVs of new data, with features made as in training."""
     project = project_here()
     from pipelines.transform import transform as write
 
@@ -303,10 +306,10 @@ def transform(inputs: tuple[Path, ...], topology: Path | None, output: Path, ver
 @hae.command()
 @click.argument("kind", metavar="FORMAT")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Where the files go.")
-@click.option("--version", help="Of the registered model; default: the champion.")
-@click.option("--cvs", type=click.IntRange(1), metavar="K", help="The first K CVs alone.")
-@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Of what is simulated; default: the project's.")
-@click.option("--plumed-ann", is_flag=True, help="By PLUMED's optional module annfunc.")
+@click.option("--version", help="Version of the model; default: the champion.")
+@click.option("--cvs", type=click.IntRange(1), metavar="K", help="Only the first K CVs.")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the simulated system; default: the project's.")
+@click.option("--plumed-ann", is_flag=True, help="Use PLUMED's optional module annfunc.")
 def export(kind: str, output: Path, version: str | None, cvs: int | None, topology: Path | None, plumed_ann: bool) -> None:
     """Write CVs for other programs: plumed, colvars, openmm, onnx, torchscript, pt2 or numpy."""
     project = project_here()

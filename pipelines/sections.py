@@ -56,6 +56,6 @@ class Notify(Section):
         default=(), description="a list of names of environment variables, each with an address of apprise (never an address itself)")
     command: tuple[str, ...] | None = Field(default=None, min_length=1, description="a list of words, a command; or null")
     events: tuple[Event, ...] = Field(default=EVENTS, description=f"a list of {', '.join(EVENTS)}")
-    silence_hours: Positive | None = Field(default=None, description="a number above 0 (hours), or null: no word about silence")
+    silence_hours: Positive | None = Field(default=None, description="a number above 0 (hours), or null: no message about silence")
     disk_free_gb: Positive = 2.0
     seconds: Positive = Field(default=20.0, description="a number above 0: seconds that all targets together may take")

@@ -75,6 +75,13 @@ def test_modules_are_short():
     assert not long
 
 
+def test_every_public_class_of_the_library_has_an_example():
+    """In its docstring, run as a doctest with the other tests."""
+    lacking = [f"{file.relative_to(ROOT)}: {node.name}" for file in sorted((ROOT / "hae").rglob("*.py")) for node in rooms.nodes(file)
+               if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and ">>> " not in (ast.get_docstring(node) or "")]
+    assert not lacking
+
+
 @pytest.mark.parametrize(("tool", "doors"), [
     ("dvc", {"pipelines/flow/versioning.py", "pipelines/warm.py"}),
     ("prefect", {f"pipelines/flow/{name}.py" for name in ("flows", "schedules")}),

@@ -76,7 +76,7 @@ def check_names(path: Path, names: Sequence[object], places: Sequence[int] | Non
         raise BadInput(f"{path}: line 1 has numbers only; allowed: the names of the columns in line 1")
     for place, name in zip(places or range(1, len(texts) + 1), texts, strict=True):
         if places is not None and not name:
-            raise BadInput(f"{path}: column {place} has no name; allowed: a name for every column but for names of rows at the left")
+            raise BadInput(f"{path}: column {place} has no name; allowed: a name for every column, except row names at the left")
         if name and texts.count(name) > 1:
             raise BadInput(f"{path}: two columns are named '{name}'; allowed: each name once")
 
@@ -123,7 +123,7 @@ def _names_of_rows(path: Path, form: Form, names: Sequence[str], lines: int) -> 
 def _what(column: pd.Series) -> str:
     if column.isna().all():
         return "empty"
-    return "numbers of rows" if pd.api.types.is_integer_dtype(column) else "names of rows"
+    return "row numbers" if pd.api.types.is_integer_dtype(column) else "row names"
 
 
 def _numbers_without(table: pd.DataFrame, form: Form) -> pd.DataFrame:

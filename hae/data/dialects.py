@@ -121,7 +121,7 @@ def _encoding(path: Path, head: bytes) -> str:
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return "utf-16"
     if b"\0" in head:
-        raise BadInput(f"{path}: not a table that can be read (it has bytes of no text); allowed: a table of text")
+        raise BadInput(f"{path}: not a table that can be read (it is binary); allowed: a table of text")
     for encoding in ("utf-8", "cp1252"):
         try:
             codecs.getincrementaldecoder(encoding)().decode(head)

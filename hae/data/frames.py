@@ -47,7 +47,8 @@ class Frames:
         ...                 labels=pd.DataFrame(index=range(4)), split=np.array(["train", "gap", "train", "test"]))
         >>> len(frames), frames.n_features, frames.counts()["train"]
         (4, 2, 2)
-        >>> frames.select("test").values
+        >>> _ = frames.write(folder := Path(tempfile.mkdtemp(), "frames"))
+        >>> Frames.read(folder).select("test").values
         array([[6., 7.]])
     """
 

@@ -26,16 +26,7 @@ from hae.engine import map_parts
 from hae.errors import BadInput
 from hae.files import written_whole
 
-__all__ = ["Made", "make_parts"]
-
-
-@dataclass(frozen=True)
-class Made:
-    """Parts in the order of their trajectories, what a manifest says of all of them, and the files that are not in the folder yet."""
-
-    parts: tuple[Part, ...]
-    about: Mapping
-    new: Mapping[str, Path]
+__all__ = ["make_parts"]
 
 
 @dataclass(frozen=True)
@@ -66,8 +57,11 @@ def make_parts(
     desk: str | os.PathLike,
     weigh: Rule | None = None,
     progress: str | None = None,
-) -> Made:
+) -> tuple[tuple[Part, ...], Mapping, Mapping[str, Path]]:
     """The parts of trajectories in `files` (name -> path), side by side (`hae.engine`), each in pieces, so that none need fit in memory.
+
+    Gives the parts in the order of their trajectories, what a manifest says of all of them (arguments of `hae.data.parts.Manifest`), and
+    the files that are not in the folder yet, by their names in it.
 
     rule: of the sides, arguments of `hae.data.split.split_rows`. folder: of the data set as it is, with its parts of before as `known`, by
     the name of their trajectory. New parts are made on the `desk`, a folder where a call that was interrupted finds them again.
@@ -83,7 +77,7 @@ def make_parts(
     made = map_parts(_make, orders, progress=progress)
     about = {"beside": ("row:trajectory", "row:frame", "row:split", *(["row:weight"] if weigh else [])), **_about(recipe)}
     new = {name: Path(desk, name) for part, place in made.values() if place == str(desk) for name, _ in part.files}
-    return Made(_of_rounds({path: part for path, (part, _) in made.items()}), about, new)
+    return _of_rounds({path: part for path, (part, _) in made.items()}), about, new
 
 
 def _of_rounds(parts: Mapping[str, Part]) -> tuple[Part, ...]:

@@ -34,6 +34,13 @@ class Part:
     are read, for the mean of a round of sampling is known only when all its parts are made.
     positions: name and SHA-256 of the file that holds the atoms which distances and torsions read, at the test rows; () where features
     hold their positions, or have none. lacking: why they can't be had.
+
+    Example: A part whose positions are in a file of their own.
+        >>> part = Part("a.parquet", "0" * 64, 10, {"train": 8, "test": 2}, name="a", positions=("a.npy", "1" * 64))
+        >>> [name for name, _ in part.files]
+        ['a.parquet', 'a.npy']
+        >>> Part.of(json.loads(json.dumps(asdict(part)))) == part
+        True
     """
 
     file: str

@@ -51,7 +51,12 @@ def matches(pattern: str, root: str | os.PathLike = ".") -> tuple[Path, list[Pat
 
 
 def without_ending(path: Path) -> str:
-    """The name of a trajectory in this file; a number at the end, as in COLVAR.0, is no ending."""
+    """The name of a trajectory in this file; a number at the end, as in COLVAR.0, is no ending.
+
+    Example:
+        >>> without_ending(Path("a/md.xtc")), without_ending(Path("COLVAR.0"))
+        ('a/md', 'COLVAR.0')
+    """
     return path.as_posix() if path.suffix[1:].isdigit() else path.with_suffix("").as_posix()
 
 

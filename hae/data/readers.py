@@ -47,6 +47,14 @@ def load_table(path: str | os.PathLike, form: Form | None = None) -> pd.DataFram
     form: how it is written, as far as that is known; the rest is guessed. `attrs` of the table: "form", what was taken, as a dict;
     "source", the file; "left_out", columns without a name, in words; of a COLVAR "periods" and "units" of the columns that it
     declares periodic.
+
+    Example: A table as a spreadsheet in German writes it.
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "t.csv")
+        >>> _ = path.write_text("x;y\\n1,5;2\\n2,5;4\\n")
+        >>> table = load_table(path)
+        >>> table["x"].tolist(), table.attrs["form"]["decimal"]
+        ([1.5, 2.5], ',')
     """
     path = Path(path)
     if not path.is_file():

@@ -82,5 +82,10 @@ def colvar_of(path: Path) -> Path:
 
 
 def share(weights: np.ndarray) -> float:
-    """Of frames that count: (sum w)^2 / (N sum w^2), Kish's."""
+    """Effective share of the frames: (sum w)^2 / (N sum w^2), Kish's.
+
+    Example:
+        >>> share(np.array([1.0, 1.0, 1.0, 1.0])), share(np.array([4.0, 0.0, 0.0, 0.0]))
+        (1.0, 0.25)
+    """
     return float(weights.sum() ** 2 / (len(weights) * np.square(weights).sum()))

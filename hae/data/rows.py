@@ -55,7 +55,16 @@ class FileRows:
 
 
 class RowFile:
-    """A file that grows by arrays of one type and width, at least one."""
+    """A file that grows by arrays of one type and width, at least one.
+
+    Example:
+        >>> import tempfile
+        >>> file = RowFile(Path(tempfile.mkdtemp(), "rows"))
+        >>> file.add(np.zeros((2, 3))), file.add(np.ones((1, 3)))
+        (None, None)
+        >>> file.rows().shape
+        (3, 3)
+    """
 
     def __init__(self, path: Path):
         self.path, self.count = path, 0
@@ -116,7 +125,15 @@ class NamedRows:
 
 @dataclass(frozen=True)
 class LabelRows:
-    """Labels (N, L) in a file, with their names."""
+    """Labels (N, L) in a file, with their names.
+
+    Example: psi of the second row.
+        >>> import tempfile
+        >>> values = Shelf(Path(tempfile.mkdtemp())).keep([np.array([[0.1, 0.2], [0.3, 0.4]])])
+        >>> labels = LabelRows(values, ("phi", "psi"))
+        >>> labels.rows[1:][:, labels.columns.index("psi")]
+        array([0.4])
+    """
 
     rows: FileRows
     columns: tuple[str, ...]

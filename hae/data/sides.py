@@ -26,7 +26,15 @@ GOLDEN = (5**0.5 - 1) / 2  # multiples of it are evenly spread over 0 to 1, howe
 class StoredSide:
     """Rows of a side in files, under the names that `hae.data.frames.Frames` gives them.
 
-    Example: See `sides_of`.
+    Example: Four rows in files.
+        >>> import tempfile
+        >>> place = Path(tempfile.mkdtemp())
+        >>> frames = Frames(np.arange(8.0).reshape(4, 2), ("x", "y"), ("", ""), np.full(4, "a"), np.arange(4),
+        ...                 pd.DataFrame(index=range(4)), split=np.array(["train", "gap", "train", "test"]))
+        >>> _ = frames.write(place / "frames")
+        >>> with sides_of(place / "frames", place / "scratch", limit=10) as (train, test, seen, _):
+        ...     len(train), len(test), len(seen), train.select(np.array([1])).values.tolist()
+        (2, 1, 4, [[4.0, 5.0]])
     """
 
     values: FileRows
@@ -143,15 +151,7 @@ def sides_of(
 
     Raises BadInput as `Frames.read`, and where there are no test rows.
 
-    Example: Four rows in files.
-        >>> import tempfile
-        >>> place = Path(tempfile.mkdtemp())
-        >>> frames = Frames(np.arange(8.0).reshape(4, 2), ("x", "y"), ("", ""), np.full(4, "a"), np.arange(4),
-        ...                 pd.DataFrame(index=range(4)), split=np.array(["train", "gap", "train", "test"]))
-        >>> _ = frames.write(place / "frames")
-        >>> with sides_of(place / "frames", place / "scratch", limit=10) as (train, test, seen, _):
-        ...     len(train), len(test), len(seen), train.values[1:].tolist()
-        (2, 1, 4, [[4.0, 5.0]])
+    Example: See `StoredSide`.
     """
     manifest = Manifest.read(folder)
     if not manifest.sides["test"]:

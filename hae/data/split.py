@@ -34,6 +34,12 @@ def split_rows(
 
     trajectory, frame, ids: (N,); values: (N, D); shares: of train, validation and test, 0 or more, with the sum 1.
     Raises BadInput for numbers that can't be.
+
+    Example: A trajectory that grows: its first 100 frames stay on their sides.
+        >>> rule = {"block_frames": 10, "gap_frames": 1, "shares": (0.6, 0.2, 0.2)}
+        >>> before, after = (split_rows(np.full(n, "a"), np.arange(n), **rule) for n in (100, 200))
+        >>> bool((before == after[:100]).all()), before[[0, 9]].tolist()  # the first and the last frame of a block
+        (True, ['gap', 'gap'])
     """
     of_sides = np.asarray(shares, dtype=float)
     if of_sides.shape != (3,) or not np.all(of_sides >= 0) or abs(of_sides.sum() - 1) > 1e-6:

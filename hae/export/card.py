@@ -19,7 +19,15 @@ __all__ = ["Card", "card_of", "write_card"]
 @dataclass(frozen=True)
 class Card:
     """ranges: lowest and highest value of each CV in the training data, None where not known; feature_ranges: of each feature, or ();
-    periods: None of a CV without one; activation: of the encoder's hidden layers."""
+    periods: None of a CV without one; activation: of the encoder's hidden layers.
+
+    Example:
+        >>> card = Card("dipeptide", "3", {}, ("x",), ("nm",), (), ("cv1",), ("linear",), (None,), ranges=((-1.5, 1.5),))
+        >>> print(*card.lines(), sep="\\n")
+        dipeptide version 3, exported by hae
+        features: x [nm]
+        cv1: linear, no unit, no period, training data from -1.5 to 1.5
+    """
 
     model: str
     version: str

@@ -25,7 +25,12 @@ PATIENCE = 600  # seconds
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client said: CVs (N, n), a circular one in radians, and forces (N, A, 3) per nm of the bias sum_k cv_k^2 / 2, or None."""
+    """What a client said: CVs (N, n), a circular one in radians, and forces (N, A, 3) per nm of the bias sum_k cv_k^2 / 2, or None.
+
+    Example: Two CVs of one frame, by a client that knows features alone.
+        >>> Answer("onnxruntime 1.20", cvs=np.array([[0.5, -1.0]])).forces is None
+        True
+    """
 
     client: str
     cvs: np.ndarray
@@ -34,7 +39,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Missing:
-    """A client that is not here, and how it comes."""
+    """A client that is not installed, and how to install it.
+
+    Example:
+        >>> missing = Missing("PLUMED", "conda install -c conda-forge plumed")
+        >>> f"not checked: {missing.client} is not installed ({missing.how})"
+        'not checked: PLUMED is not installed (conda install -c conda-forge plumed)'
+    """
 
     client: str
     how: str
@@ -54,7 +65,7 @@ def ask(kind: str, folder: Path, card: Card, values: np.ndarray, numbers: Sequen
         raise
     except Exception as error:  # whatever a client raises for files that it can't read
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise BadInput(f"{kind}: its client can't read what was written ({first[:300]})") from error
+        raise BadInput(f"{kind}: its program can't read the exported files ({first[:300]})") from error
 
 
 def _numpy(folder: Path, card: Card, s: np.ndarray) -> Answer:
@@ -203,11 +214,11 @@ def _run(client: str, command: list[str], folder: Path, given: str = "") -> str:
     try:
         done = subprocess.run(command, cwd=folder, input=given, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     except subprocess.TimeoutExpired:
-        raise BadInput(f"{client}: it did not end in {PATIENCE} s over what was written") from None
+        raise BadInput(f"{client}: it did not finish the exported files in {PATIENCE} s") from None
     if done.returncode:
         lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        told = next((line for line in reversed(lines) if "rror" in line and "MPI_Abort" not in line), lines[-1] if lines else "no word")
-        raise BadInput(f"{client}: it can't read what was written ({told[:300]})")
+        told = next((line for line in reversed(lines) if "rror" in line and "MPI_Abort" not in line), lines[-1] if lines else "no message")
+        raise BadInput(f"{client}: it can't read the exported files ({told[:300]})")
     return done.stdout
 
 

@@ -30,6 +30,16 @@ class Compiled:
 
     Raises:
         BadInput: positions that are not finite, or where the alignment or a torsion is not defined.
+
+    Example: It goes to other processes with all that it needs.
+        >>> import pickle
+        >>> from hae.data.molecules import Recipe
+        >>> from hae.export.cv import cv
+        >>> from hae.network.hierarchy import HierarchicalNetwork
+        >>> recipe = Recipe("distances", ("d",), ("nm",), pairs=(("A", "B"),))
+        >>> compiled = Compiled(cv(HierarchicalNetwork.mlp(1, ["linear"]).reset(0), recipe))
+        >>> pickle.loads(pickle.dumps(compiled)).function.atoms  # rows of the positions that it takes
+        ('A', 'B')
     """
 
     def __init__(self, function: PositionsToCVs):

@@ -22,7 +22,16 @@ BOND = 0.9  # nm: the closest neighbours in a torsion are never so far apart
 @dataclass(frozen=True)
 class PositionsToCVs:
     """``cvs, jacobian = f(positions)``: positions (A, 3) or (N, A, 3) in nm of `atoms`, molecules whole -> CVs (n,) or (N, n), and
-    their derivatives (n, A, 3) or (N, n, A, 3) per nm; a circular CV in radians. It can be pickled."""
+    their derivatives (n, A, 3) or (N, n, A, 3) per nm; a circular CV in radians. It can be pickled.
+
+    Example: The CV (d - 0.25 nm) / 0.1 nm of the distance of two atoms.
+        >>> recipe = Recipe("distances", ("d",), ("nm",), pairs=(("A", "B"),))
+        >>> layers, one = ((np.ones((1, 1)), np.zeros(1)),), np.eye(1)
+        >>> encoder = Encoder(("linear",), "identity", np.array([0.25]), np.array([0.1]), layers, None, one, np.zeros(1))
+        >>> cvs, jacobian = PositionsToCVs(recipe, encoder)([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0]])
+        >>> cvs.round(3), jacobian[0, 1].round(3)
+        (array([0.5]), array([10.,  0.,  0.]))
+    """
 
     recipe: Recipe
     encoder: Encoder
@@ -96,6 +105,15 @@ def cv(model, recipe=None, cvs: int | None = None) -> PositionsToCVs:
 
     Raises:
         BadInput: a recipe of columns or of another number of features, more CVs than there are, an encoder that is no perceptron.
+
+    Example: Two CVs of the three distances between three atoms.
+        >>> from hae.network.hierarchy import HierarchicalNetwork
+        >>> recipe = Recipe("distances", ("d1", "d2", "d3"), ("nm",) * 3, pairs=(("A", "B"), ("B", "C"), ("A", "C")))
+        >>> network = HierarchicalNetwork.mlp(3, ["linear", "linear"]).reset(0)
+        >>> network.scale_by([0.3], [0.1], [0.3], [0.1])
+        >>> cvs, jacobian = cv(network, recipe)([[0.0, 0.0, 0.0], [0.3, 0.0, 0.0], [0.0, 0.4, 0.0]])
+        >>> cvs.shape, jacobian.shape  # (n,), (n, A, 3)
+        ((2,), (2, 3, 3))
     """
     recipe = getattr(model, "recipe", None) if recipe is None else recipe
     if recipe is None:

@@ -19,9 +19,10 @@ from hae.export.script import arrays_of, script
 from hae.files import written_whole
 from hae.network.layers import ACTIVATIONS
 
-__all__ = ["Published", "write_numpy", "write_onnx", "write_torchscript"]
+__all__ = ["write_numpy", "write_onnx", "write_torchscript"]
 
-class Published(nn.Module):
+
+class _Published(nn.Module):
     """An encoder as a module: features (N, D) in raw units -> (N, n) CVs, or (N, C) with the cosine and sine of each circular CV."""
 
     def __init__(self, encoder: Encoder, angles: bool, dtype: torch.dtype):
@@ -77,7 +78,7 @@ def write_onnx(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[
     except ImportError:
         raise BadInput("onnx: not installed; allowed: pip install 'hae[export]'") from None
     path = Path(folder) / "cvs.onnx"
-    module = Published(encoder, True, torch.float32).eval()
+    module = _Published(encoder, True, torch.float32).eval()
     rows = torch.zeros(2, encoder.n_features) + module.get_buffer("mean")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses packages that nothing here needs
     with warnings.catch_warnings(), written_whole(path) as partial:
@@ -96,7 +97,7 @@ def write_torchscript(encoder: Encoder, card: Card, folder: str | os.PathLike) -
     """Write cvs.ptc, for PLUMED's PYTORCH_MODEL: float32, features (1, D) -> (1, C), which has no periods, so a circular CV is its
     cosine and sine there (CUSTOM FUNC=atan2(y,x) PERIODIC=-pi,pi makes it an angle again)."""
     path = Path(folder) / "cvs.ptc"
-    module = Published(encoder, False, torch.float32).eval()
+    module = _Published(encoder, False, torch.float32).eval()
     rows = torch.zeros(1, encoder.n_features) + module.get_buffer("mean")
     with warnings.catch_warnings(), written_whole(path) as partial:
         warnings.simplefilter("ignore")

@@ -22,7 +22,17 @@ MOST_LAYERS = 2  # one hidden: OpenMM writes expressions out; what two layers gi
 
 @dataclass(frozen=True)
 class Value:
-    """The energy (kJ/mol) of one CV times 1 kJ/mol, and its forces (kJ/mol/nm): what a PythonForce over the CV's atoms calls."""
+    """The energy (kJ/mol) of one CV times 1 kJ/mol, and its forces (kJ/mol/nm): what a PythonForce over the CV's atoms calls.
+
+    Example: x of an atom as the CV.
+        >>> import openmm
+        >>> system = openmm.System()
+        >>> _ = system.addParticle(12.0)
+        >>> context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        >>> context.setPositions([[0.1, 0.2, 0.3]])
+        >>> Value(lambda x: (x[0, :1], np.array([[[1.0, 0.0, 0.0]]])), k=0)(context.getState(positions=True))
+        (0.1, array([[-1., -0., -0.]]))
+    """
 
     function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     k: int
@@ -35,7 +45,20 @@ class Value:
 @dataclass(frozen=True)
 class Biased:
     """A bias of all CVs in one pass. bias: (cvs (n,), parameters) -> energy in kJ/mol and its derivatives (n,) by the CVs, a function of a
-    module's top level, since OpenMM pickles it."""
+    module's top level, since OpenMM pickles it.
+
+    Example: A spring of 100 kJ/mol/nm^2 that pulls x of an atom to 0.
+        >>> import openmm
+        >>> system = openmm.System()
+        >>> _ = system.addParticle(12.0)
+        >>> context = openmm.Context(system, openmm.VerletIntegrator(0.001), openmm.Platform.getPlatformByName("Reference"))
+        >>> context.setPositions([[0.1, 0.2, 0.3]])
+        >>> x_of = lambda x: (x[0, :1], np.array([[[1.0, 0.0, 0.0]]]))
+        >>> biased = Biased(x_of, bias=lambda cvs, parameters: (50 * cvs @ cvs, 100 * cvs))
+        >>> energy, forces = biased(context.getState(positions=True, parameters=True))
+        >>> round(energy, 3), forces.round(3)
+        (0.5, array([[-10.,  -0.,  -0.]]))
+    """
 
     function: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
     bias: Callable[[np.ndarray, Mapping[str, float]], tuple[float, np.ndarray]]
@@ -56,6 +79,18 @@ def openmm_force(model, recipe=None, topology=None, cvs: int | None = None, bias
 
     Raises:
         BadInput: as `hae.export.cv`; no topology or one without the atoms; an OpenMM without PythonForce where one is needed.
+
+    Example: A CV of one distance; ``system.addForce(force)`` makes it the energy.
+        >>> from openmm import app
+        >>> from hae.data.molecules import Recipe
+        >>> from hae.network.hierarchy import HierarchicalNetwork
+        >>> topology = app.Topology()
+        >>> glycine = topology.addResidue("GLY", topology.addChain())
+        >>> _ = [topology.addAtom(name, app.element.carbon, glycine) for name in ("CA", "C")]
+        >>> recipe = Recipe("distances", ("d",), ("nm",), pairs=(("GLY1-CA", "GLY1-C"),))
+        >>> (force,) = openmm_force(HierarchicalNetwork.mlp(1, ["linear"], hidden=(2,)).reset(0), recipe, topology)
+        >>> force.getName(), force.getNumCollectiveVariables()
+        ('hae cv1', 1)
     """
     function = cv(model, recipe, cvs)
     if topology is None:

@@ -36,7 +36,7 @@ def write_plumed(function: PositionsToCVs, card: Card, indices: Sequence[int], f
     """
     folder, serials = Path(folder), [int(i) + 1 for i in indices]
     if ann and (function.encoder.path is not None or function.encoder.activation != "tanh"):
-        raise BadInput("plumed: ANN knows tanh and no linear path; allowed: this network without --plumed-ann")
+        raise BadInput("plumed: ANN supports tanh alone and no linear path; allowed: this network without --plumed-ann")
     features, shift = _features(function, serials)
     names = [name for name, _ in features]
     lines = [f"# {line}" for line in card.lines()]

@@ -28,7 +28,15 @@ SHARPEST = 0.001  # half width below which no gain is known: of decoders that al
 class Measured:
     """All that the verdicts on one network are made from. cvs: at training rows (evenly spread) and evaluated rows; errors: of the
     trained levels at the evaluated rows; refits: of refitted decoders there; train_fve: (n,) of the trained levels; train_weights: (N,) of
-    the training rows."""
+    the training rows.
+
+    Example: One CV whose decoder, trained or refitted, leaves a tenth of the variance.
+        >>> x, v, e = np.random.default_rng(0).normal(size=(3, 1, 2000))
+        >>> cvs, errors = EncodedRows(x.T, x.T, ("linear",)), FrameErrors(0.1 * e**2, v[0] ** 2)
+        >>> measured = Measured(cvs, errors, Refits(errors.e, errors.e[:0], errors.e[:0]), train_fve=errors.fve)
+        >>> assess(measured, Sampling.of(2000)).cvs[0].verdict
+        'alive'
+    """
 
     cvs: EncodedRows
     errors: FrameErrors

@@ -46,6 +46,14 @@ def contributions(errors: np.ndarray, features: Sequence[str], groups: Mapping[s
 
     errors: of `feature_errors`; sure: for each CV whether there are enough independent frames for intervals.
     Raises BadInput for a feature without a group.
+
+    Example: The first principal component follows the feature x, of which nearly all of the gain is.
+        >>> from hae.training.baselines import principal_components
+        >>> X = np.random.default_rng(0).normal(size=(1000, 2)) * [3.0, 0.3]
+        >>> errors = feature_errors(principal_components(X, n=1), X, Sampling.of(1000))
+        >>> gain = contributions(errors, ["x", "y"], None, sure=[True]).to_frame()["gain_cv1"]
+        >>> bool(gain["x"] > 0.98), bool(gain["y"] < 0.01)
+        (True, True)
     """
     if groups is not None:
         missing = [name for name in features if name not in groups]

@@ -68,6 +68,14 @@ def evaluate(
 
     The metric and the mean come from the network (see `hae.network.scoring.score_frames`). All refits of all networks are one stack;
     those that stay behind the trained decoders by more than 0.01 are refitted once or twice more, wider and longer.
+
+    Example: The first principal component of rows that lie near a line.
+        >>> from hae.training.baselines import principal_components
+        >>> rows = np.random.default_rng(0).normal(size=(600, 2)) * [3.0, 0.3]
+        >>> train, test = Pairs.same(rows[:300]), Pairs.same(rows[300:])
+        >>> pc = principal_components(train.inputs, n=1)
+        >>> evaluate(pc, train, test, settings=RefitSettings(hidden=(4,), steps=100)).cvs[0].verdict
+        'alive'
     """
     start = time.perf_counter()
     for name, rows in (("train", train), ("test", test)):

@@ -24,6 +24,7 @@ __all__ = ["EncodedRows", "RefitSettings", "Refits", "refit"]
 
 MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
 CHUNK_ROWS = 2048
+Task = tuple[tuple[list[Rows], ...], ...]  # a refit: for each decoder what it reads, pairs of training and evaluation rows (N, width)
 LITTLE = 1e8  # multiplications a step, some hundredths of a second: less is not worth a second thread
 
 
@@ -84,13 +85,6 @@ class EncodedRows:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A refit: what its decoders read, a list of [training rows (N, width), evaluation rows (N', width)] a decoder."""
-
-    decoders: tuple[tuple[list[Rows], ...], ...]
-
-
-@dataclass(frozen=True)
 class Refits:
     """Squared errors of the refitted decoders at the evaluated frames, of one member.
 
@@ -130,7 +124,7 @@ def tasks_of(cvs: EncodedRows, decoder: type[Decoder], weights: np.ndarray | Non
     swapped = [[*first[:k], swap[k]] for k in range(cvs.n - 1)]
     innovated = [[*first[:k], new[k + 1]] for k in range(cvs.n - 1)]
     return [
-        Task(tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs))))
+        tuple(tuple(inputs[j] for j in seen) for seen in _last_level(decoder, len(inputs)))
         for inputs in (*prefixes, *swapped, *innovated)
     ]
 
@@ -181,9 +175,9 @@ class _Stack:
 
     def __init__(self, tasks, target, weights, settings, device):
         self.settings, self.device = settings, device
-        shape = [len(task.decoders) for task in tasks[0]]
+        shape = [len(task) for task in tasks[0]]
         self.task_of = torch.repeat_interleave(torch.arange(len(shape)), torch.tensor(shape)).to(device)
-        self.decoders = [[d for task in member for d in task.decoders] for member in tasks]
+        self.decoders = [[d for task in member for d in task] for member in tasks]
         self.width = max(sum(c[0].shape[1] for c in d) for member in self.decoders for d in member)
         self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
         self.y: list[Tensor] = []

@@ -241,25 +241,25 @@ class ImportanceReport:
                 f"to see whether {more} worth having then.")  # fmt: skip
 
     def _chosen(self) -> str:
-        """That the rows also chose the model: it then looks too good on them."""
+        """That the rows also chose the model: its figures are then too good."""
         if self.side != "validation":
             return ""
         which = f"the best of {len(self.members) + 1} members and its best epoch" if self.members else "the best epoch"
-        return f"; measured on validation rows, which also chose {which}, so it looks a little too good here"
+        return f"; measured on validation rows, which also chose {which}, so these figures are a little too good"
 
     def _why_rough(self) -> list[str]:
         why = [f"{self.n_eff:.0f} independent frames"]
         if self.apart:
             why.append(self._apart())
         if self.few:
-            return [*why, "a few of them, far out, decide these figures, so no level has an interval"]
+            return [*why, "a few extreme frames decide these figures, so levels have no intervals"]
         if self.untold:
             why.append("fewer than 250 rows don't show whether their tails are heavy")
         rare = [cv for cv in self.cvs if cv.events < EVENTS]
         return [*why, f"a few events decide {join([cv.name for cv in rare])}"] if rare else why
 
     def _apart(self) -> str:
-        return f"the {self.apart} trajectories do not agree: each stays in a place of its own, {self.apart} answers to one question"
+        return f"the {self.apart} trajectories do not agree: each stays in a region of its own, so they count as about {self.apart} samples"
 
     def _too_few(self) -> str:
         if self.apart:

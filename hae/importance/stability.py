@@ -50,7 +50,7 @@ class Stability:
 
     def sample(self) -> str:
         """Of which rows it was measured, "" of all."""
-        return f"of a sample, {self.rows[0]:,} rows to train on and {self.rows[1]:,} to compare at" if self.rows else ""
+        return f"on a sample, {self.rows[0]:,} rows to train and {self.rows[1]:,} to compare" if self.rows else ""
 
     def words(self) -> str:
         """What another training may find otherwise, "" if nothing: levels that are tied, and levels below 0.9."""
@@ -188,7 +188,7 @@ def stability_of(
     train = model.training_rows_ if train is None else train
     evaluated = model.held_out_rows_ if evaluated is None else evaluated
     if train is None or evaluated is None:
-        raise BadInput("stability: needs the training rows, which a saved model has not; allowed: fit again, or rows to train on")
+        raise BadInput("stability: needs the training rows, which are not saved with a model; allowed: fit again, or rows to train on")
     if replicas < 2:
         raise BadInput(f"replicas: {replicas} is not allowed; 2 or more, which are compared with each other")
     if blocks is None:

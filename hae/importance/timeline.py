@@ -40,7 +40,17 @@ class Runs:
 @dataclass(frozen=True)
 class Timeline:
     """Of N rows in files. place: (N,) of each row in the order of time, None where they are in that order; frame, slot, walker: (N,) of
-    each row in that order, see `hae.importance.intervals.Sampling`; reach: the longest lag that may be looked at."""
+    each row in that order, see `hae.importance.intervals.Sampling`; reach: the longest lag that may be looked at.
+
+    Example: Frames 5 and 4 of trajectory a, and frame 0 of b between them.
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> shelf = Shelf(Path(tempfile.mkdtemp()))
+        >>> codes, frame = (shelf.keep([np.array(numbers)]) for numbers in ([0, 1, 0], [5, 0, 4]))
+        >>> time = timeline_of(NamedRows(codes, ("a", "b")), frame, shelf)
+        >>> time.place[:].tolist(), time.frame[:].tolist(), time.walker[0:3].tolist()
+        ([1, 2, 0], [4, 5, 0], [0, 0, 1])
+    """
 
     place: FileRows | None
     frame: FileRows

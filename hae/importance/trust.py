@@ -25,7 +25,17 @@ SURELY_WIDER = 1.25  # times wider by all rows than by the evaluated ones: below
 class Trust:
     """Level by level, (n,): n_eff independent frames; statuses; events that a level and its gain rest on; wider: factors of half
     widths, 1 or more, that other rows of the source, trajectories and few events ask for. apart: number of trajectories that surely stay
-    in places of their own, 0 where they agree; few: whether a few frames far out decide; untold: whether so few rows hide their tails."""
+    in places of their own, 0 where they agree; few: whether a few frames far out decide; untold: whether so few rows hide their tails.
+
+    Example: Independent frames, and the same where the squares of a few are most of the variance.
+        >>> x, e = np.random.default_rng(0).normal(size=(2, 1, 2000))
+        >>> cvs, sampling = EncodedRows(x.T, x.T, ("linear",)), Sampling.of(2000)
+        >>> for v in (x[0] ** 2, np.exp(3 * x[0])):
+        ...     trust = trust_of(FrameErrors(e**2, v), sampling, None, sampling.ratio(v - e**2, v), cvs, np.array([True]))
+        ...     print(trust.statuses, trust.few)
+        ['ok'] False
+        ['rough'] True
+    """
 
     n_eff: np.ndarray
     statuses: list[str]

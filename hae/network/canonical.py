@@ -26,6 +26,13 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
       orthogonalisation, which turns linear networks into PCA);
     - linear and tanh: the sign that makes the covariance with the feature of largest covariance positive;
     - circular: turned so that the cosine follows the feature of largest covariance, and the sine, as far as it can, the others.
+
+    Example: CVs of mean 0, unit variance and no correlation.
+        >>> X = np.random.default_rng(0).normal(size=(500, 3))
+        >>> network = HierarchicalNetwork.mlp(3, ["linear", "linear"]).double().reset(0)
+        >>> canonicalise(network, X)
+        >>> bool(np.allclose(np.cov(encode(network, X).T, bias=True), np.eye(2)))
+        True
     """
     X = np.asarray(X, dtype=np.float64)
     weights = np.full(len(X), 1 / len(X)) if weights is None else np.asarray(weights, dtype=np.float64) / np.sum(weights)
@@ -74,6 +81,12 @@ def match(
     """Let signs, zeros and directions follow reference CVs (N, n') of the same rows X (N, D) with weights (N,); kinds: of the reference.
 
     A CV whose counterpart is missing or of another kind stays as it is. Returns what was done to each CV, in words.
+
+    Example: A reference whose CV has the other sign.
+        >>> X = np.random.default_rng(0).normal(size=(500, 3))
+        >>> network = HierarchicalNetwork.mlp(3, ["linear"]).double().reset(0)
+        >>> match(network, X, -encode(network, X), ("linear",))
+        ['flipped']
     """
     cvs = encode(network, np.asarray(X))
     bottleneck = network.bottleneck

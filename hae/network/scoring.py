@@ -18,7 +18,16 @@ CHUNK_ROWS, CHUNK_NUMBERS = 16384, 2**23  # rows and their features a pass at a 
 
 
 class Sliced(Protocol):
-    """Rows (N, D) that are read in slices: an array, or what stands in the place of one that memory does not hold."""
+    """Rows (N, D) that are read in slices: an array, or what stands in the place of one that memory does not hold.
+
+    Example: Rows that are made where they are read.
+        >>> class Ones:
+        ...     dtype = np.dtype(np.float32)
+        ...     __len__ = lambda self: 1000
+        ...     __getitem__ = lambda self, rows: np.ones((len(range(1000)[rows]), 2), np.float32)
+        >>> encode(HierarchicalNetwork.mlp(2, ["linear"]), Ones()).shape
+        (1000, 1)
+    """
 
     @property
     def dtype(self) -> np.dtype: ...
@@ -110,6 +119,12 @@ def score_frames(
 
     NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
     A target that is the mean to rounding has no variance (see `hae.network.objective.rounding`).
+
+    Example: A network that reads and gives back nothing but the mean explains nothing.
+        >>> network = HierarchicalNetwork.mlp(2, ["linear"])
+        >>> _ = [parameter.data.zero_() for parameter in network.parameters()]
+        >>> score_frames(network, np.array([[1.0, 2.0], [-1.0, 0.0]])).fve
+        array([0.])
     """
     both = np.concatenate(list(error_pieces(network, X, target, root)), axis=1)
     return FrameErrors(both[:-1], both[-1], weights)

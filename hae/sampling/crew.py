@@ -25,7 +25,13 @@ Hill = tuple[int, np.ndarray, float]  # number of the grid, centre (n,), height 
 
 class Crew:
     """make(number): a Walker with its Grid and the number of that grid (of its own, or of all), called in its process, so it is pickled.
-    At most `cores` run at a time. It is a context: its processes end with it, and with the process that made it."""
+    At most `cores` run at a time. It is a context: its processes end with it, and with the process that made it.
+
+    Example: A crew of nobody; `hae.sampling.round.run` has one of as many walkers as it is asked for.
+        >>> with Crew(numbers=[], cores=2, make=None) as crew:
+        ...     crew.run(steps=250, save=True)  # number -> Place
+        {}
+    """
 
     def __init__(self, numbers: Sequence[int], cores: int, make: Callable[[int], tuple[Walker, Grid | None, int]]):
         context: Any = multiprocessing.get_context("forkserver")  # what all import is imported once

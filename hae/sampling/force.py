@@ -39,6 +39,16 @@ class Along:
 
     After a step `cvs` (n,), `bias` (kJ/mol: that of the grid without walls, that of the walls where there is no grid) and `steepest`
     (per nm, the largest |ds/dx| seen) say where it went.
+
+    Example: Walls along a distance of two atoms, before the first step; `add_force` adds it to an OpenMM System.
+        >>> from hae.data.molecules import Recipe
+        >>> from hae.export.cv import cv
+        >>> from hae.network.hierarchy import HierarchicalNetwork
+        >>> recipe = Recipe("distances", ("d",), ("nm",), pairs=(("A", "B"),))
+        >>> function = cv(HierarchicalNetwork.mlp(1, ["linear"]).reset(0), recipe)
+        >>> along = Along(function, None, Walls(np.array([-2.0]), np.array([2.0]), np.array([300.0]), np.zeros(1)))
+        >>> along.cvs, along.bias, along.steepest
+        (array([0.]), 0.0, array([0.]))
     """
 
     def __init__(self, function: PositionsToCVs, grid: Grid | None, walls: Walls):

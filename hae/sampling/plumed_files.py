@@ -19,7 +19,20 @@ RBIAS = ".rbias"  # how the column ends whose exp(rbias / kT) is a frame's weigh
 
 class Table:
     """A file of numbers that grows by rows. Rows wait in memory until they are kept; `size` bytes of the file stand in the checkpoint, what
-    follows is cut off."""
+    follows is cut off.
+
+    Example: What comes after a checkpoint is cut off when the file is opened again.
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "COLVAR")
+        >>> table = Table(path, ["time", "cv1"])
+        >>> table.add([0.0, 0.5])
+        >>> size = table.kept()
+        >>> table.add([1.0, 0.7])
+        >>> _ = table.kept()
+        >>> _ = Table(path, ["time", "cv1"], size=size)
+        >>> read(path)["cv1"]
+        array([0.5])
+    """
 
     def __init__(self, path: Path, fields: Sequence[str], settings: Sequence[tuple[str, str]] = (), size: int | None = None):
         self.path, self._rows = path, list[str]()
@@ -27,7 +40,7 @@ class Table:
             path.write_text(f"#! FIELDS {' '.join(fields)}\n" + "".join(f"#! SET {name} {value}\n" for name, value in settings))
             return
         if not path.exists() or path.stat().st_size < size:
-            raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round as it was, or a new one")
+            raise BadInput(f"{path}: shorter than its checkpoint says; allowed: the round's unchanged files, or a new round")
         os.truncate(path, size)
 
     def add(self, row: Sequence[float]) -> None:
@@ -66,7 +79,10 @@ def _bounds(names: Sequence[str], periodic: Sequence[bool]) -> list[tuple[str, s
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Field -> values (rows,). Raises BadInput for a file that does not begin with #! FIELDS, or has rows of another length."""
+    """Field -> values (rows,). Raises BadInput for a file that does not begin with #! FIELDS, or has rows of another length.
+
+    Example: See `Table`.
+    """
     with open(path) as file:
         head = file.readline().split()
     if head[:2] != ["#!", "FIELDS"]:

@@ -30,7 +30,19 @@ class Dynamics:
 
 @dataclass(frozen=True)
 class Molecule:
-    """system: OpenMM's XML. topology: a PDB file. starts (S, A, 3): positions in nm; walker i starts at start i modulo S."""
+    """system: OpenMM's XML. topology: a PDB file. starts (S, A, 3): positions in nm; walker i starts at start i modulo S.
+
+    Example: One atom.
+        >>> import tempfile, openmm
+        >>> topology = Path(tempfile.mkdtemp(), "argon.pdb")
+        >>> _ = topology.write_text("HETATM    1 AR   AR  A   1       0.000   0.000   0.000  1.00  0.00          AR\\nEND\\n")
+        >>> system = openmm.System()
+        >>> _ = system.addParticle(39.9)
+        >>> simulation = Molecule.of(system, topology, np.zeros((1, 3))).simulation(Dynamics(), seed=0, walker=0)
+        >>> simulation.step(10)
+        >>> simulation.currentStep
+        10
+    """
 
     system: str
     topology: Path

@@ -67,7 +67,7 @@ class Windows:
         """
         turns = np.asarray(period, dtype=float)
         if number < 2:
-            raise BadInput(f"umbrella: {number} window; allowed: 2 or more (--walkers), as many as reach into each other")
+            raise BadInput(f"umbrella: {number} window; allowed: 2 or more (--walkers), enough to overlap")
         spread = np.where(turns > 0, 1.0, cvs.std(0))
         if not (spread > 0).all():
             raise BadInput("umbrella: the frames do not differ along a CV; allowed: CVs that vary")
@@ -105,6 +105,11 @@ def mbar(energies: np.ndarray, window: np.ndarray, temperature: float, counts: n
     start: values to begin at. A window without frames has nan.
 
     The minimum of a convex function, by Newton's method within a region of trust.
+
+    Example: Two windows that differ by an energy of 1 kJ/mol everywhere.
+        >>> energies, window = np.tile([0.0, 1.0], (10, 1)), np.repeat([0, 1], 5)
+        >>> mbar(energies, window, temperature=300.0).round(3)  # 1 kJ/mol in kT
+        array([0.   , 0.401])
     """
     counts = np.ones(len(window)) if counts is None else np.asarray(counts, dtype=float)
     seen = np.bincount(window, counts, energies.shape[1])

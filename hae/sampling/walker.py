@@ -25,7 +25,13 @@ DCD_HEADER = 276  # bytes, as OpenMM writes it
 @dataclass(frozen=True)
 class Place:
     """Where a walker is after a stretch: its CVs (n,), the bias there before new hills (kJ/mol), largest |ds/dx| so far (n,), per nm;
-    fault: why it has stopped, in words, "" while it runs."""
+    fault: why it has stopped, in words, "" while it runs.
+
+    Example: See also `Walker`.
+        >>> place = Place(cvs=np.array([0.3]), bias=1.2, steepest=np.array([5.0]))
+        >>> place.fault == ""  # it runs
+        True
+    """
 
     cvs: np.ndarray
     bias: float
@@ -35,7 +41,19 @@ class Place:
 
 class Walker:
     """number: from 0. function: None where nothing is biased; grid: None where the walls alone are the bias. Its frames go to
-    `folder`/walker-<number>.dcd, from frame `done` on; its state comes from the checkpoint, where one is given."""
+    `folder`/walker-<number>.dcd, from frame `done` on; its state comes from the checkpoint, where one is given.
+
+    Example: One atom without a bias, and its first frame.
+        >>> import tempfile, openmm
+        >>> topology = Path(tempfile.mkdtemp(), "argon.pdb")
+        >>> _ = topology.write_text("HETATM    1 AR   AR  A   1       0.000   0.000   0.000  1.00  0.00          AR\\nEND\\n")
+        >>> system = openmm.System()
+        >>> _ = system.addParticle(39.9)
+        >>> molecule, none = Molecule.of(system, topology, np.zeros((1, 3))), np.zeros(0)
+        >>> walker = Walker(0, molecule, Dynamics(), None, None, Walls(none, none, none, none), 0, topology.parent, save_steps=10)
+        >>> walker.run(steps=10, save=True).fault, walker.path.name
+        ('', 'walker-0.dcd')
+    """
 
     def __init__(self, number: int, molecule: Molecule, dynamics: Dynamics, function: PositionsToCVs | None, grid: Grid | None,
                  walls: Walls, seed: int, folder: Path, save_steps: int, checkpoint: Path | None = None, done: int = 0):
@@ -112,7 +130,7 @@ def _cut(path: Path, topology, frames: int) -> None:
     box = 56 if topology.getPeriodicBoxVectors() is not None else 0
     size = DCD_HEADER + frames * (3 * (4 * topology.getNumAtoms() + 8) + box)
     if path.stat().st_size < size:
-        raise BadInput(f"{path}: shorter than its checkpoint says ({frames} frames); allowed: the round as it was, or a new one")
+        raise BadInput(f"{path}: shorter than its checkpoint says ({frames} frames); allowed: the round's unchanged files, or a new round")
     with open(path, "r+b") as file:
         file.truncate(size)
         file.seek(8)

@@ -29,6 +29,12 @@ def principal_components(
     With the input as target: principal components in the metric W; level k is the projection on the first k. With another target:
     reduced-rank regression (Izenman 1975): principal components of what least squares predicts. It is the boosted linear network:
     n CVs, each decoded by a vector. X: (N, D) training rows; target: (N, D'); root: see `hae.network.objective.frame_errors`.
+
+    Example: As many components as features leave nothing.
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> cvs, levels = principal_components(X, n=2)(torch.from_numpy(X))
+        >>> bool(np.allclose(levels[-1], X))
+        True
     """
     target = X if target is None else target
     (mean, spread), (out_mean, out_spread) = standardisation(X, scale, weights), standardisation(target, scale, weights)

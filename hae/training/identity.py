@@ -17,7 +17,17 @@ __all__ = ["Unknowable", "fingerprint", "training_key"]
 
 
 class Unknowable(Exception):
-    """A value that can't be told apart from others of its kind."""
+    """A value that can't be told apart from others of its kind.
+
+    Example: The state of a random generator can't be seen, so a training with one has no key and keeps no checkpoint.
+        >>> try:
+        ...     fingerprint(np.random.default_rng(0))
+        ... except Unknowable as error:
+        ...     print(error)
+        Generator
+        >>> training_key({"generator": np.random.default_rng(0)}, b"", [0]) is None
+        True
+    """
 
 
 def training_key(params: Mapping, rows: bytes, seeds: Iterable[int]) -> str | None:

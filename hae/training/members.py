@@ -19,7 +19,12 @@ __all__ = ["Members", "member_seeds", "train_members"]
 
 
 def member_seeds(random_state, n: int) -> list[int]:
-    """n seeds from a whole number, None or a RandomState; the first of them do not depend on how many follow."""
+    """n seeds from a whole number, None or a RandomState; the first of them do not depend on how many follow.
+
+    Example:
+        >>> member_seeds(0, 2) == member_seeds(0, 4)[:2]
+        True
+    """
     if not isinstance(random_state, numbers.Integral):
         from sklearn.utils import check_random_state  # takes a second to import
 

@@ -20,7 +20,13 @@ def epoch_generator(seed: int, epoch: int) -> torch.Generator:
 
 
 class RowSource(Protocol):
-    """What a training reads its rows from: `Rows` in memory, or `hae.training.stored.StoredRows` in a file."""
+    """What a training reads its rows from: `Rows` in memory, or `hae.training.stored.StoredRows` in a file.
+
+    Example:
+        >>> source: RowSource = Rows(torch.zeros(5, 2), torch.zeros(5, 2))
+        >>> [chunk.inputs.shape[1] for chunk in source.chunks(size=2)]
+        [2, 2, 1]
+    """
 
     @property
     def inputs(self) -> Tensor:

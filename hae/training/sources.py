@@ -16,7 +16,14 @@ __all__ = ["RowsInMemory", "Source"]
 
 
 class Source(Protocol):
-    """What a fit asks of its rows. In a ``with`` block, at whose end what was made for the fit is removed."""
+    """What a fit asks of its rows. In a ``with`` block, at whose end what was made for the fit is removed.
+
+    Example: `RowsInMemory` is one, `hae.training.stored.StoredFrames` another.
+        >>> source: Source = RowsInMemory({"train": Pairs.same(np.array([[0.0, 1.0], [2.0, 5.0]]))})
+        >>> with source:
+        ...     source.n_features, source.standard("feature").input_mean
+        (2, array([1., 3.]))
+    """
 
     def __enter__(self) -> "Source": ...
 

@@ -27,6 +27,18 @@ class Steepness:
 
     After `Perceptrons.forward` of the encoder a call finds `beside`, for `Perceptrons.backward`, and what `through` and `add` need.
     Shapes: M members, n CVs, C coordinates, B rows; slopes and all else of each CV are (M, width, n, B).
+
+    Example: As `hae.training.written_out.Gradients` calls it; of a linear CV the steepness of all rows is one.
+        >>> from hae.network.layers import MaskedMLP
+        >>> mlp = MaskedMLP(2, 1, (), "identity", (1,)).requires_grad_(False)
+        >>> for parameter in mlp.parameters():
+        ...     parameter.grad = torch.zeros_like(parameter.fill_(1.0))
+        >>> encoder = Perceptrons(mlp, members=1, batch_size=2)
+        >>> steepness = Steepness(encoder, Bottleneck(["linear"]), smooth=1.0)
+        >>> cvs = encoder.forward(torch.tensor([[[1.0, -1.0], [0.0, 0.0]]]))[:, 0]  # (M, C, B) of x (M, D, B)
+        >>> steepness(cvs, cvs)
+        >>> steepness.through(torch.zeros_like(cvs))  # d(steepness) / d(CV): a wider CV has less of it
+        tensor([[[-2.,  2.]]])
     """
 
     def __init__(self, encoder: Perceptrons, bottleneck: Bottleneck, smooth: float):

@@ -19,7 +19,12 @@ Change = Callable[[Rows], Rows]  # of a batch before its step
 
 
 class Step(Protocol):
-    """What a training asks of its steps."""
+    """What a training asks of its steps.
+
+    Example: The kinds of steps; `PlainStep` has an example of one.
+        >>> sorted(STEPS)
+        ['device', 'plain', 'written']
+    """
 
     @property
     def optimiser(self) -> torch.optim.Optimizer: ...
@@ -149,7 +154,13 @@ class DeviceStep:
 
 
 class Trainable(Protocol):
-    """A network as training sees it: ``n_levels`` where its steps stay on a device, `steepness` where CVs are to be smooth."""
+    """A network as training sees it: ``n_levels`` where its steps stay on a device, `steepness` where CVs are to be smooth.
+
+    Example: A hierarchical network is one.
+        >>> network: Trainable = HierarchicalNetwork.mlp(3, ["linear"] * 2)
+        >>> network.standardised_levels(torch.zeros(10, 3)).shape  # (n, N, D)
+        torch.Size([2, 10, 3])
+    """
 
     @property
     def n_levels(self) -> int: ...

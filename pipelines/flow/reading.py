@@ -43,8 +43,8 @@ def run(project: Path, name: str, say: Callable[[str], None]) -> int:
             return code
         say(f"{', '.join(changed)} changed while {name} was at work: it runs again")
     versioning.forget(project, name)
-    raise BadInput(f"{name}: {', '.join(changed)} changed while it was at work, {TRIES} times; allowed: data that stand still for so long "
-                   "(write a file elsewhere and move it in when it is whole)")
+    raise BadInput(f"{name}: {', '.join(changed)} changed while it was at work, {TRIES} times; allowed: data that do not change meanwhile "
+                   "(write a file elsewhere and move it in when it is complete)")
 
 
 def _limit(project: Path) -> float | None:

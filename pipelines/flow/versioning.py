@@ -258,8 +258,8 @@ def in_repository(project: Path) -> Iterator:
     except FileNotFoundError as error:
         if not os.path.islink(error.filename or ""):
             raise
-        raise BadInput(f"{os.path.relpath(error.filename, project)}: a link that leads nowhere, where a stage reads; allowed: one that "
-                       "leads somewhere, or none, or its name in .dvcignore") from None
+        raise BadInput(f"{os.path.relpath(error.filename, project)}: a broken link among the files that a stage reads; allowed: a link "
+                       "to a file, no link, or its name in .dvcignore") from None
 
 
 def _said(project: Path, error: Exception) -> str:

@@ -89,7 +89,7 @@ def _alone(candidate: Candidate, margins: Margins) -> Iterator[str]:
     if candidate.fault:
         yield candidate.fault
     if not len(candidate.fve) == len(candidate.gain) == len(candidate.pca_fve) > 0:
-        yield "its evaluation is not whole"
+        yield "its evaluation is incomplete"
         return
     levels = zip(candidate.fve, candidate.pca_fve, _or_nan(candidate.above_pca_high, candidate.fve), strict=True)
     for k, (fve, pca, high) in enumerate(levels, 1):

@@ -165,13 +165,13 @@ def rollback(project: Path) -> Outcome:
     with _moving(project) as (store, mended), ExitStack() as held:
         now, back = registry.champion(store), registry.way_back(store)
         if now is None:
-            raise BadInput(f"{store.name}: there is no champion to take back; allowed: hae rollback once there is one")
+            raise BadInput(f"{store.name}: there is no champion to reject; allowed: hae rollback once there is one")
         if not back:
             raise BadInput(f"{store.name}: no champion before version {now.version} to go back to; allowed: hae promote VERSION")
         _must_load(store, back[-1])
         held.enter_context(claimed(store))
         if registry.champion(store) != now or registry.way_back(store) != back:  # a person meant the one that was champion
-            raise BadInput(f"{store.name}: the champion changed meanwhile, so nothing was taken back; allowed: hae rollback once more")
+            raise BadInput(f"{store.name}: the champion changed meanwhile, so nothing was rejected; allowed: hae rollback once more")
         row = _there(store, registry.take_back(store, "taken back by hand"))
         reason = f"version {now.version} ({now.variant}) is rejected and does not come back by itself"
         return _after(mended, Outcome("rolled back", row.version, row.variant, reason, row.version, {}))

@@ -17,14 +17,14 @@ __all__ = ["COMMANDS", "begin"]
 
 
 @click.command()
-@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker.")
-@click.option("--walkers", type=click.IntRange(1), metavar="N")
-@click.option("--method", type=click.Choice(["metadynamics", "opes", "umbrella", "none"]))
-@click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="The first K CVs.")
-@click.option("--seed", type=click.IntRange(0), metavar="N")
-@click.option("--version", help="Of the registered model; default: the champion.")
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Length of each walker.")
+@click.option("--walkers", type=click.IntRange(1), metavar="N", help="Number of walkers.")
+@click.option("--method", type=click.Choice(["metadynamics", "opes", "umbrella", "none"]), help="Kind of bias.")
+@click.option("--cvs", type=click.IntRange(1, 2), metavar="K", help="Bias the first K CVs.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Of the random numbers.")
+@click.option("--version", help="Version of the model; default: the champion.")
 def sample(ns: float | None, version: str | None, **options) -> None:
-    """Run a round of simulation, biased along the champion's CVs; what is not said stands in params.yaml, sample."""
+    """Run a round of simulation, biased along the champion's CVs. Defaults: the section sample of params.yaml."""
     project = project_here()
     from pipelines.loop import sampling
     from pipelines.loop.progress import Progress
@@ -35,11 +35,11 @@ def sample(ns: float | None, version: str | None, **options) -> None:
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="At most so many rounds more.")
-@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Of each walker in a round.")
-@click.option("--walkers", type=click.IntRange(1), metavar="N")
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Further rounds, at most.")
+@click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Length of each walker in a round.")
+@click.option("--walkers", type=click.IntRange(1), metavar="N", help="Number of walkers.")
 def explore(rounds: int, ns: float | None, walkers: int | None) -> None:
-    """Sample, retrain, sample again, until rounds bring nothing new. A loop that was ended goes on."""
+    """Sample and retrain in turn, until rounds bring nothing new. An interrupted loop continues."""
     project = project_here()
     from pipelines.loop import explore as loop
     from pipelines.loop import page
@@ -55,7 +55,7 @@ def explore(rounds: int, ns: float | None, walkers: int | None) -> None:
 @click.command()
 @click.option("--between", nargs=2, required=True, metavar="A B", help="Regions, as conditions on labels and CVs: 'phi > 0' 'phi < 0'.")
 def energy(between: tuple[str, str]) -> None:
-    """Say the free energy of region A less that of region B, from all biased rounds, with its interval at 90 %."""
+    """Compute F(A) - F(B), the free energy difference of two regions, from all biased rounds, with its 90 % interval."""
     project = project_here()
     from pipelines.loop import energy as energies
 

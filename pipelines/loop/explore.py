@@ -36,7 +36,7 @@ def explore(project: Path, most: int, options: Options | None, say: Callable[[st
     """
     patterns = params.load(project / "params.yaml").prepare.trajectories
     if not any(pattern.startswith(f"{paths.ROUNDS}/") for pattern in patterns):
-        raise BadInput(f"params.yaml: prepare.trajectories: {', '.join(patterns)}: no round would be learned from; "
+        raise BadInput(f"params.yaml: prepare.trajectories: {', '.join(patterns)}: they hold no rounds to train on; "
                        f"allowed with hae explore: {paths.ROUNDS}/*/walker-*.dcd among them, and {paths.ROUNDS} among the deps "
                        "of prepare in dvc.yaml (hae init --system writes both)")
     last = _planned(project, most)

@@ -132,8 +132,8 @@ def _windows(project: Path, molecule: Molecule, function: PositionsToCVs, sectio
     """A window for each walker over the prepared frames, and the molecule with the frames nearest to their centres to start from."""
     frames = _frames(project, molecule)
     if frames is None:
-        raise BadInput(f"{project / paths.FRAMES}: not there, or of other atoms than what is simulated; allowed: --method umbrella after "
-                       "hae retrain, where windows are put over the prepared frames and begin at them")
+        raise BadInput(f"{project / paths.FRAMES}: missing, or with other atoms than the simulated system; allowed: --method umbrella "
+                       "after hae retrain, since its windows are over the prepared frames")
     windows, nearest = Windows.over(function.encoder(frames.values)[0], [period or 0.0 for period in function.periods],
                                     section.walkers, section.temperature)
     return _starting(project, molecule, frames, nearest.tolist()), windows

@@ -112,7 +112,7 @@ def _one_number(evidence: Evidence) -> str:
     firsts = {name: rows[0] for name, report in evidence.reports.items() if (rows := report.compared("pca"))}
     ahead = [f"{name} CV1 {row.fve + row.difference:.3f}, PC1 {row.fve:.3f}: {row.words}" for name, row in firsts.items()
              if _surely_better(row)]
-    return f"; a network pays only where a single number has to do ({'; '.join(ahead)})" if ahead and _level(evidence) > 1 else ""
+    return f"; take a network only if you need a single CV ({'; '.join(ahead)})" if ahead and _level(evidence) > 1 else ""
 
 
 def _of_one(evidence: Evidence, name: str) -> str:
@@ -129,12 +129,12 @@ def _of_networks(evidence: Evidence) -> str:
     said = f"Collective explains {row.words} than boosted with {row.level} CV{'s' * (row.level > 1)}"
     if math.isnan(row.difference_low):
         return said + (". There are too few independent frames to say how sure that is: add data, or choose boosted to read the CVs one by "
-                       "one and collective where they may act together.")
+                       "one and collective where they may interact.")
     if row.difference_low > TIE:
-        return said + (": in these features the factors behind the data act together, and levels that add up don't follow. "
-                       "Choose collective; choose boosted only where a CV that is read on its own is worth that loss.")
+        return said + (": the factors behind the data interact, which sums do not represent. "
+                       "Choose collective; choose boosted only if CVs that can be read one by one are worth that loss.")
     if row.difference_high < TIE:
-        return said + (", so adding up loses little or nothing. "
-                       "Choose boosted: each of its CVs has a meaning of its own, while collective CV2 may be mixed with CV1.")
-    return said + (": whether adding up is enough is undecided on these data. "
+        return said + (", so a sum over CVs loses little or nothing. "
+                       "Choose boosted: each of its CVs can be read by itself, while collective CV2 may be mixed with CV1.")
+    return said + (": whether a sum over CVs is enough is undecided on these data. "
                    "Choose boosted to read the CVs one by one, collective to compress.")

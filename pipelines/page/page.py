@@ -28,8 +28,8 @@ __all__ = ["html"]
 
 TEMPLATE, STYLE = (Path(__file__).with_name(name) for name in ("page.html", "page.css"))
 TRUST = {
-    "ok": "enough for the intervals",
-    "rough": "few, so the intervals are rough",
+    "ok": "enough for intervals",
+    "rough": "few, so intervals are rough",
     "not enough data": "too few for intervals and verdicts; 100 are needed",
 }
 SECTIONS = {"reading": "How to read this page", "words": "In words", "explained": "How much is explained",
@@ -37,7 +37,7 @@ SECTIONS = {"reading": "How to read this page", "words": "In words", "explained"
             "steep": "Where the CVs are steep", "density": "Where the data are", "gains": "What each gains", "rebuilt": "Reconstructions",
             "training": "Training", "glossary": "Glossary", "reproduce": "How to reproduce"}
 KINDS = {
-    "coordinates": "x, y, z of atoms, in nm, every frame laid onto a reference",
+    "coordinates": "x, y, z of atoms, in nm, every frame aligned to a reference",
     "distances": "distances between atoms, in nm",
     "torsions": "sine and cosine of torsion angles",
     "columns": "columns of a table",
@@ -130,7 +130,7 @@ def _elsewhere(stability: Stability) -> str:
         return ""
     figures = join([f"{stability.levels[k - 1]:.2f}" for k in shaky])
     said = f"other draws of the data may give another {join([f'CV{k}' for k in shaky])}: their reconstructions agree to {figures} of 1 only"
-    tied = [f"CV{a} and CV{b} together are found again, which of the two explains what is chance (tied levels)" for a, b in stability.tied]
+    tied = [f"CV{a} and CV{b} together are found again, but how they share it is chance (tied levels)" for a, b in stability.tied]
     return "; ".join([said, *tied])
 
 

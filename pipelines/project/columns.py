@@ -55,9 +55,9 @@ def doubts(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
     classes = [name for name in few if rare or CLASS.fullmatch(name)]
     classes += [name for name in whole if values[name] == 2 and CLASS.fullmatch(name)]
     each_once = [name for name in whole if values[name] == len(table) > FEW and (rare or IDENTIFIER.fullmatch(name))]
-    said = [f"doubt: {name} has {values[name]} whole numbers as values, trained on like a measurement; if it names a class: --labels {name}"
+    said = [f"doubt: {name} has {values[name]} whole numbers as values and is taken as a feature; if it is a class: --labels {name}"
             for name in classes]
-    said += [f"doubt: {name} is a whole number of its own in every row; if it names the row: --id {name}" for name in each_once]
+    said += [f"doubt: {name} is another whole number in every row; if it identifies the row: --id {name}" for name in each_once]
     return said + [f"doubt: {' and '.join(same)} are the same in all rows, so they count twice; --columns leaves one out"
                    for same in _alike(numeric)]
 

@@ -84,13 +84,13 @@ def look_at_tables(choices: Choices, files: dict[str, Path], say: Callable[[str]
         "shuffle": choices.shuffle,
     }
     if choices.shuffle and section["group"] is not None:
-        raise BadInput("--shuffle: not allowed for rows that follow each other in time; allowed: rows that stand alone")
+        raise BadInput("--shuffle: not allowed for rows that follow each other in time; allowed: independent rows")
     table = params.Table(sheet=choices.sheet) if choices.sheet else None  # the rest is told anew from each file here
     settings = SimpleNamespace(**{**section, "table": table, "columns": columns}, units={})
     frames, recipe, left_out = from_tables(settings, files, choices.temperature)
     series = len(set(frames.trajectory) - {""})
     said = [f"found: {len(frames)} rows in {_counted(len(files), 'table')}" + (f", {_counted(series, 'trajectory')}" if series else "")]
-    said += [f"written: {form.words()} (as it seems; params.yaml, prepare.table, has it)"] if form.known() else []
+    said += [f"written: {form.words()} (guessed; see prepare.table in params.yaml)"] if form.known() else []
     said += all_named(f"features: {_counted(len(recipe.columns), 'column')} (", recipe.columns, ")")
     said += _said_of(first, recipe, left, choices, left_out)
     biases = [name for name in left if BIAS.search(name)]
@@ -99,7 +99,7 @@ def look_at_tables(choices: Choices, files: dict[str, Path], say: Callable[[str]
         said.append(f"the data look biased: --bias {chosen} --temperature KELVIN would weight the rows by exp(bias / kT)")
     if frames.weights is not None:
         share = frames.weights.sum() ** 2 / (frames.weights**2).sum() / len(frames)
-        said.append(f"weights: the rows say as much as {share:.0%} of them would with equal weights")
+        said.append(f"weights: effective share of the rows {share:.0%}")
     return Look(section, frames, recipe, said)
 
 

@@ -79,7 +79,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     thing = "rows" if alone else "frames"
     if alone:
         split = SuggestedSplit(1, 0, (0.45, 0.15, 0.4) if n < 4000 else (0.7, 0.15, 0.15))
-        said.append("split: row by row, as rows stand alone")
+        said.append("split: by single rows, as they are independent")
     else:
         gap = math.ceil(known.time) if known.time > 1.5 else 0
         block = max(n // 100, 8 * gap, 5)
@@ -97,7 +97,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
         if all((sides == side).any() for side in SIDES):
             break
     else:
-        raise BadInput(f"data: {n} {thing} are too few to have some for training, validation and test; allowed: more {thing}")
+        raise BadInput(f"data: {n} {thing} are too few for training, validation and test; allowed: more {thing}")
     worth = known.independent * float(np.mean(sides == "test"))
     words = "enough for verdicts"
     if worth < OK_N_EFF:
@@ -105,7 +105,7 @@ def split_for(frames: Frames, known: Memory) -> tuple[SuggestedSplit, list[str]]
     number = int(np.sum(sides == "test"))
     lost = float(np.mean(sides == "gap"))
     if lost > 0.05:
-        said[-1] += f"; the cuts take {lost:.0%} of the frames"
+        said[-1] += f"; the gaps cost {lost:.0%} of the frames"
     said.append(f"test side: {number} {thing}, of which about {worth:.0f} count as independent: {words} "
                 f"({ROUGH_N_EFF} are needed for intervals, {OK_N_EFF} for sure ones; the report counts again, by the model's errors)")
     return tried, said

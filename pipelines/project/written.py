@@ -34,7 +34,7 @@ def texts(prepare: dict, sample: dict | None = None, **suggested) -> dict[str, s
         text = template.render(**section.model_dump(), sample=sample, **suggested)
         made[name] = COMMENTED.sub(lambda line: f"{line[1]:<{COLUMN}} {line[2]}", text)
     if params.parsed(made["params.yaml"]).prepare != section:
-        raise BadInput("params.yaml: a name of the data is not read as it was written; allowed: names of letters and digits")
+        raise BadInput("params.yaml: a name in the data can't be written and read back; allowed: names of letters and digits")
     return made
 
 

@@ -164,7 +164,7 @@ def check(store: Store, version: str) -> str:
         except subprocess.TimeoutExpired:
             raise Passing("the registered model did not load in 300 s") from None
     if done.returncode:
-        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no word"]
+        last = [line for line in done.stderr.splitlines() if line.strip()][-1:] or ["no message"]
         raise Passing(f"the registered model does not load in a fresh process ({last[0].strip()[:300]})")
     difference = json.loads(done.stdout.splitlines()[-1])["difference"]
     if not difference <= TOLERANCE:

@@ -52,7 +52,7 @@ def recover(store: Store, last: bool = True) -> str:
     changed = _tags_back(store, known["versions"], numbers) | _champions_back(store, known, numbers)
     if last or known["aliases"].get("champion") in (*numbers, None):
         store.client.set_registered_model_tag(store.name, MOVES, str(known["moves"]))
-    words = f"the registry was made again, or an older one: {len(numbers)} of {len(known['versions'])} versions are back"
+    words = f"the registry was new, or older than what hae kept: {len(numbers)} of {len(known['versions'])} versions were restored"
     return words if changed else ""
 
 

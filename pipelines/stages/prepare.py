@@ -67,15 +67,16 @@ def _trajectories(section, files: dict[str, Path], temperature: float | None) ->
     """A part a trajectory, so that none need fit in memory, and an unchanged one is not read again."""
     recipe, _ = _of_molecule(section, files)
     desk = settings.home() / "parts"
-    made = make_parts(recipe, files, section.topology, _rule(section.split), folder=paths.FRAMES, known=_known(), desk=desk,
-                      weigh=None if section.rounds == "equal" or temperature is None else (section.rounds, temperature), progress="prepare")
-    for line in dict.fromkeys(line for part in made.parts for line in part.told):
+    weigh = None if section.rounds == "equal" or temperature is None else (section.rounds, temperature)
+    parts, about, new = make_parts(recipe, files, section.topology, _rule(section.split), folder=paths.FRAMES, known=_known(), desk=desk,
+                                   weigh=weigh, progress="prepare")
+    for line in dict.fromkeys(line for part in parts for line in part.told):
         warnings.warn(line, stacklevel=1)
-    manifest = Manifest(made.parts, **made.about, split=_rule(section.split))
+    manifest = Manifest(parts, **about, split=_rule(section.split))
     check_sides(manifest.sides)
     with written_whole(paths.RECIPE) as partial:
         partial.write_text(recipe.to_json() + "\n", encoding="utf-8")
-        publish(paths.FRAMES, manifest, made.new)
+        publish(paths.FRAMES, manifest, new)
     shutil.rmtree(desk, ignore_errors=True)
     lacking = dict.fromkeys(part.lacking for part in manifest.parts if part.lacking)
     return [*summary(manifest, recipe, len(files)), *(f"gradients of the CVs by positions will not be measured: {why}" for why in lacking)]

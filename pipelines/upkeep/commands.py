@@ -11,8 +11,8 @@ __all__ = ["COMMANDS"]
 
 @click.command()
 @click.argument("version")
-@click.option("--to", required=True, metavar="URI", help="Of MLflow: sqlite:///FILE, https://HOST, postgresql://...")
-@click.option("--name", metavar="NAME", help="Of the model there; default: its own.")
+@click.option("--to", required=True, metavar="URI", help="Address of MLflow: sqlite:///FILE, https://HOST, postgresql://...")
+@click.option("--name", metavar="NAME", help="Name of the model there; default: its own.")
 def copy(version: str, to: str, name: str | None) -> None:
     """Copy VERSION, a number or an alias, with its receipt into another registry."""
     project = project_here()

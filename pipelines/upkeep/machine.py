@@ -101,7 +101,7 @@ def disk(project: Path) -> Iterator[Finding]:
         free, about = shutil.disk_usage(place).free / 1e9, os.statvfs(place)
         full = free < least or (about.f_files and about.f_favail < 1000)
         inodes = f", {about.f_favail} inodes" if about.f_files else ""
-        yield Finding(f"{place}: {free:.1f} GB{inodes} free", wrong=bool(full), mend="hae clean --keep 5, or room" if full else "")
+        yield Finding(f"{place}: {free:.1f} GB{inodes} free", wrong=bool(full), mend="hae clean --keep 5, or more space" if full else "")
 
 
 def _notify(project: Path) -> Notify:

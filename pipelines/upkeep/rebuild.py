@@ -91,7 +91,7 @@ def _train(receipt: Receipt, place: Path, code: Path) -> str:
     environment.pop("HAE_PARENT", None)
     command = [sys.executable, "-m", "pipelines.stages.train", receipt.version.variant]
     done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True)
-    return "" if done.returncode == 0 else ((done.stderr or done.stdout).strip().splitlines() or ["no word"])[-1]
+    return "" if done.returncode == 0 else ((done.stderr or done.stdout).strip().splitlines() or ["no message"])[-1]
 
 
 def _compared(store: Store, receipt: Receipt, place: Path) -> tuple[str, str, str]:

@@ -118,7 +118,7 @@ def _to_address(name: str, title: str, text: str) -> str:
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it logs addresses
     service = apprise.Apprise()
     if not service.add(address):
-        return f"{name}: what it holds is no address that apprise knows"
+        return f"{name}: it does not hold an address that apprise knows"
     return "" if service.notify(title=title, body=text) else f"{name}: its target did not take the message"
 
 

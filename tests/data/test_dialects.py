@@ -78,7 +78,7 @@ def test_what_is_given_is_not_guessed(tmp_path):
 
 def test_columns_without_a_name_are_left_out_and_said(tmp_path):
     (tmp_path / "t.csv").write_text(R)
-    assert load_table(tmp_path / "t.csv").attrs["left_out"] == ["column 1, which has no name (names of rows)"]
+    assert load_table(tmp_path / "t.csv").attrs["left_out"] == ["column 1, which has no name (row names)"]
     (tmp_path / "t.csv").write_text("a,,b\n1,2,3\n4,5,6\n")
     with pytest.raises(BadInput, match="column 2 has no name"):
         load_table(tmp_path / "t.csv")

@@ -300,7 +300,7 @@ def test_validation_rows_say_that_they_chose_the_model():
     report = model.importance_
     assert report.side == "validation" and ImportanceReport.from_json(report.to_json()).side == "validation"
     assert report.status == "not enough data" or "which also chose the best of 2 members" in report.sentence()
-    assert replace(report, status="ok").sentence().count("it looks a little too good here") == 1
+    assert replace(report, status="ok").sentence().count("these figures are a little too good") == 1
 
 
 def test_the_number_of_cvs_says_of_what_it_is_true(torus_report):

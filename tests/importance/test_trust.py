@@ -43,7 +43,7 @@ def test_walkers_that_stay_are_said_and_nothing_is_decided():
     network, names = principal_components(X, 2), np.repeat(list("abcd"), 2000)
     report = measure(network, X, X, trajectory=names, frame=np.tile(np.arange(2000), 4), settings=RefitSettings(rows=500, steps=20))
     assert report.apart == 4 and report.status == "not enough data" and report.n is None
-    assert "the 4 trajectories do not agree: each stays in a place of its own, 4 answers" in report.sentence()
+    assert "the 4 trajectories do not agree: each stays in a region of its own, so they count as about 4 samples" in report.sentence()
     assert np.isnan([cv.fve_low for cv in report.cvs]).all()
 
 
@@ -52,7 +52,7 @@ def test_where_a_few_frames_decide_it_is_rough_and_said():
     X = rng.standard_t(2.2, size=(6000, 3)) * [1, 0.5, 0.3]
     report = measure(principal_components(X, 2), X[:3000], X[3000:], settings=RefitSettings(rows=500, steps=20))
     assert report.few and report.status != "ok"
-    assert "a few of them, far out, decide these figures" in report.sentence() or report.status == "not enough data"
+    assert "a few extreme frames decide these figures" in report.sentence() or report.status == "not enough data"
 
 
 def test_a_few_events_that_decide_are_said():

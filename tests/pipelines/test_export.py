@@ -62,7 +62,7 @@ def test_what_its_client_reads_otherwise_is_not_kept(recorded, tmp_path, monkeyp
         export(recorded.folder, "numpy", tmp_path / "out")
     monkeypatch.setitem(exports.OF_FEATURES, "numpy", of_features.write_numpy)
     monkeypatch.setattr(of_features, "script", lambda encoder, card: "no Python\n")
-    with pytest.raises(BadInput, match="it can't read what was written"):
+    with pytest.raises(BadInput, match="it can't read the exported files"):
         export(recorded.folder, "numpy", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

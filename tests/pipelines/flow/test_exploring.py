@@ -11,4 +11,4 @@ def test_a_turn_that_can_not_begin_says_why(tmp_path):
     shutil.copy(TOPOLOGY.parents[2] / "dvc.yaml", tmp_path)
     said = []
     code, last = exploring.turn(tmp_path, said.append)
-    assert code == 2 and "no round would be learned from; allowed with hae explore: data/rounds" in last and said[-1] == last
+    assert code == 2 and "they hold no rounds to train on; allowed with hae explore: data/rounds" in last and said[-1] == last

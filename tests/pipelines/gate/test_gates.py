@@ -38,8 +38,8 @@ def test_a_first_champion_that_pca_is_ahead_of_is_said_to_be_that():
         (replace(GOOD, fve=(0.60, 0.69, 0.90), above_pca_high=(0.1, -0.001, 0.1)), "level 2 explains 0.690, PCA 0.700: surely below"),
         (replace(GOOD, fve=(NAN, 0.8, 0.9)), "level 1 explains nan"),
         (replace(GOOD, gain=(0.6, NAN, 0.1)), "CV2 has a gain of nan"),
-        (replace(GOOD, fve=(), gain=(), pca_fve=()), "evaluation is not whole"),
-        (replace(GOOD, pca_fve=(0.5,)), "evaluation is not whole"),
+        (replace(GOOD, fve=(), gain=(), pca_fve=()), "evaluation is incomplete"),
+        (replace(GOOD, pca_fve=(0.5,)), "evaluation is incomplete"),
     ],
 )
 @pytest.mark.parametrize("champion", [None, beside(0.1, 0.1, 0.1)])

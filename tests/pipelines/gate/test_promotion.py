@@ -290,7 +290,7 @@ def test_who_decides_sees_what_another_checkout_moved_meanwhile(trained, uncheck
 
     registry.crown(store, "3")
     monkeypatch.setattr(promotion, "_must_load", lambda store, version: registry.crown(store, "2"))
-    with pytest.raises(BadInput, match="the champion changed meanwhile, so nothing was taken back"):
+    with pytest.raises(BadInput, match="the champion changed meanwhile, so nothing was rejected"):
         rollback(trained.folder)
     assert registry.champion(store).version == "2" and not registry.find(store, "3").rejected
 
@@ -313,7 +313,7 @@ def test_twenty_retrainings_with_other_seeds_move_the_champion_at_most_once(trai
 
 
 def test_rollback_and_promote_say_what_is_allowed(bare):
-    with pytest.raises(BadInput, match="there is no champion to take back"):
+    with pytest.raises(BadInput, match="there is no champion to reject"):
         rollback(bare)
     with pytest.raises(BadInput, match="no version 5; allowed: none yet"):
         promote_version(bare, "5")

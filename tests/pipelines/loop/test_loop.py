@@ -107,9 +107,10 @@ def test_frames_of_rounds_count_by_the_rule(tmp_path, rule, power):
 
     def made(weigh):
         """The frames and what the manifest says of them, by a desk of its own."""
-        done = make_parts(recipe, files, TOPOLOGY, cut, folder=tmp_path / "frames", known={}, desk=tmp_path / "desk", weigh=weigh)
-        manifest = Manifest(done.parts, **done.about)
-        publish(tmp_path / "frames", manifest, done.new)
+        parts, about, new = make_parts(recipe, files, TOPOLOGY, cut, folder=tmp_path / "frames", known={}, desk=tmp_path / "desk",
+                                       weigh=weigh)
+        manifest = Manifest(parts, **about)
+        publish(tmp_path / "frames", manifest, new)
         return Frames.read(tmp_path / "frames"), manifest.share
 
     frames, share = made((rule, 300.0))
@@ -198,5 +199,5 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
     folder = project(tmp_path)
     text = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
-    with pytest.raises(BadInput, match=r"data/raw/\*.dcd: no round would be learned from; .*data/rounds/\*/walker-\*.dcd among them"):
+    with pytest.raises(BadInput, match=r"data/raw/\*.dcd: they hold no rounds to train on; .*data/rounds/\*/walker-\*.dcd among them"):
         next(explore.explore(folder, 1, None, lambda line: None))

@@ -277,7 +277,7 @@ def test_no_row_is_left_out_for_a_column_of_one_value():
 def test_what_may_be_no_feature_is_doubted(tmp_path):
     of_classes().to_csv(tmp_path / "t.csv", index=False)
     said = "\n".join(init(tmp_path / "project", Choices((tmp_path / "t.csv",))))
-    for words in ("doubt: target has 3 whole numbers", "--labels target", "doubt: code is a whole number of its own", "--id code",
+    for words in ("doubt: target has 3 whole numbers", "--labels target", "doubt: code is another whole number in every row", "--id code",
                   "doubt: a and twin are the same", "--shuffle"):
         assert words in said
     said = "\n".join(init(tmp_path / "other", Choices((tmp_path / "t.csv",), columns=("a", "b", "c"), labels=("target",),

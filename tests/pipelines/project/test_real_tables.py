@@ -60,6 +60,6 @@ def test_from_real_trajectories_to_report(tmp_path, name):
         pytest.skip("needs the package MDAnalysisTests")
     found = molecules(name, Path(str(files("MDAnalysisTests") / "data")), tmp_path)
     if "refused" in found:
-        assert "too few to have some for training, validation and test" in found["refused"] and not (tmp_path / "project").exists()
+        assert "too few for training, validation and test" in found["refused"] and not (tmp_path / "project").exists()
     else:
         assert found["rows"] >= 11 and found["features"] > 1 and set(found["verdicts"]) == {"collective", "boosted"}

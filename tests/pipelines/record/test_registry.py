@@ -210,7 +210,7 @@ def test_a_registry_that_was_deleted_comes_back_from_what_is_kept_beside_it(stor
     store.client.delete_registered_model(store.name)
     assert "no version is left of 5" in registry.status(bare).note
     shutil.rmtree(bare / "model1")  # its files are gone with it
-    assert "4 of 5 versions are back" in recovery.mend(store)
+    assert "4 of 5 versions were restored" in recovery.mend(store)
     assert aliases(store) == {"champion": "3", "previous": "1", "candidate": "2"}  # the old 4, 2 and 3
     assert registry.history(store) == ["1", "3"] and registry.champion(store).reason == "it was better"
     assert [row.key for row in registry.rows(store) if row.rejected] == ["k5"]

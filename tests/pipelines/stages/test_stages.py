@@ -124,7 +124,7 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
     stability("collective")
     sampled = read_json("results/variants/collective/stability.json")
     assert 0.2 * rows["test"] < sampled["rows"][1] < 0.8 * rows["test"] and sampled["rows"][0] < 0.5 * rows["train"]
-    assert "of a sample" in capsys.readouterr().out and sampled["levels"][0] > 0.6
+    assert "on a sample" in capsys.readouterr().out and sampled["levels"][0] > 0.6
     assert not list(Path(".hae/replicas").iterdir())
 
 
