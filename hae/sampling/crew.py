@@ -106,7 +106,7 @@ def _work(pipe, make, number: int) -> None:
             message = pipe.recv()
             try:
                 made = made or make(number)
-                answer = _answer(message, *made)
+                answer: Place | Exception | None = _answer(message, *made)
             except Exception as error:
                 answer = _in_a_line(number, error)
             pipe.send(answer)
