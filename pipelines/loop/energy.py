@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,9 +45,14 @@ def between(project: Path, first: str, second: str) -> Between:
     """Regions as conditions on labels (torsions in radians) and CVs: "phi > 0", "phi < 0 and cv1 > 1".
 
     Raises:
-        BadInput: no biased round, a condition that can't be read or names no column, a region without a frame.
+        BadInput: as `rows`; a condition that can't be read or names no column, or CVs where rounds were biased along several versions,
+            whose CVs are not the same; a region without a frame.
     """
     table = rows(project)
+    named, versions = re.search(r"\bcv\d+\b", f"{first} {second}"), table.attrs["versions"]
+    if named and len(versions) > 1:
+        raise BadInput(f"--between: {named[0]} is not the same in all rounds, which were biased along versions {', '.join(versions)}; "
+                       "allowed: labels")
     inside = [_inside(table, text) for text in (first, second)]
     for text, mask in zip((first, second), inside):
         if not mask.any():
@@ -120,16 +126,22 @@ def _drawn(table: pd.DataFrame) -> dict:
 
 def rows(project: Path) -> pd.DataFrame:
     """A row a frame of all biased rounds: labels, CVs, weight (mean 1 in a round), round, block (a quarter of a walker), stratum (of a
-    window; else ""), time in ps. In attrs: temperature, nanoseconds, and pools, of each round of windows what `Pool` says."""
+    window; else ""), time in ps. In attrs: temperature, nanoseconds, versions along which rounds were biased, and pools, of each round of
+    windows what `Pool` says.
+
+    Raises:
+        BadInput: no biased round, one at another temperature than that of params.yaml, or with other rows than frames.
+    """
     content = params.load(project / "params.yaml")
     section = content.sample
-    done = [folder for folder in rounds(project) if "cv1" in plumed_files.read(folder / "COLVAR.0")]
+    done = [folder for folder in rounds(project) if any("cv1" in plumed_files.read(path) for path in sorted(folder.glob("COLVAR.*"))[:1])]
     if section is None or not done:
         raise BadInput(f"{project / 'data' / 'rounds'}: no biased round; allowed: hae sample first")
-    parts, pools = list[pd.DataFrame](), list[Pool]()
+    parts, pools, versions = list[pd.DataFrame](), list[Pool](), list[str]()
     for folder in done:
+        told = _told(folder, section.temperature)
+        versions.append(str(told.get("about", {}).get("version", "")))
         part = _round(folder, content.prepare.labels, section.temperature)
-        told = json.loads((folder / "round.json").read_text())
         if "windows" in told:
             cvs = part[[f"cv{k + 1}" for k in range(len(told["windows"]["strength"]))]].to_numpy()
             pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
@@ -140,8 +152,19 @@ def rows(project: Path) -> pd.DataFrame:
         part["weight"] /= part["weight"].mean()
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools}
+    table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools,
+                    "versions": list(dict.fromkeys(versions))}
     return table
+
+
+def _told(folder: Path, temperature: float) -> dict:
+    """What a round says of itself. Raises BadInput where it was simulated at another temperature (kelvin)."""
+    told = json.loads((folder / "round.json").read_text())
+    own = told.get("dynamics", {}).get("temperature", temperature)
+    if own != temperature:
+        raise BadInput(f"{folder}: simulated at {own:g} K, sample.temperature in params.yaml is {temperature:g}; "
+                       "allowed: rounds of one temperature")
+    return told
 
 
 @dataclass(frozen=True)
@@ -171,13 +194,15 @@ def _round(folder: Path, labels, temperature: float) -> pd.DataFrame:
         colvar = plumed_files.read(folder / f"COLVAR.{walker}")
         bias = next(values for name, values in colvar.items() if name.endswith(plumed_files.RBIAS))
         frames = read_trajectories(recipe, {path.stem: path}, structure)
-        n = min(len(frames), len(colvar["time"]))
-        part = frames.labels.iloc[:n].reset_index(drop=True)
-        part = part.assign(**{name: values[:n] for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"][:n],
-                           weight=weights_of(bias[:n], temperature), round=folder.name, walker=int(walker), frame=range(n),
-                           block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
+        n = len(frames)
+        if len(bias) != n:
+            raise BadInput(f"{folder / f'COLVAR.{walker}'}: {len(bias)} rows for {n} frames; allowed: a row for each frame")
+        part = frames.labels.assign(
+            **{name: values for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"],
+            weight=weights_of(bias, temperature), round=folder.name, walker=int(walker), frame=range(n),
+            block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
         parts.append(part[part["time"] > SETTLE * part["time"].max()])
-        nanoseconds += float(colvar["time"][-1]) / 1000 if n else 0.0
+        nanoseconds += float(colvar["time"][-1]) / 1000
     table = pd.concat(parts, ignore_index=True)
     table.attrs["nanoseconds"] = nanoseconds
     return table

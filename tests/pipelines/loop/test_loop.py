@@ -18,7 +18,7 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines.loop import energy, explore, turns
+from pipelines.loop import energy, explore, page, turns
 from pipelines.loop.turns import Turn
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
@@ -61,6 +61,52 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     assert found.rounds == 2 and found.frames == tuple(seen) and sum(seen) == len(table) == 2 * 56  # the first 30 % are left out
     same = energy.between(folder, "cv1 > 0.5", "cv1 < 0.5")
     assert same.difference.value == pytest.approx(found.difference.value)
+
+
+def told(folder, number, **more):
+    """Write more into what a round says of itself."""
+    path = folder / "data" / "rounds" / f"{number:03d}" / "round.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_rounds_of_two_temperatures_have_no_common_free_energy(tmp_path):
+    folder = project(tmp_path)
+    told(folder, 0, dynamics={"temperature": 300.0})
+    assert energy.between(folder, "phi > 0", "phi <= 0").rounds == 2
+    told(folder, 1, dynamics={"temperature": 310.0})
+    with pytest.raises(BadInput, match=r"rounds/001: simulated at 310 K, sample.temperature in params.yaml is 300; allowed: rounds of one"):
+        energy.between(folder, "phi > 0", "phi <= 0")
+
+
+def test_a_cv_of_several_versions_is_no_one_cv(tmp_path):
+    folder = project(tmp_path)
+    told(folder, 0, about={"version": "1"})
+    told(folder, 1, about={"version": "3"})
+    assert energy.between(folder, "phi > 0", "phi <= 0").rounds == 2
+    with pytest.raises(BadInput, match=r"cv1 is not the same in all rounds, which were biased along versions 1, 3; allowed: labels"):
+        energy.between(folder, "phi > 0 and cv1 > 0.5", "phi < 0")
+    told(folder, 1, about={"version": "1"})
+    assert energy.between(folder, "cv1 > 0.5", "cv1 < 0.5").rounds == 2
+
+
+def test_a_row_that_no_frame_has_is_refused(tmp_path):
+    folder = project(tmp_path)
+    with open(folder / "data/rounds/001/COLVAR.0", "a") as file:
+        file.write(" 64.8 0 0 1 0\n")
+    with pytest.raises(BadInput, match=r"001/COLVAR.0: 81 rows for 80 frames; allowed: a row for each frame"):
+        energy.between(folder, "phi > 0", "phi <= 0")
+
+
+def test_the_line_for_plumed_has_the_settings_of_the_round(tmp_path):
+    """Those of params.yaml may have changed since, or were not used."""
+    folder = project(tmp_path)
+    table = plumed_files.hills(folder / "data/rounds/001/HILLS", ["cv1"], [False])
+    table.add([0.4, 0.0, 0.15, 2.0, 20.0])
+    table.kept()
+    told(folder, 1, about={"version": "2"}, ranges=[{"low": -1.0, "high": 1.0}], sampling={"height": 2.5, "factor": 20.0, "pace_ps": 0.8},
+         dynamics={"temperature": 310.0, "step_ps": 0.002})
+    assert page._plumed(folder)["plumed"] == (
+        "METAD ARG=cv1 SIGMA=0.15 HEIGHT=2.5 BIASFACTOR=20 TEMP=310 PACE=400 GRID_MIN=-1.9 GRID_MAX=1.9 FILE=HILLS RESTART=YES")
 
 
 def windows(folder):
