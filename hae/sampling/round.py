@@ -192,7 +192,7 @@ class _Round:
             for step in range(self.kept.get("done", 0) + 1, total + 1):
                 places = crew.run(self.stride, step % self.every == 0)
                 for number, place in places.items():
-                    steepest[number] = place.steepest
+                    steepest[number] = np.maximum(place.steepest, steepest.get(number, 0.0))  # of before a kill too
                     if place.fault:
                         faults[str(number)] = place.fault
                         say(self._ns(lived), place.fault)
