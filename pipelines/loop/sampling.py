@@ -46,7 +46,7 @@ def sample(project: Path, options: Options | None = None, version: str | None = 
     version: of the registered model along which to bias; None: the champion. say: see `hae.sampling.round.run`.
 
     Raises:
-        BadInput: no section sample, no champion, CVs of columns, or more than half of the walkers torn apart: then nothing is kept.
+        BadInput: no section sample, no champion, CVs of columns; and as `hae.sampling.round.run`.
     """
     section = params.load(project / "params.yaml").sample
     if section is None:

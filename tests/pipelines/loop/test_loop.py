@@ -63,6 +63,26 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     assert same.difference.value == pytest.approx(found.difference.value)
 
 
+def test_free_energies_ask_for_no_torsion_that_a_molecule_lacks(tmp_path):
+    """Butane has none with a name of its own."""
+    folder = project(tmp_path)
+    yaml = YAML()
+    content = yaml.load((folder / "params.yaml").read_text())
+    content["prepare"]["labels"] = {"bend": ["C1", "C2", "C3", "C4"]}
+    yaml.dump(content, folder / "params.yaml")
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("BUT", topology.add_chain())
+    for i in range(4):
+        topology.add_atom(f"C{i + 1}", mdtraj.element.carbon, residue)
+    xyz = np.random.default_rng(0).normal(size=(80, 4, 3)).astype(np.float32)
+    for number in range(2):
+        home = folder / "data" / "rounds" / f"{number:03d}"
+        mdtraj.Trajectory(xyz, topology).save_dcd(str(home / "walker-0.dcd"))
+        mdtraj.Trajectory(xyz[:1], topology).save_pdb(str(home / "topology.pdb"))
+    bend = mdtraj.compute_dihedrals(mdtraj.Trajectory(xyz, topology), [range(4)])[24:, 0]
+    assert energy.between(folder, "bend > 0", "bend < 0").frames == (2 * (bend > 0).sum(), 2 * (bend < 0).sum())
+
+
 def told(folder, number, **more):
     """Write more into what a round says of itself."""
     path = folder / "data" / "rounds" / f"{number:03d}" / "round.json"
