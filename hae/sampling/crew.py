@@ -7,6 +7,7 @@ whatever the number of cores.
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -21,6 +22,7 @@ from hae.sampling.walker import Place, Walker
 
 __all__ = ["GOES_ON", "Crew", "Hill"]
 
+PATIENCE = 5.0  # seconds that walkers have to end by themselves, all together
 GOES_ON = "what was written stays, the same command goes on from its last checkpoint"
 
 Hill = tuple[int, np.ndarray, float]  # number of the grid, centre (n,), height in kJ/mol
@@ -45,9 +47,11 @@ class Crew:
         return self
 
     def __exit__(self, *_) -> None:
-        for process, pipe in self._walkers.values():
+        for _, pipe in self._walkers.values():
             pipe.close()
-            process.join(5)
+        until = time.monotonic() + PATIENCE
+        for process, _ in self._walkers.values():
+            process.join(max(0.0, until - time.monotonic()))
             process.kill()
 
     def run(self, steps: int, save: bool) -> dict[int, Place]:
