@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from sampling.short import dipeptide
 
 from hae.data.frames import Frames, read_pieces
 from hae.data.making import make_parts
@@ -18,7 +19,7 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines.loop import energy, explore, page, turns
+from pipelines.loop import energy, explore, page, sampling, turns
 from pipelines.loop.turns import Turn
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
@@ -258,6 +259,21 @@ def test_the_free_energy_has_settled_where_new_rounds_agree_with_the_old(tmp_pat
     path = folder / "data/rounds/001/COLVAR.0"
     plumed_files.put(path, "metad.rbias", plumed_files.read(path)["metad.rbias"] * 3)
     assert alike == 1.0 > energy.within(folder, frames, cvs, [None], "001")
+
+
+def test_walkers_start_at_whole_molecules(tmp_path):
+    """OpenMM's bonds know no box, and people's trajectories may be wrapped into theirs."""
+    folder, structure = project(tmp_path), mdtraj.load(str(TOPOLOGY))
+    wrapped = mdtraj.Trajectory(np.mod(structure.xyz.repeat(80, 0) - structure.xyz[0, 8], 3.0), structure.topology,
+                                unitcell_lengths=np.full((80, 3), 3.0), unitcell_angles=np.full((80, 3), 90.0))
+    wrapped.save_dcd(str(folder / "data/rounds/000/walker-0.dcd"))
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("topology: data/raw/topology.pdb", "topology: data/rounds/000/topology.pdb"))
+    frames = Frames(np.zeros((80, 1)), ("x",), ("",), np.full(80, "000/walker-0"), np.arange(80), pd.DataFrame(index=range(80)))
+    ends = [(bond[0].index, bond[1].index) for bond in structure.topology.bonds]
+    starts = sampling._starting(folder, dipeptide(), frames, [3, 70]).starts
+    lengths = [np.linalg.norm(x[[b for _, b in ends]] - x[[a for a, _ in ends]], axis=1).max() for x in (*starts, wrapped.xyz[3])]
+    assert max(lengths[:2]) < 0.2 < 1 < lengths[2] and starts.shape == (2, 22, 3)
 
 
 def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
