@@ -24,7 +24,7 @@ from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
 from hae.sampling.opes import Opes
 from hae.sampling.system import Dynamics, Molecule
-from hae.sampling.umbrella import Windows, mbar, pooled
+from hae.sampling.umbrella import Windows, groups, mbar, pooled
 from hae.sampling.walker import Place, Walker
 
 __all__ = ["CVRange", "Sampling", "run"]
@@ -124,7 +124,8 @@ def run(
         if result is None:
             result = _Round(work, molecule, dynamics, function, ranges, sampling, plan, windows).run(cores, say)
             write_json(work / "round.json", result)  # all has run: what follows may be done twice
-        _finish(work, molecule, sampling.walkers, windows, dynamics.temperature)
+        result |= _finish(work, molecule, sampling.walkers, windows, dynamics.temperature)
+        write_json(work / "round.json", result)
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.replace(work, folder)
     except OSError as error:
@@ -143,18 +144,20 @@ def _begun(work: Path, name: str, plan: dict) -> dict[str, Any] | None:
     return told
 
 
-def _finish(work: Path, molecule: Molecule, walkers: int, windows: Windows | None, temperature: float) -> None:
-    """Bring the files of a round that has run to what they are to be; done twice it is done once."""
+def _finish(work: Path, molecule: Molecule, walkers: int, windows: Windows | None, temperature: float) -> dict[str, Any]:
+    """Bring the files of a round that has run to what they are to be; done twice it is done once. Gives what it finds."""
+    found: dict[str, Any] = {}
     for i in range(walkers):  # torn apart before its first frame: no reader takes a trajectory of none
         colvar = work / f"COLVAR.{i}"
         if colvar.exists() and not len(plumed_files.read(colvar)["time"]):
             (work / f"walker-{i}.dcd").unlink(missing_ok=True)
             colvar.unlink()
     if windows is not None:
-        _pool(work, windows, molecule, [i for i in range(walkers) if (work / f"COLVAR.{i}").exists()], temperature)
+        found["groups"] = _pool(work, windows, molecule, [i for i in range(walkers) if (work / f"COLVAR.{i}").exists()], temperature)
     shutil.copyfile(molecule.topology, work / "topology.pdb")
     for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
         shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink(missing_ok=True)
+    return found
 
 
 class _Round:
@@ -307,14 +310,17 @@ def _walker(molecule, dynamics, function, walls, sampling: Sampling, work, save_
     return Walker(number, molecule, dynamics, function, filled, mine, sampling.seed, work, save_steps, at, done), filled, of
 
 
-def _pool(work: Path, windows: Windows, molecule: Molecule, walkers: Sequence[int], temperature: float) -> None:
-    """Put the weights of MBAR where each COLVAR has the bias of its window alone, and write where each walker began."""
+def _pool(work: Path, windows: Windows, molecule: Molecule, walkers: Sequence[int], temperature: float) -> int:
+    """Put the weights of MBAR where each COLVAR has the bias of its window alone, and write where each walker began. Gives the number of
+    groups into which the windows fall."""
     tables = [plumed_files.read(work / f"COLVAR.{i}") for i in walkers]
     energies = [windows.energies(np.stack([table[f"cv{k + 1}"] for k in range(len(windows.strength))], 1)) for table in tables]
     window = np.repeat(walkers, [len(rows) for rows in energies])
     every = np.concatenate(energies)
-    bias = pooled(every, window, temperature, mbar(every, window, temperature))
+    free = mbar(every, window, temperature)
+    bias = pooled(every, window, temperature, free)
     topology = mdtraj.load_topology(str(molecule.topology))
     for i in walkers:
         plumed_files.put(work / f"COLVAR.{i}", LABELS["umbrella"] + plumed_files.RBIAS, bias[window == i])
         mdtraj.Trajectory(molecule.starts[i % len(molecule.starts)], topology).save_pdb(str(work / f"window_{i}.pdb"))
+    return groups(every, window, temperature, free)

@@ -19,7 +19,7 @@ from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.reweighting import Difference, Profile, difference, profile, weights_of
-from hae.sampling.umbrella import Windows, mbar, pooled
+from hae.sampling.umbrella import Windows, groups, mbar, pooled
 from pipelines import params
 from pipelines.loop.sampling import rounds
 
@@ -33,12 +33,14 @@ SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what wa
 
 @dataclass(frozen=True)
 class Between:
-    """Free energy of the first region less that of the second, in kJ/mol, from so many rounds and nanoseconds."""
+    """Free energy of the first region less that of the second, in kJ/mol, from so many rounds and nanoseconds. apart: rounds whose windows
+    fall into groups that do not reach into each other."""
 
     difference: Difference
     rounds: int
     nanoseconds: float
     frames: tuple[int, int]  # seen in each region
+    apart: tuple[str, ...] = ()
 
 
 def between(project: Path, first: str, second: str) -> Between:
@@ -62,7 +64,8 @@ def between(project: Path, first: str, second: str) -> Between:
         raise BadInput(f"--between {first!r} {second!r}: {int((inside[0] & inside[1]).sum())} frames lie in both; allowed: regions apart")
     found = difference(inside[0], inside[1], **_drawn(table))
     told = table.groupby("round")["time"].agg(["max", "size"])
-    return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())))
+    return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())),
+                   tuple(table.attrs["apart"]))
 
 
 def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, edges: np.ndarray | None = None) -> Profile:
@@ -126,8 +129,8 @@ def _drawn(table: pd.DataFrame) -> dict:
 
 def rows(project: Path) -> pd.DataFrame:
     """A row a frame of all biased rounds: labels, CVs, weight (mean 1 in a round), round, block (a quarter of a walker), stratum (of a
-    window; else ""), time in ps. In attrs: temperature, nanoseconds, versions along which rounds were biased, and pools, of each round of
-    windows what `Pool` says.
+    window; else ""), time in ps. In attrs: temperature, nanoseconds, versions along which rounds were biased, pools (of each round of
+    windows what `Pool` says) and apart, the rounds whose windows do not all reach into each other.
 
     Raises:
         BadInput: no biased round, one at another temperature than that of params.yaml, or with other rows than frames.
@@ -137,7 +140,7 @@ def rows(project: Path) -> pd.DataFrame:
     done = [folder for folder in rounds(project) if any("cv1" in plumed_files.read(path) for path in sorted(folder.glob("COLVAR.*"))[:1])]
     if section is None or not done:
         raise BadInput(f"{project / 'data' / 'rounds'}: no biased round; allowed: hae sample first")
-    parts, pools, versions = list[pd.DataFrame](), list[Pool](), list[str]()
+    parts, pools, versions, apart = list[pd.DataFrame](), list[Pool](), list[str](), list[str]()
     for folder in done:
         told = _told(folder, section.temperature)
         versions.append(str(told.get("about", {}).get("version", "")))
@@ -147,13 +150,14 @@ def rows(project: Path) -> pd.DataFrame:
             pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
                         section.temperature)
             pools.append(pool)
+            apart += [folder.name] if pool.groups > 1 else []
             part["weight"] = pool.weights(np.ones(len(part)))
         part["stratum"] = folder.name + " " + part["walker"].astype(str) if "windows" in told else ""
         part["weight"] /= part["weight"].mean()
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools,
-                    "versions": list(dict.fromkeys(versions))}
+                    "versions": list(dict.fromkeys(versions)), "apart": apart}
     return table
 
 
@@ -176,6 +180,11 @@ class Pool:
     energies: np.ndarray
     window: np.ndarray
     temperature: float
+
+    @property
+    def groups(self) -> int:
+        """Of windows that reach into each other."""
+        return groups(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature))
 
     def weights(self, counts: np.ndarray) -> np.ndarray:
         """(N,) of mean 1 over frames that count so often (N,)."""

@@ -130,15 +130,15 @@ def test_the_line_for_plumed_has_the_settings_of_the_round(tmp_path):
         "METAD ARG=cv1 SIGMA=0.15 HEIGHT=2.5 BIASFACTOR=20 TEMP=310 PACE=400 GRID_MIN=-1.9 GRID_MAX=1.9 FILE=HILLS RESTART=YES")
 
 
-def windows(folder):
-    """The same with one round of two windows, each with 3 of 4 frames at its own side; a frame weighs what both windows say of it."""
+def windows(folder, strength=10.0, crossing=True):
+    """The same with one round of two windows, each with 3 of 4 frames at its own side, or all; a frame weighs what both windows say of it."""
     project(folder)
     shutil.rmtree(folder / "data" / "rounds" / "001")
-    home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([10.0]), np.zeros(1))
+    home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([strength]), np.zeros(1))
     frames = mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY))
     far = plumed_files.read(home / "COLVAR.0")["cv1"] > 0.5
     for walker in range(2):
-        order = np.random.default_rng(walker).permutation(np.tile([walker, walker, walker, 1 - walker], 20))
+        order = np.random.default_rng(walker).permutation(np.tile([walker, walker, walker, 1 - walker if crossing else walker], 20))
         frames[[np.flatnonzero(far == side)[0] for side in order]].save_dcd(str(home / f"walker-{walker}.dcd"))
         table = plumed_files.colvar(home / f"COLVAR.{walker}", ["cv1"], [False], label="restraint")
         for i, side in enumerate(order):
@@ -161,7 +161,9 @@ def test_windows_are_pooled_and_their_interval_is_of_pools_drawn_anew(tmp_path):
         f = -np.log(n[1].sum() * weight[0] * e + n[0].sum() * weight[1]) + np.log(n[1].sum() * weight[0] + n[0].sum() * weight[1] * e)
     exact = -kt * np.log(n[0].sum() * weight[1] / (n[1].sum() * weight[0]))
     assert found.difference.value == pytest.approx(exact, abs=1e-4)
-    assert found.difference.low < found.difference.value < found.difference.high < np.inf
+    assert found.difference.low < found.difference.value < found.difference.high < np.inf and found.apart == ()
+    (tmp_path / "stiff").mkdir()
+    assert energy.between(windows(tmp_path / "stiff", 100.0, crossing=False), "phi > 0", "phi <= 0").apart == ("000",)
 
 
 @pytest.mark.parametrize(("rule", "power"), [("reweighted", 1.0), ("tempered", 0.5)])
