@@ -131,7 +131,7 @@ def test_the_line_for_plumed_has_the_settings_of_the_round(tmp_path):
 
 
 def windows(folder, strength=10.0, crossing=True):
-    """The same with one round of two windows, each with 3 of 4 frames at its own side, or all; a frame weighs what both windows say of it."""
+    """The same with one round of two windows, each with 3 of 4 frames at its own side, or all; a frame weighs what both say."""
     project(folder)
     shutil.rmtree(folder / "data" / "rounds" / "001")
     home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([strength]), np.zeros(1))
