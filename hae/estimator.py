@@ -60,8 +60,8 @@ class HierarchicalAutoencoder(Fitted):
         lag: frames between input and target inside each trajectory; 0: the target is the input. Rows given without ``groups``
             are then one trajectory.
         missing: "error", or "mask": NaN is weighted out of the loss and read by the encoder as the training mean.
-        augment: function of (inputs, generator) in raw units, (B, D) -> (B, D), applied to every batch of training inputs while the
-            targets stay: for example a random rotation against an aligned target. None: none.
+        augment: function of (inputs, generator) in raw units and float64, (B, D) -> (B, D), applied to every batch of training
+            inputs while the targets stay: for example a random rotation against an aligned target. None: none.
         network: function of (n_features, n_targets) that gives a `HierarchicalNetwork` of one's own modules, instead of the default;
             n_cvs and cv must say what it has, while variant, hidden and activation are not looked at.
         shares: training, validation and test shares of the rows, by blocks.

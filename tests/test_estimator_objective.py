@@ -157,6 +157,14 @@ def test_an_augmentation_teaches_cvs_what_does_not_matter():
     assert moved(turned) < 0.5 * moved(None)
 
 
+def test_an_augmentation_sees_raw_numbers_far_from_zero_as_they_are():
+    """In float32 a number of 1e6 is known to 0.06, and these vary by 1e-2."""
+    X, seen = 1e6 + 0.01 * np.random.default_rng(0).normal(size=(300, 2)), []
+    quick(augment=lambda x, generator: seen.append(x) or x, max_epochs=1).fit(X)
+    given, rows = torch.cat(seen), torch.from_numpy(X)
+    assert max(float((rows - row).norm(dim=1).min()) for row in given[:50]) < 1e-6
+
+
 def test_each_member_has_augmentations_of_its_own_that_repeat(X):
     def noisy(x, generator):
         return x + torch.randn(x.shape, generator=generator)

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from hae.errors import BadInput
 
-__all__ = ["align", "distances", "has_box", "torsions", "whole"]
+__all__ = ["align", "distances", "has_box", "torsions", "unbroken", "whole"]
 
 STEPS = np.array(list(product((-1, 0, 1), repeat=3)))  # images around the nearest one
 # Of the shortest side of the box: two images whose misfits differ by less can't be told apart; an image is clearly nearer by more.
@@ -36,6 +36,13 @@ def has_box(raw) -> bool:
     return raw.unitcell_lengths is not None and bool(np.all(raw.unitcell_lengths > 0))
 
 
+def unbroken(raw):
+    """A trajectory whose molecules are made whole, in place, where a periodic box cut them; without bonds it stays as it is."""
+    if has_box(raw) and raw.topology.n_bonds:
+        raw.make_molecules_whole(inplace=True, sorted_bonds=_from_atom_to_atom(raw.topology))
+    return raw
+
+
 def whole(raw, atoms: Sequence[int], reference: np.ndarray | None = None) -> np.ndarray:
     """Positions (N, A, 3) of atoms in nm, with molecules that a periodic box cuts made whole.
 
@@ -56,8 +63,7 @@ def whole(raw, atoms: Sequence[int], reference: np.ndarray | None = None) -> np.
         return positions
     molecule = _molecules(raw.topology)
     kept = np.flatnonzero(np.isin(molecule, molecule[atoms]))
-    part = raw.atom_slice(kept)
-    part.make_molecules_whole(inplace=True, sorted_bonds=_from_atom_to_atom(part.topology))
+    part = unbroken(raw.atom_slice(kept))
     positions, own = part.xyz[:, np.searchsorted(kept, atoms)], molecule[atoms]
     if len(set(own.tolist())) == 1:
         return positions

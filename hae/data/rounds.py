@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def frame_weights(path: Path, rule: str, temperature: float) -> FrameWeights:
     """Of the frames of the trajectory path.
 
     path: a file walker-I.dcd, with COLVAR.I beside it, frame by frame. rule: of `RULES`; 1 for all frames, exp(rbias / kT) as the frames
-    would be without a bias, or the root of that. temperature: kelvin.
+    would be without a bias, or the root of that. temperature: kelvin, where no round.json beside the trajectory says that of its round.
 
     Raises:
         BadInput: a trajectory without such a file or without one column that ends in .rbias, or a bias that gives no weight.
@@ -67,13 +68,19 @@ def frame_weights(path: Path, rule: str, temperature: float) -> FrameWeights:
     if len(found) != 1:
         raise BadInput(f"{beside}: columns {', '.join(map(str, table))}; "
                        f"allowed: one column that ends in {RBIAS}, or prepare.rounds: equal")
-    column, bias = found[0], table[found[0]].to_numpy(dtype=float)
+    column, bias, temperature = found[0], table[found[0]].to_numpy(dtype=float), _of_round(path, temperature)
     with np.errstate(over="ignore"):
         weights = np.exp(RULES[rule] * bias / (BOLTZMANN * temperature))
     if len(wrong := np.flatnonzero(~np.isfinite(weights))):
         raise BadInput(f"{beside}: row {wrong[0] + 1}: {column} is {bias[wrong[0]]:g}, which gives no weight at {temperature:g} K; "
                        "allowed: kJ/mol, finite and of a size that a simulation has")
     return FrameWeights(beside, tuple(map(str, table)), weights)
+
+
+def _of_round(path: Path, otherwise: float) -> float:
+    """Kelvin, at which the round of a trajectory was simulated."""
+    told = path.with_name("round.json")
+    return float(json.loads(told.read_text()).get("dynamics", {}).get("temperature", otherwise)) if told.is_file() else otherwise
 
 
 def colvar_of(path: Path) -> Path:

@@ -11,7 +11,7 @@ import struct
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -122,9 +122,15 @@ def frames_of(
 
 
 def load_frame(path: str | os.PathLike, frame: int, topology):
-    """One frame of a trajectory, as an mdtraj Trajectory."""
-    with _quiet():
-        return _mdtraj().load_frame(str(path), frame, top=topology)
+    """One frame of a trajectory, as an mdtraj Trajectory. Raises BadInput as `frames_of`, and where it has no such frame."""
+    first = 0
+    with suppress(Exception), _quiet():
+        return _mdtraj().load_frame(str(path), frame, top=topology)[0]
+    for piece in _pieces(Path(path), topology):  # of a kind that mdtraj does not know
+        if frame < first + len(piece):
+            return piece[frame - first]
+        first += len(piece)
+    raise BadInput(f"{path}: {first} frames, no frame {frame}; allowed: the trajectory as it was when it was prepared")
 
 
 def molecule_of(recipe: Recipe, values: np.ndarray):

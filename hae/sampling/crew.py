@@ -7,7 +7,9 @@ whatever the number of cores.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,10 @@ from hae.errors import BadInput
 from hae.sampling.grid import Grid
 from hae.sampling.walker import Place, Walker
 
-__all__ = ["Crew", "Hill"]
+__all__ = ["GOES_ON", "Crew", "Hill"]
+
+PATIENCE = 5.0  # seconds that walkers have to end by themselves, all together
+GOES_ON = "what was written stays, the same command goes on from its last checkpoint"
 
 Hill = tuple[int, np.ndarray, float]  # number of the grid, centre (n,), height in kJ/mol
 
@@ -48,9 +53,11 @@ class Crew:
         return self
 
     def __exit__(self, *_) -> None:
-        for process, pipe in self._walkers.values():
+        for _, pipe in self._walkers.values():
             pipe.close()
-            process.join(5)
+        until = time.monotonic() + PATIENCE
+        for process, _ in self._walkers.values():
+            process.join(max(0.0, until - time.monotonic()))
             process.kill()
 
     def run(self, steps: int, save: bool) -> dict[int, Place]:
@@ -98,30 +105,40 @@ class Crew:
     def _gone(self, number: int) -> BadInput:
         process = self._walkers[number][0]
         process.join(5)
-        return BadInput(f"sample: walker {number}: its process was ended (exit code {process.exitcode}; out of memory?); what was written "
-                        "stays, the same command goes on from its last checkpoint")
+        return BadInput(f"sample: walker {number}: its process was ended (exit code {process.exitcode}; out of memory?); {GOES_ON}")
 
 
 def _work(pipe, make, number: int) -> None:
-    try:
-        walker, grid, grid_number = make(number)
+    """Answer messages until the parent is gone. An error is an answer, and the last one."""
+    made = None
+    with suppress(EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or it ends
         while True:
             message = pipe.recv()
-            pipe.send(_answer(message, walker, {grid_number: grid} if grid is not None else {}))
-    except (EOFError, OSError, KeyboardInterrupt):  # the parent is gone, or it ends
-        return
-    except Exception as error:
-        pipe.send(error)
+            try:
+                made = made or make(number)
+                answer: Place | Exception | None = _answer(message, *made)
+            except Exception as error:
+                answer = _in_a_line(number, error)
+            pipe.send(answer)
+            if isinstance(answer, Exception):
+                return
 
 
-def _answer(message, walker: Walker, grids: Mapping[int, Grid]) -> Place | None:
+def _in_a_line(number: int, error: Exception) -> Exception:
+    """What OpenMM or the disk says, as BadInput; other errors as they are."""
+    if isinstance(error, BadInput) or not (isinstance(error, OSError) or type(error).__module__.startswith("openmm")):
+        return error
+    return BadInput(f"sample: walker {number}: {' '.join(str(error).split())[:200]}; {GOES_ON}")
+
+
+def _answer(message, walker: Walker, grid: Grid | None, grid_number: int) -> Place | None:
     kind, *rest = message
     if kind == "run":
         return walker.run(*rest)
     if kind == "checkpoint":
         walker.checkpoint(rest[0] / f"walker-{walker.number}.chk")
-    if kind == "learn":
+    if kind == "learn" and grid is not None:
         for number, centre, height in rest[0]:
-            if number in grids:
-                grids[number].put(centre, height)
+            if number == grid_number:
+                grid.put(centre, height)
     return None

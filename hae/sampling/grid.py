@@ -101,6 +101,10 @@ class Grid:
         """What a file of hills has of one after its widths, as PLUMED writes it: height, times factor / (factor - 1), and factor."""
         return height * self.factor / (self.factor - 1), self.factor
 
+    def once(self, nodes: np.ndarray) -> np.ndarray:
+        """Of numbers at the nodes those that a mean is over: pi, which is -pi, is left out."""
+        return nodes[tuple(slice(-1 if axis.periodic else None) for axis in self.axes)]
+
     def highest(self) -> float:
         """The largest bias anywhere, kJ/mol."""
         return float(self.plain[-1][0].max())
@@ -115,7 +119,7 @@ class Grid:
 
     def shift(self) -> float:
         """c(t) in kJ/mol, by which the bias as a whole has risen: Tiwary and Parrinello, J. Phys. Chem. B 119, 736 (2015), eq. 12."""
-        bias = self.values[0][:, 0] if len(self.axes) == 1 else self.values[0]
+        bias = self.once(self.values[0])
         top = bias.max() / self.kt
         scaled = bias / self.kt - top
         share = 1 / (self.factor - 1)

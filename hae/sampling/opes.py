@@ -49,7 +49,8 @@ class Opes(Grid):
     @property
     def plain(self) -> tuple[np.ndarray, ...]:
         if self._stale:
-            mean = float(self.density[0][self.seen].mean()) if self.seen.any() else 1.0
+            seen = self.once(self.seen)
+            mean = float(self.once(self.density[0])[seen].mean()) if seen.any() else 1.0
             _bias(self.density, mean, self.floor, self.scale, self.values)
             self._stale = False
         return super().plain

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,19 +80,27 @@ def _bounds(names: Sequence[str], periodic: Sequence[bool]) -> list[tuple[str, s
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Field -> values (rows,). Raises BadInput for a file that does not begin with #! FIELDS, or has rows of another length.
+    """Field -> values (rows,). Raises BadInput for a file that is missing, does not begin with #! FIELDS, or has rows of another length.
 
     Example: See `Table`.
     """
-    with open(path) as file:
-        head = file.readline().split()
+    try:
+        with open(path) as file:
+            head = file.readline().split()
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}; allowed: a COLVAR or HILLS file") from None
     if head[:2] != ["#!", "FIELDS"]:
         raise BadInput(f"{path}: it does not begin with #! FIELDS; allowed: a COLVAR or HILLS file")
+    names = head[2:]
     try:
-        rows = np.loadtxt(path, comments="#", ndmin=2).reshape(-1, len(head) - 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # no rows yet
+            rows = np.loadtxt(path, comments="#", ndmin=2)
+        if not rows.size:
+            rows = np.empty((0, len(names)))
+        return dict(zip(names, rows.T, strict=True))
     except ValueError:
-        raise BadInput(f"{path}: a row has not {len(head) - 2} numbers; allowed: the fields of its first line") from None
-    return dict(zip(head[2:], rows.T))
+        raise BadInput(f"{path}: a row has not {len(names)} numbers; allowed: the fields of its first line") from None
 
 
 def put(path: Path, name: str, values: np.ndarray) -> None:

@@ -19,12 +19,12 @@ from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.files import write_json
 from hae.sampling import plumed_files
-from hae.sampling.crew import Crew, Hill
+from hae.sampling.crew import GOES_ON, Crew, Hill
 from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
 from hae.sampling.opes import Opes
 from hae.sampling.system import Dynamics, Molecule
-from hae.sampling.umbrella import Windows, mbar, pooled
+from hae.sampling.umbrella import Windows, groups, mbar, pooled
 from hae.sampling.walker import Place, Walker
 
 __all__ = ["CVRange", "Sampling", "run"]
@@ -102,7 +102,8 @@ def run(
     say(nanoseconds done, words): called as it goes on; words: of a walker that has stopped, or "".
 
     Raises:
-        BadInput: the folder is there, or what stands beside it was begun with other settings; no walker is left.
+        BadInput: the folder is there, or what stands beside it was begun with other settings; a time between hills that is no number of
+            steps; no walker is left; files that can't be written.
     """
     if folder.exists():
         raise BadInput(f"{folder}: it is there already; allowed: a new folder")
@@ -112,19 +113,51 @@ def run(
     if (windows is not None) != (sampling.method == "umbrella") or len(windows or range(sampling.walkers)) != sampling.walkers:
         raise BadInput(f"sample: method {sampling.method}, {sampling.walkers} walkers, {len(windows or [])} windows; "
                        "allowed: a window for each walker with umbrella, none with other methods")
+    steps = sampling.pace_ps / dynamics.step_ps
+    if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
+        raise BadInput(f"sample: a hill every {sampling.pace_ps:g} ps; allowed: a multiple of {dynamics.step_ps:g} ps, a step")
     plan = {"sampling": asdict(sampling), "dynamics": asdict(dynamics), "ranges": [asdict(r) for r in ranges], "about": about or {}}
     if windows is not None:
         plan["windows"] = windows.plain()
-    result = _Round(work, molecule, dynamics, function, ranges, sampling, plan, windows).run(cores, say)
-    for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
-        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink()
-    if windows is not None:  # after the checkpoint is gone, which knows the files as they were
-        _pool(work, windows, molecule, sampling.walkers, dynamics.temperature)
-    shutil.copyfile(molecule.topology, work / "topology.pdb")
-    write_json(work / "round.json", result)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(work, folder)
+    try:
+        result = _begun(work, "round.json", plan)
+        if result is None:
+            result = _Round(work, molecule, dynamics, function, ranges, sampling, plan, windows).run(cores, say)
+            write_json(work / "round.json", result)  # all has run: what follows may be done twice
+        result |= _finish(work, molecule, sampling.walkers, windows, dynamics.temperature)
+        write_json(work / "round.json", result)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(work, folder)
+    except OSError as error:
+        raise BadInput(f"sample: {error.filename or work}: {error.strerror or error}; {GOES_ON}") from None
     return result
+
+
+def _begun(work: Path, name: str, plan: dict) -> dict[str, Any] | None:
+    """What a file of a round under way holds, None where it is not there. Raises BadInput where it is of another plan."""
+    try:
+        told = json.loads((work / name).read_text())
+    except FileNotFoundError:
+        return None
+    if {key: told.get(key) for key in plan} != json.loads(json.dumps(plan)):
+        raise BadInput(f"{work}: a round begun with other settings; allowed: the same settings, or remove the folder")
+    return told
+
+
+def _finish(work: Path, molecule: Molecule, walkers: int, windows: Windows | None, temperature: float) -> dict[str, Any]:
+    """Bring the files of a round that has run to what they are to be; done twice it is done once. Gives what it finds."""
+    found: dict[str, Any] = {}
+    for i in range(walkers):  # torn apart before its first frame: no reader takes a trajectory of none
+        colvar = work / f"COLVAR.{i}"
+        if colvar.exists() and not len(plumed_files.read(colvar)["time"]):
+            (work / f"walker-{i}.dcd").unlink(missing_ok=True)
+            colvar.unlink()
+    if windows is not None:
+        found["groups"] = _pool(work, windows, molecule, [i for i in range(walkers) if (work / f"COLVAR.{i}").exists()], temperature)
+    shutil.copyfile(molecule.topology, work / "topology.pdb")
+    for scrap in [*work.glob("checkpoint*"), work / "plan.json"]:
+        shutil.rmtree(scrap) if scrap.is_dir() else scrap.unlink(missing_ok=True)
+    return found
 
 
 class _Round:
@@ -162,7 +195,7 @@ class _Round:
             for step in range(self.kept.get("done", 0) + 1, total + 1):
                 places = crew.run(self.stride, step % self.every == 0)
                 for number, place in places.items():
-                    steepest[number] = place.steepest
+                    steepest[number] = np.maximum(place.steepest, steepest.get(number, 0.0))  # of before a kill too
                     if place.fault:
                         faults[str(number)] = place.fault
                         say(self._ns(lived), place.fault)
@@ -232,9 +265,7 @@ class _Round:
 
 def _kept(work: Path, plan: dict) -> dict[str, Any]:
     """The checkpoint of a round that was ended; {} where there is none, and then the folder is new and holds the plan alone."""
-    if (work / "plan.json").exists() and (work / "checkpoint.json").exists():
-        if json.loads((work / "plan.json").read_text()) != json.loads(json.dumps(plan)):
-            raise BadInput(f"{work}: a round begun with other settings; allowed: the same settings, or remove the folder")
+    if (work / "checkpoint.json").exists() and _begun(work, "plan.json", plan) is not None:
         return json.loads((work / "checkpoint.json").read_text())
     shutil.rmtree(work, ignore_errors=True)
     write_json(work / "plan.json", plan)
@@ -279,14 +310,17 @@ def _walker(molecule, dynamics, function, walls, sampling: Sampling, work, save_
     return Walker(number, molecule, dynamics, function, filled, mine, sampling.seed, work, save_steps, at, done), filled, of
 
 
-def _pool(work: Path, windows: Windows, molecule: Molecule, walkers: int, temperature: float) -> None:
-    """Put the weights of MBAR where each COLVAR has the bias of its window alone, and write where each walker began."""
-    tables = [plumed_files.read(work / f"COLVAR.{i}") for i in range(walkers)]
+def _pool(work: Path, windows: Windows, molecule: Molecule, walkers: Sequence[int], temperature: float) -> int:
+    """Put the weights of MBAR where each COLVAR has the bias of its window alone, and write where each walker began. Gives the number of
+    groups into which the windows fall."""
+    tables = [plumed_files.read(work / f"COLVAR.{i}") for i in walkers]
     energies = [windows.energies(np.stack([table[f"cv{k + 1}"] for k in range(len(windows.strength))], 1)) for table in tables]
-    window = np.repeat(np.arange(walkers), [len(rows) for rows in energies])
+    window = np.repeat(walkers, [len(rows) for rows in energies])
     every = np.concatenate(energies)
-    bias = pooled(every, window, temperature, mbar(every, window, temperature))
+    free = mbar(every, window, temperature)
+    bias = pooled(every, window, temperature, free)
     topology = mdtraj.load_topology(str(molecule.topology))
-    for i in range(walkers):
+    for i in walkers:
         plumed_files.put(work / f"COLVAR.{i}", LABELS["umbrella"] + plumed_files.RBIAS, bias[window == i])
         mdtraj.Trajectory(molecule.starts[i % len(molecule.starts)], topology).save_pdb(str(work / f"window_{i}.pdb"))
+    return groups(every, window, temperature, free)

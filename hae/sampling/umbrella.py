@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.sparse.csgraph import connected_components
 from scipy.special import logsumexp
 
 from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling.force import Walls
 
-__all__ = ["Windows", "mbar", "pooled"]
+__all__ = ["Windows", "groups", "mbar", "pooled"]
 
+REACH = 0.03  # share of the frames of a window that are as well another's
 APART = 0.5  # spacings: standard deviation of a window along a CV whose free energy is flat
 
 
@@ -118,9 +120,7 @@ def mbar(energies: np.ndarray, window: np.ndarray, temperature: float, counts: n
     u, weight = energies[kept][:, there] / (BOLTZMANN * temperature), counts[kept]
 
     def look(f: np.ndarray):
-        exponent = np.log(n) + np.append(0.0, f) - u
-        total = logsumexp(exponent, axis=1)
-        p = np.exp(exponent - total[:, None])
+        p, total = _shares(u, n, np.append(0.0, f))
         slope = weight @ p - n
         curve = np.diag(weight @ p) - (p * weight[:, None]).T @ p
         return (weight @ total - n[1:] @ f) / n.sum(), slope[1:] / n.sum(), curve[1:, 1:] / n.sum()
@@ -132,6 +132,24 @@ def mbar(energies: np.ndarray, window: np.ndarray, temperature: float, counts: n
     found = np.full(energies.shape[1], np.nan)
     found[there] = np.append(0.0, first)
     return found
+
+
+def _shares(u: np.ndarray, n: np.ndarray, f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, W) of each frame how far it is one of each window, and (N,) the logarithm of what they are shares of. u: energies in kT."""
+    exponent = np.log(n) + f - u
+    total = logsumexp(exponent, axis=1)
+    return np.exp(exponent - total[:, None]), total
+
+
+def groups(energies: np.ndarray, window: np.ndarray, temperature: float, free: np.ndarray) -> int:
+    """How many groups the windows with frames fall into that do not reach into each other: between these no free energy is known,
+    whatever `mbar` says. Two windows reach into each other where their overlap is `REACH` or more, the least that Klimovich, Shirts and
+    Mobley take for enough, J. Comput.-Aided Mol. Des. 29, 397 (2015)."""
+    seen = np.bincount(window, minlength=energies.shape[1])
+    there = np.flatnonzero(seen)
+    p, _ = _shares(energies[:, there] / (BOLTZMANN * temperature), seen[there], free[there])
+    overlap = p.T @ p / seen[there][:, None]
+    return int(connected_components(np.minimum(overlap, overlap.T) >= REACH, directed=False)[0])
 
 
 def pooled(energies: np.ndarray, window: np.ndarray, temperature: float, free: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:

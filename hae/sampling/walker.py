@@ -65,12 +65,10 @@ class Walker:
         self.simulation = molecule.simulation(dynamics, seed, number, lambda system: self._bias(system, topology))
         self.path = folder / f"walker-{number}.dcd"
         self.freedom = _freedom(self.simulation.system)
+        self.fresh = checkpoint is None  # it has not run yet
         if checkpoint is not None:
             self.simulation.context.loadCheckpoint(checkpoint.read_bytes())
             _cut(self.path, topology, done)
-        else:
-            self.simulation.minimizeEnergy(maxIterations=200)
-            self.simulation.context.setVelocitiesToTemperature(dynamics.temperature, self.simulation.integrator.getRandomNumberSeed())
         self.topology, self.save_steps = topology, save_steps
         if not done:
             with open(self.path, "w+b") as file:
@@ -78,18 +76,26 @@ class Walker:
 
     def run(self, steps: int, save: bool) -> Place:
         """Run on, and write a frame at the end if asked."""
+        from openmm import OpenMMException
+
         try:
+            if self.fresh:
+                self._relax()
             self.simulation.step(steps)
             state = self.simulation.context.getState(positions=True, energy=True)
-            kinetic = state.getKineticEnergy()._value
-            temperature = 2 * kinetic / (self.freedom * BOLTZMANN)
-            if not temperature < TORN * self.dynamics.temperature:
-                return self._torn(f"{temperature:.0f} K")
-            if save:
-                self._save(state.getPositions(asNumpy=True))
-        except Exception as error:  # OpenMM's own kind: positions that are not finite
+        except OpenMMException as error:  # positions that are not finite
             return self._torn(str(error).strip().split("\n")[0])
+        temperature = 2 * state.getKineticEnergy()._value / (self.freedom * BOLTZMANN)
+        if not temperature < TORN * self.dynamics.temperature:
+            return self._torn(f"{temperature:.0f} K")
+        if save:
+            self._save(state)
         return self._place()
+
+    def _relax(self) -> None:
+        self.fresh = False
+        self.simulation.minimizeEnergy(maxIterations=200)
+        self.simulation.context.setVelocitiesToTemperature(self.dynamics.temperature, self.simulation.integrator.getRandomNumberSeed())
 
     def _bias(self, system, topology) -> None:
         if self.along is not None:
@@ -100,11 +106,14 @@ class Walker:
             return Place(np.zeros(0), 0.0, np.zeros(0), fault)
         return Place(self.along.cvs.copy(), self.along.bias, self.along.steepest.copy(), fault)
 
-    def _save(self, positions) -> None:
+    def _save(self, state) -> None:
+        """Add a frame, with the box of the moment, which a barostat changes."""
         from openmm import app
 
+        box = state.getPeriodicBoxVectors() if self.simulation.system.usesPeriodicBoundaryConditions() else None
         with open(self.path, "r+b") as file:
-            app.DCDFile(file, self.topology, self.dynamics.step_ps, interval=self.save_steps, append=True).writeModel(positions)
+            dcd = app.DCDFile(file, self.topology, self.dynamics.step_ps, interval=self.save_steps, append=True)
+            dcd.writeModel(state.getPositions(asNumpy=True), periodicBoxVectors=box)
 
     def _torn(self, what: str) -> Place:
         at = self.simulation.context.getTime()._value

@@ -120,12 +120,14 @@ def fit_members(
 
 
 def augmentation(augment: Callable, standard: Standard) -> Callable[[Rows, list[torch.Generator]], Rows]:
-    """The user's function of raw inputs, around the standardised batches of training: (M, B, D) -> (M, B, D)."""
+    """The user's function of raw inputs, around the standardised batches of training: (M, B, D) -> (M, B, D). In float64: raw inputs far
+    from zero would lose in float32 what they vary by."""
 
     def changed(batch: Rows, generators: list[torch.Generator]) -> Rows:
-        mean, scale = (torch.as_tensor(value).to(batch.inputs) for value in (standard.input_mean, standard.input_scale))
+        mean, scale = (torch.as_tensor(value, dtype=torch.float64, device=batch.inputs.device)
+                       for value in (standard.input_mean, standard.input_scale))
         raw = batch.inputs * scale + mean
         new = torch.stack([augment(rows, generator) for rows, generator in zip(raw, generators, strict=True)])
-        return dataclasses.replace(batch, inputs=(new - mean) / scale)
+        return dataclasses.replace(batch, inputs=((new - mean) / scale).to(batch.inputs))
 
     return changed

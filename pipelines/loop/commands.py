@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS", "begin"]
 
+UNKNOWN = "free energies from one to another are not known; more windows (--walkers) are needed"
+
 
 @click.command()
 @click.option("--ns", type=click.FloatRange(0, min_open=True), metavar="NS", help="Length of each walker.")
@@ -32,6 +34,8 @@ def sample(ns: float | None, version: str | None, **options) -> None:
     with Progress("sample") as progress:
         folder, told = sampling.sample(project, options | {"nanoseconds": ns}, version, progress)
     say(f"{folder}: {told['nanoseconds']:.2f} ns, {len(told['faults'])} walkers torn apart")
+    if told.get("groups", 1) > 1:
+        say(f"its windows fall into {told['groups']} groups that do not reach into each other: {UNKNOWN}")
 
 
 @click.command()
@@ -63,6 +67,8 @@ def energy(between: tuple[str, str]) -> None:
     of = found.difference
     say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} rounds, "
          f"{found.nanoseconds:.1f} ns, {found.frames[0]} and {found.frames[1]} frames; effective share of frames {of.share:.2f}")
+    if found.apart:
+        say(f"the windows of {', '.join(found.apart)} fall into groups that do not reach into each other: {UNKNOWN}")
 
 
 def begin(folder: Path, system: str, ns: float | None, choices: Choices) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,13 +13,13 @@ import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
-from hae.data.molecules import Recipe
+from hae.data.molecules import Recipe, atom_names
 from hae.data.trajectories import load_structure, read_trajectories
 from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.reweighting import Difference, Profile, difference, profile, weights_of
-from hae.sampling.umbrella import Windows, mbar, pooled
+from hae.sampling.umbrella import Windows, groups, mbar, pooled
 from pipelines import params
 from pipelines.loop.sampling import rounds
 
@@ -32,21 +33,28 @@ SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what wa
 
 @dataclass(frozen=True)
 class Between:
-    """Free energy of the first region less that of the second, in kJ/mol, from so many rounds and nanoseconds."""
+    """Free energy of the first region less that of the second, in kJ/mol, from so many rounds and nanoseconds. apart: rounds whose windows
+    fall into groups that do not reach into each other."""
 
     difference: Difference
     rounds: int
     nanoseconds: float
     frames: tuple[int, int]  # seen in each region
+    apart: tuple[str, ...] = ()
 
 
 def between(project: Path, first: str, second: str) -> Between:
     """Regions as conditions on labels (torsions in radians) and CVs: "phi > 0", "phi < 0 and cv1 > 1".
 
     Raises:
-        BadInput: no biased round, a condition that can't be read or names no column, a region without a frame.
+        BadInput: as `rows`; a condition that can't be read or names no column, or CVs where rounds were biased along several versions,
+            whose CVs are not the same; a region without a frame.
     """
     table = rows(project)
+    named, versions = re.search(r"\bcv\d+\b", f"{first} {second}"), table.attrs["versions"]
+    if named and len(versions) > 1:
+        raise BadInput(f"--between: {named[0]} is not the same in all rounds, which were biased along versions {', '.join(versions)}; "
+                       "allowed: labels")
     inside = [_inside(table, text) for text in (first, second)]
     for text, mask in zip((first, second), inside):
         if not mask.any():
@@ -56,7 +64,8 @@ def between(project: Path, first: str, second: str) -> Between:
         raise BadInput(f"--between {first!r} {second!r}: {int((inside[0] & inside[1]).sum())} frames lie in both; allowed: regions apart")
     found = difference(inside[0], inside[1], **_drawn(table))
     told = table.groupby("round")["time"].agg(["max", "size"])
-    return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())))
+    return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())),
+                   tuple(table.attrs["apart"]))
 
 
 def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, edges: np.ndarray | None = None) -> Profile:
@@ -120,28 +129,46 @@ def _drawn(table: pd.DataFrame) -> dict:
 
 def rows(project: Path) -> pd.DataFrame:
     """A row a frame of all biased rounds: labels, CVs, weight (mean 1 in a round), round, block (a quarter of a walker), stratum (of a
-    window; else ""), time in ps. In attrs: temperature, nanoseconds, and pools, of each round of windows what `Pool` says."""
+    window; else ""), time in ps. In attrs: temperature, nanoseconds, versions along which rounds were biased, pools (of each round of
+    windows what `Pool` says) and apart, the rounds whose windows do not all reach into each other.
+
+    Raises:
+        BadInput: no biased round, one at another temperature than that of params.yaml, or with other rows than frames.
+    """
     content = params.load(project / "params.yaml")
     section = content.sample
-    done = [folder for folder in rounds(project) if "cv1" in plumed_files.read(folder / "COLVAR.0")]
+    done = [folder for folder in rounds(project) if any("cv1" in plumed_files.read(path) for path in sorted(folder.glob("COLVAR.*"))[:1])]
     if section is None or not done:
         raise BadInput(f"{project / 'data' / 'rounds'}: no biased round; allowed: hae sample first")
-    parts, pools = list[pd.DataFrame](), list[Pool]()
+    parts, pools, versions, apart = list[pd.DataFrame](), list[Pool](), list[str](), list[str]()
     for folder in done:
+        told = _told(folder, section.temperature)
+        versions.append(str(told.get("about", {}).get("version", "")))
         part = _round(folder, content.prepare.labels, section.temperature)
-        told = json.loads((folder / "round.json").read_text())
         if "windows" in told:
             cvs = part[[f"cv{k + 1}" for k in range(len(told["windows"]["strength"]))]].to_numpy()
             pool = Pool(sum(len(before) for before in parts), Windows.of(told["windows"]).energies(cvs), part["walker"].to_numpy(),
                         section.temperature)
             pools.append(pool)
+            apart += [folder.name] if pool.groups > 1 else []
             part["weight"] = pool.weights(np.ones(len(part)))
         part["stratum"] = folder.name + " " + part["walker"].astype(str) if "windows" in told else ""
         part["weight"] /= part["weight"].mean()
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
-    table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools}
+    table.attrs |= {"temperature": section.temperature, "nanoseconds": sum(part.attrs["nanoseconds"] for part in parts), "pools": pools,
+                    "versions": list(dict.fromkeys(versions)), "apart": apart}
     return table
+
+
+def _told(folder: Path, temperature: float) -> dict:
+    """What a round says of itself. Raises BadInput where it was simulated at another temperature (kelvin)."""
+    told = json.loads((folder / "round.json").read_text())
+    own = told.get("dynamics", {}).get("temperature", temperature)
+    if own != temperature:
+        raise BadInput(f"{folder}: simulated at {own:g} K, sample.temperature in params.yaml is {temperature:g}; "
+                       "allowed: rounds of one temperature")
+    return told
 
 
 @dataclass(frozen=True)
@@ -154,6 +181,11 @@ class Pool:
     window: np.ndarray
     temperature: float
 
+    @property
+    def groups(self) -> int:
+        """Of windows that reach into each other."""
+        return groups(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature))
+
     def weights(self, counts: np.ndarray) -> np.ndarray:
         """(N,) of mean 1 over frames that count so often (N,)."""
         bias = pooled(self.energies, self.window, self.temperature, mbar(self.energies, self.window, self.temperature, counts), counts)
@@ -164,20 +196,23 @@ class Pool:
 def _round(folder: Path, labels, temperature: float) -> pd.DataFrame:
     """The rows of one round, without the first `SETTLE` of each walker."""
     structure = load_structure(folder / "topology.pdb")
-    recipe = Recipe.for_molecule(structure, "torsions", labels=labels)
+    two = atom_names(structure.topology)[:2]  # any feature: the labels alone are looked at, and not every molecule has torsions with names
+    recipe = Recipe.for_molecule(structure, "distances", pairs=[(two[0], two[-1])], labels=labels)
     parts, nanoseconds = [], 0.0
     for path in sorted(folder.glob("walker-*.dcd")):
         walker = path.stem.partition("-")[2]
         colvar = plumed_files.read(folder / f"COLVAR.{walker}")
         bias = next(values for name, values in colvar.items() if name.endswith(plumed_files.RBIAS))
         frames = read_trajectories(recipe, {path.stem: path}, structure)
-        n = min(len(frames), len(colvar["time"]))
-        part = frames.labels.iloc[:n].reset_index(drop=True)
-        part = part.assign(**{name: values[:n] for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"][:n],
-                           weight=weights_of(bias[:n], temperature), round=folder.name, walker=int(walker), frame=range(n),
-                           block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
+        n = len(frames)
+        if len(bias) != n:
+            raise BadInput(f"{folder / f'COLVAR.{walker}'}: {len(bias)} rows for {n} frames; allowed: a row for each frame")
+        part = frames.labels.assign(
+            **{name: values for name, values in colvar.items() if name.startswith("cv")}, time=colvar["time"],
+            weight=weights_of(bias, temperature), round=folder.name, walker=int(walker), frame=range(n),
+            block=[f"{folder.name} {path.stem} {4 * i // n}" for i in range(n)])
         parts.append(part[part["time"] > SETTLE * part["time"].max()])
-        nanoseconds += float(colvar["time"][-1]) / 1000 if n else 0.0
+        nanoseconds += float(colvar["time"][-1]) / 1000
     table = pd.concat(parts, ignore_index=True)
     table.attrs["nanoseconds"] = nanoseconds
     return table

@@ -60,7 +60,7 @@ def write(project: Path) -> Path:
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True).from_string(
         TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(name=content.record.model_name, turns=told, held=words(told), figures=figures, sample=content.sample,
-                           settle=energy.SETTLE, rule=content.prepare.rounds, **_plumed(project, content.sample))
+                           settle=energy.SETTLE, rule=content.prepare.rounds, **_plumed(project))
     with written_whole(project / PAGE) as partial:
         partial.write_text(text, encoding="utf-8")
     return project / PAGE
@@ -96,7 +96,7 @@ def _energies(project: Path, frames: Frames, cvs: np.ndarray, champion: packagin
             for i, (name, found) in enumerate(profiles.items())]
 
 
-def _plumed(project: Path, sample: params.Sample) -> dict[str, str]:
+def _plumed(project: Path) -> dict[str, str]:
     """plumed: the line that goes on with the bias of the last round of hills ("" where there is none); hills: its file; version: of the CVs
     that it is a bias of."""
     found = [folder / "HILLS" for folder in rounds(project) if (folder / "HILLS").exists()]
@@ -106,8 +106,9 @@ def _plumed(project: Path, sample: params.Sample) -> dict[str, str]:
     names = [name for name in table if name.startswith("cv")]
     widths = [float(table[f"sigma_{name}"][0]) for name in names]
     grid = f"GRID_MIN={_ends(told['ranges'], widths, 'low', -1)} GRID_MAX={_ends(told['ranges'], widths, 'high', 1)}"
-    line = (f"METAD ARG={','.join(names)} SIGMA={','.join(f'{width:.4g}' for width in widths)} HEIGHT={sample.height:g} "
-            f"BIASFACTOR={sample.factor:g} TEMP={sample.temperature:g} PACE={round(sample.pace_ps / sample.step_ps)} {grid} "
+    of, dynamics = told["sampling"], told["dynamics"]  # as it was then: params.yaml may say something else by now
+    line = (f"METAD ARG={','.join(names)} SIGMA={','.join(f'{width:.4g}' for width in widths)} HEIGHT={of['height']:g} "
+            f"BIASFACTOR={of['factor']:g} TEMP={dynamics['temperature']:g} PACE={round(of['pace_ps'] / dynamics['step_ps'])} {grid} "
             "FILE=HILLS RESTART=YES")
     return {"plumed": line, "hills": str(found[-1].relative_to(project)), "version": str(told["about"].get("version", ""))}
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from hae.data.frames import Frames
 from hae.data.patterns import find_files
+from hae.data.positions import unbroken
 from hae.data.trajectories import load_frame, load_structure
 from hae.engine import cores
 from hae.errors import BadInput
@@ -46,7 +47,7 @@ def sample(project: Path, options: Options | None = None, version: str | None = 
     version: of the registered model along which to bias; None: the champion. say: see `hae.sampling.round.run`.
 
     Raises:
-        BadInput: no section sample, no champion, CVs of columns, or more than half of the walkers torn apart: then nothing is kept.
+        BadInput: no section sample, no champion, CVs of columns; and as `hae.sampling.round.run`.
     """
     section = params.load(project / "params.yaml").sample
     if section is None:
@@ -152,8 +153,9 @@ def _starting(project: Path, molecule: Molecule, frames: Frames, chosen: Sequenc
     prepare = params.load(project / "params.yaml").prepare
     assert prepare.topology is not None  # frames that are not there can't be chosen
     structure, files = load_structure(project / prepare.topology), find_files(prepare.trajectories, project)
-    positions = [load_frame(files[frames.trajectory[i]], int(frames.frame[i]), structure.topology).xyz[0] for i in chosen]
-    return replace(molecule, starts=np.array(positions, dtype=np.float64))
+    topology = getattr(structure, "topology", structure)
+    found = [load_frame(files[frames.trajectory[i]], int(frames.frame[i]), topology) for i in chosen]
+    return replace(molecule, starts=np.array([unbroken(frame).xyz[0] for frame in found], dtype=np.float64))
 
 
 def _stretches(rows: np.ndarray) -> list[np.ndarray]:

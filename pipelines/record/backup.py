@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -54,10 +55,10 @@ def take_copy_back(database: Path, home: Path) -> str:
     copies = _copies(database, home)
     if not copies:
         return ""
-    with written_whole(database) as partial:
-        partial.write_bytes(copies[-1].read_bytes())
-    for left in ("-wal", "-shm", "-journal"):  # of the database that is gone; they would be applied to the copy
+    for left in ("-wal", "-shm", "-journal"):  # of the database that is gone, and first: they would be applied to the copy
         Path(f"{database}{left}").unlink(missing_ok=True)
+    with written_whole(database) as partial:
+        shutil.copyfile(copies[-1], partial)
     return copies[-1].name
 
 

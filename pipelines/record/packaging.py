@@ -20,7 +20,8 @@ import numpy as np
 import pandas as pd
 
 import hae
-from hae.data.frames import Frames
+from hae.data.frames import concatenate, read_pieces
+from hae.data.parts import Manifest
 from hae.errors import BadInput
 from pipelines.record.digests import TAG, checked, digests
 from pipelines.record.store import Passing, Store
@@ -76,11 +77,12 @@ class Loaded:
             return self.network.encode(torch.from_numpy(np.ascontiguousarray(s, dtype=np.float64))).numpy()
 
 
-def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded | None, about: dict, mlflow_model) -> list[str]:
+def pack(folder: Path, network, frames: Path, recipe: Path, champion: Loaded | None, about: dict, mlflow_model) -> list[str]:
     """Write the MLflow model of a network to `folder`, its CVs matched to the champion's: what was done to each CV, in words.
 
-    about: facts to be kept in about.json. The model is weights (safetensors), a description (JSON), the network's own code, the recipe, and
-    some training rows with the network's CVs, so that `check` can be done anywhere and at any time. The network stays as it is.
+    frames: the folder of the data set, read a piece at a time. about: facts to be kept in about.json. The model is weights
+    (safetensors), a description (JSON), the network's own code, the recipe, and some training rows with the network's CVs, so that
+    `check` can be done anywhere and at any time. The network stays as it is.
     """
     import mlflow
     import torch
@@ -90,37 +92,29 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
     from hae.network.canonical import match
 
     network = copy.deepcopy(network).to("cpu", torch.float64).eval()
-    kinds, d = network.bottleneck.kinds, frames.n_features
-    side = frames.select("train")
-    training, weights = side.values.astype(np.float64), side.weights
-    low, high = training.min(0).tolist(), training.max(0).tolist()
-    pick = np.linspace(0, len(training) - 1, min(len(training), MATCH_ROWS)).astype(int)
-    training, weights = training[pick], None if weights is None else weights[pick]
+    manifest, kinds = Manifest.read(frames), network.bottleneck.kinds
+    training, weights = _spread(frames, manifest.sides["train"])
     if champion is None:
         matching = ["kept: no champion"] * len(kinds)
-    elif not set(champion.about["features"]) <= set(frames.features):
+    elif not set(champion.about["features"]) <= set(manifest.features):
         matching = ["kept: the champion reads other features"] * len(kinds)
     else:
-        columns = [frames.features.index(name) for name in champion.about["features"]]
+        columns = [manifest.features.index(name) for name in champion.about["features"]]
         matching = match(network, training, champion.program(training[:, columns])[0], tuple(champion.about["cv"]), weights)
     with torch.no_grad():
         cvs = network.encode(torch.from_numpy(training)).numpy()
 
     names = [f"cv{k + 1}" for k in range(len(kinds))]
     some = np.linspace(0, len(training) - 1, min(len(training), CHECK_ROWS)).astype(int)
-    rows = pd.DataFrame(training[some], columns=list(frames.features))
+    rows = pd.DataFrame(training[some], columns=list(manifest.features))
     expected = pd.DataFrame(cvs[some], columns=names)
     about = about | {
-        "features": list(frames.features),
-        "units": list(frames.units),
+        "features": list(manifest.features),
+        "units": list(manifest.units),
         "cv": list(kinds),
-        "cv_std": [float((np.exp(1j * column) if kind == "circular" else column).std()) for kind, column in zip(kinds, cvs.T)],
-        "cv_low": cvs.min(0).tolist(),
-        "cv_high": cvs.max(0).tolist(),
-        "mean": network.output_mean.expand(d).tolist(),
-        "scale": network.output_scale.expand(d).tolist(),
-        "low": low,
-        "high": high,
+        **_ranges(network, frames),
+        "mean": network.output_mean.expand(len(manifest.features)).tolist(),
+        "scale": network.output_scale.expand(len(manifest.features)).tolist(),
         "matching": matching,
         "matched_to": champion.version if champion is not None else None,
     }
@@ -143,6 +137,43 @@ def pack(folder: Path, network, frames: Frames, recipe: Path, champion: Loaded |
             mlflow_model=mlflow_model,
         )
     return matching
+
+
+def _spread(frames: Path, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Up to `MATCH_ROWS` of so many training rows, evenly spread, (N, D) in float64, and their weights."""
+    wanted, kept, first = np.linspace(0, number - 1, min(number, MATCH_ROWS)).astype(int), [], 0
+    for piece in read_pieces(frames):
+        side = piece.select("train")
+        kept.append(side.select(wanted[(first <= wanted) & (wanted < first + len(side))] - first))
+        first += len(side)
+    some = concatenate(kept)
+    return some.values.astype(np.float64), some.weights
+
+
+def _ranges(network, frames: Path) -> dict[str, list[float]]:
+    """Of all training rows: lowest and highest value of each feature (low, high) and of each CV (cv_low, cv_high), and cv_std, its standard
+    deviation by the rows' weights, of a circular CV that of its point on the circle."""
+    import torch
+
+    circular = np.array([kind == "circular" for kind in network.bottleneck.kinds])
+    d, n, origin = len(Manifest.read(frames).features), len(circular), None
+    low, high, sums = np.full(d + n, np.inf), np.full(d + n, -np.inf), np.zeros((3, n))
+    for piece in read_pieces(frames):
+        side = piece.select("train")
+        if not len(side):
+            continue
+        values = side.values.astype(np.float64)
+        with torch.no_grad():
+            cvs = network.encode(torch.from_numpy(values)).numpy()
+        both = np.concatenate([values, cvs], axis=1)
+        low, high = np.minimum(low, both.min(0)), np.maximum(high, both.max(0))
+        points = np.where(circular, np.exp(1j * cvs), cvs)
+        origin = points[0] if origin is None else origin  # so that a CV that never varies has 0, whatever its value
+        weights, away = np.ones(len(side)) if side.weights is None else side.weights, points - origin
+        sums = sums + np.stack([np.full(n, weights.sum()), weights @ away, weights @ abs(away) ** 2])
+    total, first, second = sums
+    return {"low": low[:d].tolist(), "high": high[:d].tolist(), "cv_low": low[d:].tolist(), "cv_high": high[d:].tolist(),
+            "cv_std": np.sqrt(np.maximum((second / total).real - abs(first / total) ** 2, 0)).tolist()}
 
 
 def check(store: Store, version: str) -> str:

@@ -163,7 +163,6 @@ class RunWriter:
         from mlflow.models import Model
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-        from hae.data.frames import Frames
         from hae.storage import load_members
 
         variant = contents.folder(self.stage)
@@ -178,7 +177,7 @@ class RunWriter:
             matching = packaging.pack(
                 folder,
                 load_members(self.project / paths.model(variant))[0],
-                Frames.read(self.project / paths.FRAMES),
+                self.project / paths.FRAMES,
                 self.project / paths.RECIPE,
                 champion,
                 {"variant": variant, "key": self.facts.key, "split": split},

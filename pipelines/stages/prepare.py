@@ -49,6 +49,8 @@ def prepare() -> None:
 
 def _tables(section, files: dict[str, Path], temperature: float | None) -> list[str]:
     """Parts of bounded size, read in pieces."""
+    for left in paths.FRAMES.parent.glob(f".{paths.FRAMES.name}.*"):  # by a prepare that was killed: as large as the data
+        shutil.rmtree(left)
     tables = tables_of(section, files, temperature)
     with folder_made(paths.RECIPE.parent), written_whole(paths.RECIPE) as partial:
         manifest, recipe, series = write_tables(tables, paths.FRAMES, _rule(section.split), shuffle=section.shuffle, check=check_sides)

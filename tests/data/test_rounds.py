@@ -25,6 +25,12 @@ def test_the_weight_of_a_frame_is_the_factor_of_its_bias(tmp_path, rule, power):
     np.testing.assert_allclose(weights(np.array([3, 0, 1])), np.exp(power * bias[[3, 0, 1]] / KT))
 
 
+def test_a_round_weighs_at_its_own_temperature(tmp_path):
+    path = beside(tmp_path, ["0.0", "2.0"])
+    (tmp_path / "round.json").write_text('{"dynamics": {"temperature": 600.0}}')
+    np.testing.assert_allclose(frame_weights(path, "reweighted", 300)(np.arange(2)), [1, np.exp(2.0 / (2 * KT))])
+
+
 @pytest.mark.parametrize("bias", ["nan", "inf", "4000"])
 def test_a_bias_that_gives_no_weight_is_refused_with_its_row(tmp_path, bias):
     with pytest.raises(BadInput, match=r"COLVAR.0: row 2: metad.rbias is .*, which gives no weight at 300 K"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hae.data.molecules import Recipe, atom_names
-from hae.data.trajectories import load_structure, read_trajectories
+from hae.data.trajectories import load_frame, load_structure, read_trajectories
 from hae.errors import BadInput
 
 mdtraj = pytest.importorskip("mdtraj")
@@ -103,6 +103,23 @@ def test_files_written_by_mdanalysis_give_the_same_distances(dipeptide, tmp_path
     assert len(set(names)) == 22 and np.allclose(found.values[0], true, atol=2e-3)
     if ending == "xyz":
         assert [atom.element.symbol for atom in structure.topology.atoms] == [atom.element.symbol for atom in dipeptide.topology.atoms]
+
+
+@pytest.mark.parametrize("ending", ["trz", "dcd"])
+def test_one_frame_is_read_by_whichever_reader_knows_the_file(dipeptide, tmp_path, ending):
+    mda = pytest.importorskip("MDAnalysis")
+    path = tmp_path / f"t.{ending}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        universe = mda.Universe.empty(22, trajectory=True, velocities=True)
+        with mda.Writer(str(path), n_atoms=22) as file:
+            for i in range(4):
+                universe.atoms.positions = 10 * dipeptide.xyz[0] + i
+                file.write(universe.atoms)
+        found = load_frame(path, 2, dipeptide.topology)
+        with pytest.raises(BadInput, match=rf"t.{ending}: 4 frames, no frame 4; allowed: the trajectory as it was"):
+            load_frame(path, 4, dipeptide.topology)
+    assert len(found) == 1 and np.allclose(found.xyz[0], dipeptide.xyz[0] + 0.2, atol=1e-4)
 
 
 def test_what_no_reader_takes_is_one_line_with_the_whole_list(tmp_path):

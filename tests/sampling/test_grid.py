@@ -68,6 +68,15 @@ def test_the_shift_is_that_of_the_formula():
     assert Grid((LINE,), 1.2, 10.0, 300.0).shift() == 0
 
 
+def test_the_shift_of_an_angle_does_not_know_where_it_is_cut():
+    shifts = []
+    for centre in (0.0, np.pi):
+        angle = Grid((ANGLE,), 1.2, 10.0, 300.0)
+        angle.put(np.array([centre]), 30.0)
+        shifts.append(angle.shift())
+    assert shifts[0] == pytest.approx(shifts[1], abs=0.01)
+
+
 @pytest.mark.parametrize(("axes", "factor", "says"), [
     ((), 10.0, "0 CVs; allowed: 1 or 2"), ((LINE,) * 3, 10.0, "3 CVs"), ((Axis(0.0, 1.0, 2.0),), 10.0, "a range wider than a hill"),
     ((LINE,), 1.0, "factor above 1"),

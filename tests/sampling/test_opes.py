@@ -40,6 +40,16 @@ def test_the_bias_is_that_of_the_formula():
     assert again.at(np.full(2, 0.3)) == bias.at(np.full(2, 0.3))
 
 
+def test_an_angle_is_the_same_wherever_it_is_cut():
+    biases = []
+    for centre in (0.0, np.pi):
+        bias = Opes((ANGLE,), 30.0, T)
+        for away in (0.0, 0.4):
+            bias.add(np.array([centre + away]))
+        biases.append([bias.at(np.array([centre + away])) for away in (0.0, 0.5, -0.5)])
+    np.testing.assert_allclose(*biases, atol=0.02)
+
+
 def test_its_weights_give_the_free_energy_that_is_known():
     bias, random, where = Opes((Axis(-3.0, 3.0, 0.06),), 30.0, T), np.random.default_rng(0), 100
     seen, known = [], []

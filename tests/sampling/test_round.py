@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -10,16 +11,21 @@ import mdtraj
 import numpy as np
 import openmm
 import pytest
+from disks import fill, small_disk
 from export.dipeptide import KINDS, TOPOLOGY
+from openmm import app, unit
 from sampling.short import FRAMES, SHORT, cut_short, dipeptide, function, go, ranges
 from waiting import wait_until
 
+from hae.data.trajectories import read_trajectories
 from hae.errors import BadInput
 from hae.sampling import plumed_files
+from hae.sampling import round as rounds
 from hae.sampling.force import Along, Walls
 from hae.sampling.grid import Axis, Grid
 from hae.sampling.round import run
 from hae.sampling.system import Dynamics, Molecule
+from hae.sampling.umbrella import Windows
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -72,12 +78,10 @@ def test_frames_rows_and_hills_belong_together(tmp_path):
     assert kept["sampling"]["walkers"] == 3 and len(kept["steepest"]) == 2
 
 
-
-
 @pytest.mark.parametrize(("method", "bias"), [("metadynamics", "HILLS"), ("opes", "KERNELS")])
 def test_a_killed_round_goes_on_to_the_same_end(tmp_path, method, bias):
     sampling = replace(SHORT, nanoseconds=0.04, method=method)
-    go(tmp_path / "whole", sampling)
+    whole = go(tmp_path / "whole", sampling)
     work = tmp_path / ".cut.partial"
     child = multiprocessing.get_context("spawn").Process(target=cut_short, args=(tmp_path / "cut", sampling))
     child.start()
@@ -88,7 +92,7 @@ def test_a_killed_round_goes_on_to_the_same_end(tmp_path, method, bias):
     with pytest.raises(BadInput, match="begun with other settings"):
         go(tmp_path / "cut", replace(sampling, seed=3))
     told = go(tmp_path / "cut", sampling)
-    assert told["nanoseconds"] == pytest.approx(0.12)
+    assert told["nanoseconds"] == pytest.approx(0.12) and told == whole
     for name in ("COLVAR.0", "COLVAR.2", bias):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
     frames = [mdtraj.load(str(tmp_path / of / "walker-1.dcd"), top=str(TOPOLOGY)).xyz for of in ("cut", "whole")]
@@ -106,6 +110,89 @@ def test_a_walker_that_is_torn_apart_stops_alone(tmp_path):
             say=lambda done, words: said.append(words))
     assert sum("torn apart" in words for words in said) == 3 and not (tmp_path / "round").exists()
     assert len(x) == 22
+
+
+def test_a_walker_torn_apart_before_its_first_frame_leaves_no_trajectory_of_none(tmp_path):
+    f, x = function(), mdtraj.load(str(TOPOLOGY))
+    s = f(x.xyz[0][f.indices(x.topology)].astype(float))[0]
+    windows = Windows(s + np.array([[500.0, 0.0], [0.0, 0.0], [0.3, 0.0]]), np.full(2, 2000.0), np.zeros(2))
+    told = run(tmp_path / "round", dipeptide(), Dynamics(), f, ranges(f), replace(SHORT, method="umbrella"), windows=windows)
+    assert list(told["faults"]) == ["0"] and told["faults"]["0"].startswith("walker 0: torn apart at 0.0 ps (CV1 ")
+    files = {path.stem: path for path in (tmp_path / "round").glob("walker-*.dcd")}
+    frames = read_trajectories(f.recipe, files, x)  # as the stage prepare does
+    assert set(frames.trajectory) == {"walker-1", "walker-2"} and len(frames) == 2 * FRAMES
+    assert {path.name for path in (tmp_path / "round").glob("COLVAR.*")} == {"COLVAR.1", "COLVAR.2"}
+    assert np.isfinite(plumed_files.read(tmp_path / "round" / "COLVAR.2")["restraint.rbias"]).all()
+
+
+@pytest.mark.parametrize("moment", ["copyfile", "rmtree"])
+def test_a_round_that_is_killed_when_it_has_run_is_not_run_again(tmp_path, monkeypatch, moment):
+    monkeypatch.setattr(rounds, "CHECKPOINT_SECONDS", 0.0)
+    f, said = function(), []
+    s = np.array([(r.low + r.high) / 2 for r in ranges(f)])
+    windows = Windows(s + np.array([[-0.3, 0.0], [0.0, 0.0], [0.3, 0.0]]), np.full(2, 2000.0), np.zeros(2))
+
+    def again(settings=SHORT):
+        return run(tmp_path / "round", dipeptide(), Dynamics(), f, ranges(f), replace(settings, method="umbrella"), windows=windows,
+                   say=lambda *told: said.append(told))
+
+    real = getattr(shutil, moment)
+
+    def ended(*of, **more):
+        if len(said) == 2 * FRAMES:
+            raise KeyboardInterrupt
+        return real(*of, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, moment, ended)
+        with pytest.raises(KeyboardInterrupt):
+            again()
+    assert len(said) == 2 * FRAMES and not (tmp_path / "round").exists()
+    with pytest.raises(BadInput, match="begun with other settings"):
+        again(replace(SHORT, seed=7))
+    told = again()
+    assert len(said) == 2 * FRAMES and told["nanoseconds"] == pytest.approx(0.024)
+    assert {path.suffix for path in (tmp_path / "round").iterdir()} == {".json", ".pdb", ".dcd", ".0", ".1", ".2"}
+    assert len(plumed_files.read(tmp_path / "round" / "COLVAR.1")["time"]) == FRAMES
+
+
+def test_a_disk_that_is_full_tears_no_walker_apart(tmp_path):
+    """It is said, and the same command goes on to the same end once there is room."""
+    go(tmp_path / "whole", replace(SHORT, nanoseconds=0.016))
+    done = []
+
+    def filled(ns, words):
+        if not done:
+            done.append(fill(tmp_path / "disk", 0))
+
+    with small_disk(tmp_path / "disk", 4):
+        with pytest.raises(BadInput, match=r"sample: walker \d: .*No space left on device.*the same command goes on"):
+            go(tmp_path / "disk" / "round", replace(SHORT, nanoseconds=0.016), say=filled)
+        done[0].unlink()
+        told = go(tmp_path / "disk" / "round", replace(SHORT, nanoseconds=0.016))
+        assert not told["faults"]
+        for name in ("COLVAR.0", "COLVAR.2", "HILLS"):
+            assert (tmp_path / "disk" / "round" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_frames_have_the_box_of_their_moment(tmp_path):
+    """Of a system of one's own whose barostat changes it."""
+    pdb = app.PDBFile(str(TOPOLOGY))
+    pdb.topology.setPeriodicBoxVectors(np.eye(3) * 2.5)
+    with open(tmp_path / "box.pdb", "w") as file:
+        app.PDBFile.writeFile(pdb.topology, pdb.positions, file)
+    system = app.ForceField("amber99sbildn.xml").createSystem(pdb.topology, nonbondedMethod=app.CutoffPeriodic, nonbondedCutoff=1.0,
+                                                              constraints=app.HBonds, hydrogenMass=3 * unit.dalton)
+    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0, 5))
+    molecule = Molecule.of(system, tmp_path / "box.pdb", mdtraj.load(str(TOPOLOGY)).xyz)
+    run(tmp_path / "round", molecule, Dynamics(), None, [], replace(SHORT, walkers=1, method="none"))
+    sides = mdtraj.load(str(tmp_path / "round" / "walker-0.dcd"), top=str(TOPOLOGY)).unitcell_lengths
+    assert len(sides) == FRAMES and len(np.unique(sides[:, 0])) > 1
+
+
+def test_hills_come_after_whole_steps(tmp_path):
+    with pytest.raises(BadInput, match=r"a hill every 0.4 ps; allowed: a multiple of 0.003 ps, a step"):
+        run(tmp_path / "round", dipeptide(), Dynamics(step_ps=0.003), None, [], replace(SHORT, method="none"))
 
 
 @pytest.mark.parametrize(("change", "says"), [

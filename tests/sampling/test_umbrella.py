@@ -13,7 +13,7 @@ from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.round import run
 from hae.sampling.system import Dynamics
-from hae.sampling.umbrella import Windows, mbar, pooled
+from hae.sampling.umbrella import Windows, groups, mbar, pooled
 
 
 def sampled(number=14, frames=300):
@@ -35,6 +35,17 @@ def test_windows_that_are_pooled_give_the_free_energy_that_is_known():
     there = mbar(energies[window != 3], window[window != 3], T)
     np.testing.assert_allclose(mbar(energies, window, T, counts, start=free), there, atol=1e-5)
     assert np.isnan(there[3]) and np.isfinite(np.delete(there, 3)).all()
+
+
+@pytest.mark.parametrize(("hole", "number"), [(0.0, 1), (2.0, 2)])
+def test_windows_that_do_not_reach_into_each_other_are_groups(hole, number):
+    """Between them no frame says anything, and MBAR gives numbers none the less."""
+    centres = np.array([0.0, 1.0, 2.0, 3.0]) + hole * np.array([0, 0, 1, 1])
+    windows = Windows(centres[:, None], np.array([KT / 0.5**2]), np.zeros(1))
+    x = np.random.default_rng(0).normal(centres, np.sqrt(KT / windows.strength), (500, 4)).T.ravel()
+    energies, window = windows.energies(x[:, None]), np.repeat(np.arange(4), 500)
+    free = mbar(energies, window, T)
+    assert np.isfinite(free).all() and groups(energies, window, T, free) == number
 
 
 @pytest.mark.acceptance

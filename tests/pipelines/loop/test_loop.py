@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
+from sampling.short import dipeptide
 
 from hae.data.frames import Frames, read_pieces
 from hae.data.making import make_parts
@@ -18,7 +19,7 @@ from hae.data.trajectories import load_structure
 from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling.umbrella import Windows
-from pipelines.loop import energy, explore, turns
+from pipelines.loop import energy, explore, page, sampling, turns
 from pipelines.loop.turns import Turn
 from pipelines.stages.simulate import STARTS, TOPOLOGY, starts
 
@@ -63,15 +64,81 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     assert same.difference.value == pytest.approx(found.difference.value)
 
 
-def windows(folder):
-    """The same with one round of two windows, each with 3 of 4 frames at its own side; a frame weighs what both windows say of it."""
+def test_free_energies_ask_for_no_torsion_that_a_molecule_lacks(tmp_path):
+    """Butane has none with a name of its own."""
+    folder = project(tmp_path)
+    yaml = YAML()
+    content = yaml.load((folder / "params.yaml").read_text())
+    content["prepare"]["labels"] = {"bend": ["C1", "C2", "C3", "C4"]}
+    yaml.dump(content, folder / "params.yaml")
+    topology = mdtraj.Topology()
+    residue = topology.add_residue("BUT", topology.add_chain())
+    for i in range(4):
+        topology.add_atom(f"C{i + 1}", mdtraj.element.carbon, residue)
+    xyz = np.random.default_rng(0).normal(size=(80, 4, 3)).astype(np.float32)
+    for number in range(2):
+        home = folder / "data" / "rounds" / f"{number:03d}"
+        mdtraj.Trajectory(xyz, topology).save_dcd(str(home / "walker-0.dcd"))
+        mdtraj.Trajectory(xyz[:1], topology).save_pdb(str(home / "topology.pdb"))
+    bend = mdtraj.compute_dihedrals(mdtraj.Trajectory(xyz, topology), [range(4)])[24:, 0]
+    assert energy.between(folder, "bend > 0", "bend < 0").frames == (2 * (bend > 0).sum(), 2 * (bend < 0).sum())
+
+
+def told(folder, number, **more):
+    """Write more into what a round says of itself."""
+    path = folder / "data" / "rounds" / f"{number:03d}" / "round.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | more))
+
+
+def test_rounds_of_two_temperatures_have_no_common_free_energy(tmp_path):
+    folder = project(tmp_path)
+    told(folder, 0, dynamics={"temperature": 300.0})
+    assert energy.between(folder, "phi > 0", "phi <= 0").rounds == 2
+    told(folder, 1, dynamics={"temperature": 310.0})
+    with pytest.raises(BadInput, match=r"rounds/001: simulated at 310 K, sample.temperature in params.yaml is 300; allowed: rounds of one"):
+        energy.between(folder, "phi > 0", "phi <= 0")
+
+
+def test_a_cv_of_several_versions_is_no_one_cv(tmp_path):
+    folder = project(tmp_path)
+    told(folder, 0, about={"version": "1"})
+    told(folder, 1, about={"version": "3"})
+    assert energy.between(folder, "phi > 0", "phi <= 0").rounds == 2
+    with pytest.raises(BadInput, match=r"cv1 is not the same in all rounds, which were biased along versions 1, 3; allowed: labels"):
+        energy.between(folder, "phi > 0 and cv1 > 0.5", "phi < 0")
+    told(folder, 1, about={"version": "1"})
+    assert energy.between(folder, "cv1 > 0.5", "cv1 < 0.5").rounds == 2
+
+
+def test_a_row_that_no_frame_has_is_refused(tmp_path):
+    folder = project(tmp_path)
+    with open(folder / "data/rounds/001/COLVAR.0", "a") as file:
+        file.write(" 64.8 0 0 1 0\n")
+    with pytest.raises(BadInput, match=r"001/COLVAR.0: 81 rows for 80 frames; allowed: a row for each frame"):
+        energy.between(folder, "phi > 0", "phi <= 0")
+
+
+def test_the_line_for_plumed_has_the_settings_of_the_round(tmp_path):
+    """Those of params.yaml may have changed since, or were not used."""
+    folder = project(tmp_path)
+    table = plumed_files.hills(folder / "data/rounds/001/HILLS", ["cv1"], [False])
+    table.add([0.4, 0.0, 0.15, 2.0, 20.0])
+    table.kept()
+    told(folder, 1, about={"version": "2"}, ranges=[{"low": -1.0, "high": 1.0}], sampling={"height": 2.5, "factor": 20.0, "pace_ps": 0.8},
+         dynamics={"temperature": 310.0, "step_ps": 0.002})
+    assert page._plumed(folder)["plumed"] == (
+        "METAD ARG=cv1 SIGMA=0.15 HEIGHT=2.5 BIASFACTOR=20 TEMP=310 PACE=400 GRID_MIN=-1.9 GRID_MAX=1.9 FILE=HILLS RESTART=YES")
+
+
+def windows(folder, strength=10.0, crossing=True):
+    """The same with one round of two windows, each with 3 of 4 frames at its own side, or all; a frame weighs what both say."""
     project(folder)
     shutil.rmtree(folder / "data" / "rounds" / "001")
-    home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([10.0]), np.zeros(1))
+    home, two = folder / "data" / "rounds" / "000", Windows(np.array([[0.0], [1.0]]), np.array([strength]), np.zeros(1))
     frames = mdtraj.load(str(home / "walker-0.dcd"), top=str(TOPOLOGY))
     far = plumed_files.read(home / "COLVAR.0")["cv1"] > 0.5
     for walker in range(2):
-        order = np.random.default_rng(walker).permutation(np.tile([walker, walker, walker, 1 - walker], 20))
+        order = np.random.default_rng(walker).permutation(np.tile([walker, walker, walker, 1 - walker if crossing else walker], 20))
         frames[[np.flatnonzero(far == side)[0] for side in order]].save_dcd(str(home / f"walker-{walker}.dcd"))
         table = plumed_files.colvar(home / f"COLVAR.{walker}", ["cv1"], [False], label="restraint")
         for i, side in enumerate(order):
@@ -94,7 +161,9 @@ def test_windows_are_pooled_and_their_interval_is_of_pools_drawn_anew(tmp_path):
         f = -np.log(n[1].sum() * weight[0] * e + n[0].sum() * weight[1]) + np.log(n[1].sum() * weight[0] + n[0].sum() * weight[1] * e)
     exact = -kt * np.log(n[0].sum() * weight[1] / (n[1].sum() * weight[0]))
     assert found.difference.value == pytest.approx(exact, abs=1e-4)
-    assert found.difference.low < found.difference.value < found.difference.high < np.inf
+    assert found.difference.low < found.difference.value < found.difference.high < np.inf and found.apart == ()
+    (tmp_path / "stiff").mkdir()
+    assert energy.between(windows(tmp_path / "stiff", 100.0, crossing=False), "phi > 0", "phi <= 0").apart == ("000",)
 
 
 @pytest.mark.parametrize(("rule", "power"), [("reweighted", 1.0), ("tempered", 0.5)])
@@ -193,6 +262,21 @@ def test_the_free_energy_has_settled_where_new_rounds_agree_with_the_old(tmp_pat
     path = folder / "data/rounds/001/COLVAR.0"
     plumed_files.put(path, "metad.rbias", plumed_files.read(path)["metad.rbias"] * 3)
     assert alike == 1.0 > energy.within(folder, frames, cvs, [None], "001")
+
+
+def test_walkers_start_at_whole_molecules(tmp_path):
+    """OpenMM's bonds know no box, and people's trajectories may be wrapped into theirs."""
+    folder, structure = project(tmp_path), mdtraj.load(str(TOPOLOGY))
+    wrapped = mdtraj.Trajectory(np.mod(structure.xyz.repeat(80, 0) - structure.xyz[0, 8], 3.0), structure.topology,
+                                unitcell_lengths=np.full((80, 3), 3.0), unitcell_angles=np.full((80, 3), 90.0))
+    wrapped.save_dcd(str(folder / "data/rounds/000/walker-0.dcd"))
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("topology: data/raw/topology.pdb", "topology: data/rounds/000/topology.pdb"))
+    frames = Frames(np.zeros((80, 1)), ("x",), ("",), np.full(80, "000/walker-0"), np.arange(80), pd.DataFrame(index=range(80)))
+    ends = [(bond[0].index, bond[1].index) for bond in structure.topology.bonds]
+    starts = sampling._starting(folder, dipeptide(), frames, [3, 70]).starts
+    lengths = [np.linalg.norm(x[[b for _, b in ends]] - x[[a for a, _ in ends]], axis=1).max() for x in (*starts, wrapped.xyz[3])]
+    assert max(lengths[:2]) < 0.2 < 1 < lengths[2] and starts.shape == (2, 22, 3)
 
 
 def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):

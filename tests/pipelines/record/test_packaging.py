@@ -1,5 +1,6 @@
 """A registered model: plain files, checked before anything of them runs, and whole without this library."""
 
+import json
 import pickletools
 import shutil
 import zipfile
@@ -10,8 +11,12 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
+from hae.data.frames import Frames
 from hae.errors import BadInput
+from hae.network.hierarchy import HierarchicalNetwork
+from pipelines import paths
 from pipelines.gate.promotion import promote, promote_version, rollback
 from pipelines.record import digests, packaging, recording, registry
 from pipelines.record.store import Passing, opened
@@ -43,12 +48,43 @@ def test_no_file_of_it_is_a_pickle_and_all_are_on_the_version(recorded):
 def test_cvs_are_matched_on_rows_that_count_by_their_weights(recorded, tmp_path, monkeypatch):
     champion, frames = packaging.load(opened(recorded.folder), "1"), recorded.frames()
     frames = replace(frames, weights=np.arange(1.0, len(frames) + 1))
+    frames.write(tmp_path / "frames")
     monkeypatch.setattr(packaging, "MATCH_ROWS", 50)
     with mock.patch("hae.network.canonical.match", side_effect=InterruptedError) as match, pytest.raises(InterruptedError):
-        packaging.pack(tmp_path, champion.network, frames, tmp_path, champion, {}, None)
+        packaging.pack(tmp_path, champion.network, tmp_path / "frames", tmp_path, champion, {}, None)
     _, rows, _, _, weights = match.call_args.args
     place = [int(np.flatnonzero((frames.values == row).all(1))[0]) for row in rows.astype(frames.values.dtype)]
     assert len(place) == 50 and weights.tolist() == frames.weights[place].tolist()
+
+
+def test_ranges_are_of_all_training_rows_and_spreads_count_their_weights(recorded, tmp_path, monkeypatch):
+    network, frames = packaging.load(opened(recorded.folder), "1").network, recorded.frames()
+    frames = replace(frames, weights=np.random.default_rng(0).exponential(size=len(frames)))
+    frames.write(tmp_path / "frames")
+    monkeypatch.setattr(packaging, "MATCH_ROWS", 20)
+    packaging.pack(tmp_path / "model", network, tmp_path / "frames", recorded.folder / paths.RECIPE, None, {}, None)
+    about = json.loads((tmp_path / "model/artifacts/about.json").read_text())
+    train = frames.select("train")
+    with torch.no_grad():
+        cvs = network.encode(torch.from_numpy(train.values.astype(float))).numpy()
+    for low, high, rows in (("low", "high", train.values), ("cv_low", "cv_high", cvs)):
+        np.testing.assert_allclose([about[low], about[high]], [rows.min(0), rows.max(0)])
+    spread = np.sqrt(np.average((cvs - np.average(cvs, axis=0, weights=train.weights)) ** 2, axis=0, weights=train.weights))
+    np.testing.assert_allclose(about["cv_std"], spread)
+
+
+def test_the_spread_of_an_angle_is_that_of_its_point_and_of_what_never_varies_0(tmp_path):
+    network = HierarchicalNetwork.mlp(2, ("circular", "linear"), hidden=(4,)).double()
+    values = np.random.default_rng(0).normal(size=(3000, 2))
+    several = Frames(values, ("x", "y"), ("", ""), np.full(3000, ""), np.arange(3000), pd.DataFrame(index=range(3000)),
+                     split=np.where(np.arange(3000) % 3, "train", "test"))
+    several.write(tmp_path / "several")
+    with torch.no_grad():
+        cvs = network.encode(torch.from_numpy(several.select("train").values)).numpy()
+    want = [np.exp(1j * cvs[:, 0]).std(), cvs[:, 1].std()]
+    np.testing.assert_allclose(packaging._ranges(network, tmp_path / "several")["cv_std"], want)
+    replace(several, values=np.tile([1e3, 0.1], (3000, 1))).write(tmp_path / "one")
+    assert packaging._ranges(network, tmp_path / "one")["cv_std"] == [0, 0]
 
 
 def test_it_is_built_by_the_code_that_it_carries(recorded):

@@ -1,5 +1,6 @@
 """The store: asked for damage once a retraining, copied once a day, and made again of its copy."""
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +25,18 @@ def test_a_database_is_checked_by_the_record_and_not_by_every_look(trained, monk
     recording.record(trained.folder, trained.facts("collective"), "first")
     recording.complete(trained.folder, trained.facts("collective"))
     assert [statement for statement in asked if "_check" in statement] == ["pragma quick_check(1)"]
+
+
+def test_the_log_of_a_lost_database_is_never_beside_its_copy(tmp_path, monkeypatch):
+    """Whenever the way back is ended: sqlite would apply the log to the copy."""
+    (tmp_path / "copies").mkdir()
+    (tmp_path / "copies" / "mlflow-2020-01-01.db").write_bytes(b"copy")
+    database, log = tmp_path / "mlflow.db", tmp_path / "mlflow.db-wal"
+    log.write_bytes(b"log")
+    seen, replace = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda *of: (seen.append(log.exists()), replace(*of)))
+    assert backup.take_copy_back(database, tmp_path) == "mlflow-2020-01-01.db"
+    assert seen == [False] and database.read_bytes() == b"copy"
 
 
 def test_a_database_is_copied_once_a_day_and_two_copies_stay(bare, monkeypatch):

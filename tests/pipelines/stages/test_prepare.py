@@ -203,6 +203,18 @@ def test_tables(project, capsys):
     assert set(frames.trajectory) == {"run-0", "run-1"} and frames.counts()["gap"] == 120
 
 
+def test_what_a_prepare_of_tables_left_when_it_was_killed_goes_with_the_next_one(project, tmp_path):
+    """It is as large as the data."""
+    pd.DataFrame(np.random.default_rng(0).normal(size=(400, 3)), columns=list("abc")).to_csv("data/raw/table.csv", index=False)
+    project(trajectories=["data/raw/table.csv"], topology=None, features="columns", labels=[])
+    code = ("import os, signal, pyarrow.parquet; from pipelines.stages.prepare import prepare; "
+            "pyarrow.parquet.ParquetWriter.write_table = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL); prepare()")
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -9
+    assert [path for path in Path("data/prepared").iterdir() if path.name.startswith(".frames.")]
+    prepare()
+    assert sorted(path.name for path in Path("data/prepared").iterdir()) == PREPARED
+
+
 def test_a_file_is_named_by_its_path_behind_the_fixed_part(tmp_path):
     for name in ("a/md.xtc", "b/md.xtc", "c.dcd"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
