@@ -8,8 +8,8 @@ import pandas as pd
 from hae.data.split import SIDES
 from hae.devices import resolve_device
 from hae.errors import BadInput
-from hae.network.bottleneck import WIDTHS
 from hae.network.hierarchy import VARIANTS
+from hae.network.kinds import WIDTHS
 from hae.network.layers import ACTIVATIONS
 from hae.network.objective import SCALES
 from hae.training.fit import Plan

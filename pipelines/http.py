@@ -24,6 +24,7 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs, cv
 from hae.export.reader import features
+from hae.network.kinds import PERIODS
 from pipelines.flow import server
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
@@ -51,7 +52,7 @@ class Scorer:
         cvs = self._of_rows(asked["rows"]) if "rows" in asked else self._of_positions(asked["atoms"], asked["positions"])
         about = self.model.about
         names = [f"cv{k + 1}" for k in range(len(about["cv"]))]
-        periods = {name: 2 * np.pi if kind == "circular" else None for name, kind in zip(names, about["cv"])}
+        periods = {name: PERIODS[kind] for name, kind in zip(names, about["cv"])}
         return {"version": self.model.version, "periods": periods, "cvs": [dict(zip(names, row)) for row in cvs.tolist()]}
 
     def _of_rows(self, rows) -> np.ndarray:

@@ -144,7 +144,7 @@ def _graph() -> dict:
 
 
 OF_A_KIND = re.compile(r"""(kind|kinds\[\w\]|of) (==|!=) "(circular|tanh)"|"linear", "tanh", "circular"|"linear": [01], "tanh"|"""
-                       r"""about\["cv"\]""")
+                       r"""\b(WIDTHS|PERIODS|SQUASH|HEADS|AFFINE)\[|about\["cv"\]""")
 
 
 def test_the_list_of_places_that_know_the_kinds_of_cvs_is_whole():

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.export.encoder import Encoder
 from hae.files import write_json
+from hae.network.kinds import PERIODS
 
 __all__ = ["Card", "card_of", "write_card"]
 
@@ -77,7 +76,7 @@ def card_of(
     return Card(
         model, version, dict(lineage or {}), tuple(features), tuple(units), function.atoms if function else (),
         tuple(f"cv{k + 1}" for k in range(n)), encoder.kinds,
-        tuple(2 * np.pi if kind == "circular" else None for kind in encoder.kinds), tuple(known),
+        tuple(PERIODS[kind] for kind in encoder.kinds), tuple(known),
         encoder.activation, tuple((float(low), float(high)) for low, high in feature_ranges),
     )  # fmt: skip
 

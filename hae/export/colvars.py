@@ -11,8 +11,9 @@ import numpy as np
 from hae.errors import BadInput
 from hae.export.card import Card
 from hae.export.cv import PositionsToCVs
-from hae.export.plumed import FUNCTIONS, WALL
+from hae.export.plumed import FUNCTIONS, SQUASH, WALL
 from hae.files import written_whole
+from hae.network.kinds import PERIODS
 
 __all__ = ["KCAL", "width", "write_colvars"]
 
@@ -120,17 +121,13 @@ def _head(function: PositionsToCVs, k: int, beside: bool) -> tuple[str, list[int
     e = [f"(y{i}+p{i})" if beside else f"y{i}" for i in range(len(encoder.t))]
     coordinates: list[tuple[str, set[int]]] = []
     for kind, at in zip(encoder.kinds, encoder.columns):
-        i = at.start
-        if kind == "circular":
-            coordinates += [(f"{e[j]}/sqrt({e[i]}*{e[i]}+{e[i + 1]}*{e[i + 1]})", {i, i + 1}) for j in (i, i + 1)]
-        else:
-            coordinates.append((f"tanh({e[i]})" if kind == "tanh" else e[i], {i}))
+        coordinates += [(form.format(*e[at]), set(range(at.start, at.stop))) for form in SQUASH[kind]]
     rows, used = [], set()
     for row in range(encoder.columns[k].start, encoder.columns[k].stop):
         parts = [i for i in range(encoder.columns[k].stop) if encoder.T[row, i]]
         rows.append("+".join([f"({encoder.t[row]:.17g})", *(f"({encoder.T[row, i]:.17g})*{coordinates[i][0]}" for i in parts)]))
         used |= set().union(*(coordinates[i][1] for i in parts))
-    return (f"atan2({rows[1]},{rows[0]})" if encoder.kinds[k] == "circular" else rows[0]), sorted(used)
+    return (f"atan2({rows[1]},{rows[0]})" if PERIODS[encoder.kinds[k]] else rows[0]), sorted(used)
 
 
 def _walls(card: Card) -> list[str]:

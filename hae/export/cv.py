@@ -12,6 +12,7 @@ from hae.data.jacobian import atoms_read, featurise
 from hae.data.molecules import Recipe, atom_names
 from hae.errors import BadInput
 from hae.export.encoder import Encoder, encoder_of
+from hae.network.kinds import PERIODS
 
 __all__ = ["PositionsToCVs", "cv", "recipe_of"]
 
@@ -43,7 +44,7 @@ class PositionsToCVs:
 
     @property
     def periods(self) -> tuple[float | None, ...]:
-        return tuple(2 * np.pi if kind == "circular" else None for kind in self.encoder.kinds)
+        return tuple(PERIODS[kind] for kind in self.encoder.kinds)
 
     def indices(self, topology) -> list[int]:
         """Numbers of `atoms` in an mdtraj or OpenMM topology. Raises BadInput where one is not there."""

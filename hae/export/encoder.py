@@ -11,12 +11,24 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from hae.errors import BadInput
+from hae.network.kinds import PERIODS, WIDTHS
 
 __all__ = ["Encoder", "encoder_of", "network_of"]
 
 
 def _gelu_slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def _bounded(pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    c = np.tanh(pre)
+    return c, 1 - c[:, None] ** 2
+
+
+def _on_circle(pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    length = np.maximum(np.linalg.norm(pre, axis=1), 1e-12)[:, None]
+    c = pre / length
+    return c, (np.eye(2) - c[:, :, None] * c[:, None]) / length[:, :, None]
 
 
 # Name -> the function, and its derivative from its argument and value.
@@ -26,6 +38,12 @@ ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "gelu": (lambda x: x * ndtr(x), _gelu_slope),
     "relu": (lambda x: np.maximum(x, 0), lambda x, y: (x > 0).astype(float)),
     "identity": (lambda x: x, lambda x, y: np.ones_like(x)),
+}
+# Kind -> coordinates (N, width) of pre-activations (N, width), and their derivatives (N, width, width).
+SQUASH: dict[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    "linear": lambda pre: (pre, np.ones((len(pre), 1, 1))),
+    "tanh": _bounded,
+    "circular": _on_circle,
 }
 
 
@@ -57,8 +75,8 @@ class Encoder:
 
     @cached_property
     def columns(self) -> tuple[slice, ...]:
-        ends = np.cumsum([2 if kind == "circular" else 1 for kind in self.kinds])
-        return tuple(slice(int(end) - (2 if kind == "circular" else 1), int(end)) for kind, end in zip(self.kinds, ends))
+        ends = np.cumsum([WIDTHS[kind] for kind in self.kinds])
+        return tuple(slice(int(end) - WIDTHS[kind], int(end)) for kind, end in zip(self.kinds, ends))
 
     def folded(self, shift: float | np.ndarray = 0.0, unit: float = 1.0) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray | None]:
         """Layers and path that read scalars q themselves, s = q * unit - shift: standardisation is in the first weights, and in biases."""
@@ -88,21 +106,14 @@ class Encoder:
 
     def _head(self, pre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """CVs (N, n) of pre-activations (N, C), and their derivatives (N, n, C)."""
-        c, squash = pre.copy(), np.zeros((*pre.shape, pre.shape[1]))
+        c, squash = np.empty_like(pre), np.zeros((*pre.shape, pre.shape[1]))
         for kind, at in zip(self.kinds, self.columns):
-            i = at.start
-            if kind == "circular":
-                length = np.maximum(np.linalg.norm(pre[:, at], axis=1), 1e-12)[:, None]
-                c[:, at] = pre[:, at] / length
-                squash[:, at, at] = (np.eye(2) - c[:, at, None] * c[:, None, at]) / length[:, :, None]
-                continue
-            c[:, i] = np.tanh(pre[:, i]) if kind == "tanh" else pre[:, i]
-            squash[:, i, i] = 1 - c[:, i] ** 2 if kind == "tanh" else 1
+            c[:, at], squash[:, at, at] = SQUASH[kind](pre[:, at])
         p, by_pre = c @ self.T.T + self.t, self.T @ squash
         cvs, out = np.empty((len(p), len(self.kinds))), np.empty((len(p), len(self.kinds), p.shape[1]))
         for k, (kind, at) in enumerate(zip(self.kinds, self.columns)):
             i = at.start
-            if kind == "circular":
+            if PERIODS[kind]:
                 cosine, sine = p[:, i, None], p[:, i + 1, None]
                 cvs[:, k] = np.arctan2(sine, cosine)[:, 0]
                 out[:, k] = (cosine * by_pre[:, i + 1] - sine * by_pre[:, i]) / (cosine**2 + sine**2)
@@ -132,7 +143,7 @@ def encoder_of(model, cvs: int | None = None) -> Encoder:
     if not 1 <= n <= len(bottleneck.kinds):
         raise BadInput(f"cvs: {n} is not allowed; allowed: 1 to {len(bottleneck.kinds)}, the number of CVs of the model")
     kinds = tuple(bottleneck.kinds[:n])
-    c = sum(2 if kind == "circular" else 1 for kind in kinds)  # no CV has a part of a later one
+    c = sum(WIDTHS[kind] for kind in kinds)  # no CV has a part of a later one
     layers = [(_plain(layer.weight), _plain(layer.bias).reshape(-1)) for layer in part.layers]
     if any(weight.ndim != 2 for weight, _ in layers):
         raise BadInput("model: a stack of several networks; allowed: one of them (network.member(i))")

@@ -17,9 +17,14 @@ from hae.export.card import Card, write_card
 from hae.export.encoder import Encoder
 from hae.export.script import arrays_of, script
 from hae.files import written_whole
+from hae.network import bottleneck
+from hae.network.kinds import PERIODS
 from hae.network.layers import ACTIVATIONS
 
 __all__ = ["write_numpy", "write_onnx", "write_torchscript"]
+
+# As the network's own; a norm of simple operations, which every runtime has.
+SQUASH = bottleneck.SQUASH | {"circular": lambda pre: pre / (pre * pre).sum(1, keepdim=True).sqrt().clamp_min(1e-12)}
 
 
 class _Published(nn.Module):
@@ -44,17 +49,10 @@ class _Published(nn.Module):
             y = y @ self.get_buffer(f"w{i}") + self.get_buffer(f"b{i}")
             y = self.activation(y) if i < self.depth - 1 else y
         y = y + x @ self.get_buffer("path") if self.has_path else y
-        parts = [self._squash(y[:, at], kind) for kind, at in zip(self.kinds, self.columns)]
+        parts = [SQUASH[kind](y[:, at]) for kind, at in zip(self.kinds, self.columns)]
         c = torch.cat(parts, 1) @ self.get_buffer("T").mT + self.get_buffer("t")
-        return torch.cat([torch.atan2(c[:, at][:, 1:], c[:, at][:, :1]) if self.angles and kind == "circular" else c[:, at]
+        return torch.cat([torch.atan2(c[:, at][:, 1:], c[:, at][:, :1]) if self.angles and PERIODS[kind] else c[:, at]
                           for kind, at in zip(self.kinds, self.columns)], 1)  # fmt: skip
-
-    def _squash(self, pre, kind: str):
-        return self._on_circle(pre) if kind == "circular" else torch.tanh(pre) if kind == "tanh" else pre
-
-    @staticmethod
-    def _on_circle(point):
-        return point / (point * point).sum(1, keepdim=True).sqrt().clamp_min(1e-12) if point.shape[1] == 2 else point
 
 
 def write_numpy(encoder: Encoder, card: Card, folder: str | os.PathLike) -> list[Path]:

@@ -12,8 +12,9 @@ import numpy as np
 from hae.errors import BadInput
 from hae.export.card import Card, write_card
 from hae.export.cv import PositionsToCVs, cv
-from hae.export.plumed import FUNCTIONS
+from hae.export.plumed import FUNCTIONS, SQUASH
 from hae.files import written_whole
+from hae.network.kinds import PERIODS
 
 __all__ = ["Biased", "Value", "bias_variables", "openmm_force", "write_openmm"]
 
@@ -161,7 +162,7 @@ def _lines(function: PositionsToCVs, k: int) -> list[str]:
     """Intermediate values, each after those that use it: y_k the CV, p and c coordinates, e pre-activations, h units."""
     encoder = function.encoder
     at, kind = encoder.columns[k], encoder.kinds[k]
-    out = [f"y_{k}=atan2(p{at.start + 1},p{at.start})" if kind == "circular" else f"y_{k}=p{at.start}"]
+    out = [f"y_{k}=atan2(p{at.start + 1},p{at.start})" if PERIODS[kind] else f"y_{k}=p{at.start}"]
     used: set[int] = set()
     for row in range(at.start, at.stop):
         columns = [i for i in range(at.stop) if encoder.T[row, i]]
@@ -170,12 +171,9 @@ def _lines(function: PositionsToCVs, k: int) -> list[str]:
     for of, span in zip(encoder.kinds, encoder.columns):
         if not used & set(range(span.start, span.stop)):
             continue
-        i = span.start
-        used |= set(range(span.start, span.stop))
-        if of == "circular":
-            out += [f"c{i}=e{i}/n{i}", f"c{i + 1}=e{i + 1}/n{i}", f"n{i}=sqrt(e{i}^2+e{i + 1}^2)"]
-        else:
-            out.append(f"c{i}=tanh(e{i})" if of == "tanh" else f"c{i}=e{i}")
+        own = range(span.start, span.stop)
+        used |= set(own)
+        out += [f"c{i}=" + form.format(*(f"e{j}" for j in own)) for i, form in zip(own, SQUASH[of])]
     depth = len(encoder.layers) - 1
     path = encoder.path
     for unit in sorted(used):

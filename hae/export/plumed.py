@@ -12,16 +12,23 @@ from hae.errors import BadInput
 from hae.export.card import Card
 from hae.export.cv import PositionsToCVs
 from hae.files import written_whole
+from hae.network.kinds import PERIODS
 
-__all__ = ["FUNCTIONS", "write_plumed"]
+__all__ = ["FUNCTIONS", "SQUASH", "write_plumed"]
 
-# Of Lepton, which PLUMED's CUSTOM and OpenMM read.
+# Of Lepton, which PLUMED's CUSTOM, Colvars and OpenMM read.
 FUNCTIONS = {
     "tanh": "tanh({0})",
     "silu": "({0})/(1+exp(-({0})))",
     "gelu": "0.5*({0})*(1+erf(({0})/sqrt(2)))",
     "relu": "max({0},0)",
     "identity": "({0})",
+}
+# Kind -> each coordinate of a CV from its pre-activations.
+SQUASH = {
+    "linear": ("{0}",),
+    "tanh": ("tanh({0})",),
+    "circular": ("{0}/sqrt({0}*{0}+{1}*{1})", "{1}/sqrt({0}*{0}+{1}*{1})"),
 }
 WALL = 1000  # kJ/mol, times the square of the way beyond the training range
 
@@ -119,20 +126,16 @@ def _cvs(function: PositionsToCVs) -> list[str]:
     """From pre-activations e to coordinates c, and by T and t to the CVs."""
     encoder, lines = function.encoder, []
     for kind, at in zip(encoder.kinds, encoder.columns):
-        i = at.start
-        if kind == "circular":
-            lines += [f"c{i}: CUSTOM ARG=e{i},e{i + 1} FUNC=x/sqrt(x*x+y*y) PERIODIC=NO",
-                      f"c{i + 1}: CUSTOM ARG=e{i},e{i + 1} FUNC=y/sqrt(x*x+y*y) PERIODIC=NO"]  # fmt: skip
-        else:
-            lines.append(f"c{i}: CUSTOM ARG=e{i} FUNC={'tanh(x)' if kind == 'tanh' else 'x'} PERIODIC=NO")
+        read = ",".join(f"e{i}" for i in range(at.start, at.stop))
+        lines += [f"c{i}: CUSTOM ARG={read} FUNC={form.format('x', 'y')} PERIODIC=NO" for i, form in enumerate(SQUASH[kind], at.start)]
     for k, (kind, at) in enumerate(zip(encoder.kinds, encoder.columns)):
-        names = [f"cv{k + 1}"] if kind != "circular" else [f"cosine{k + 1}", f"sine{k + 1}"]
+        names = [f"cosine{k + 1}", f"sine{k + 1}"] if PERIODS[kind] else [f"cv{k + 1}"]
         for name, row in zip(names, range(at.start, at.stop)):
             used = [i for i in range(at.stop) if encoder.T[row, i]]
             terms = "+".join(f"({encoder.T[row, i]:.17g})*v{i}" for i in used)
             ends = f"FUNC={terms}+({encoder.t[row]:.17g}) PERIODIC=NO"
             lines.append(f"{name}: CUSTOM ARG={','.join(f'c{i}' for i in used)} VAR={','.join(f'v{i}' for i in used)} {ends}")
-        if kind == "circular":
+        if PERIODS[kind]:
             lines.append(f"cv{k + 1}: CUSTOM ARG={names[1]},{names[0]} FUNC=atan2(x,y) PERIODIC=-pi,pi")
     return lines
 

@@ -7,6 +7,7 @@ import numpy as np
 from hae.export.card import Card
 from hae.export.encoder import Encoder
 from hae.export.reader import FARTHEST, usual_size
+from hae.network.kinds import PERIODS
 
 __all__ = ["arrays_of", "script"]
 
@@ -16,6 +17,12 @@ ACTIVATIONS = {
     "gelu": "y * (1 + np.vectorize(math.erf)(y / np.sqrt(2))) / 2",
     "relu": "np.maximum(y, 0)",
     "identity": "y",
+}
+# Kind -> the lines that make coordinates of pre-activations.
+SQUASH: dict[str, tuple[str, ...]] = {
+    "linear": (),
+    "tanh": ("{0} = np.tanh({0})",),
+    "circular": ("{0} /= np.maximum(np.linalg.norm({0}, axis=1, keepdims=True), 1e-12)",),
 }
 
 
@@ -96,12 +103,8 @@ def _cvs(encoder: Encoder) -> list[str]:
     lines, parts = [], []
     for kind, at in zip(encoder.kinds, encoder.columns):
         here = f"y[:, {at.start}:{at.stop}]"
-        if kind == "circular":
-            lines.append(f"    {here} /= np.maximum(np.linalg.norm({here}, axis=1, keepdims=True), 1e-12)")
-            parts.append(f"np.arctan2(c[:, {at.start + 1}], c[:, {at.start}])")
-        else:
-            lines += [f"    {here} = np.tanh({here})"] if kind == "tanh" else []
-            parts.append(f"c[:, {at.start}]")
+        lines += [f"    {line.format(here)}" for line in SQUASH[kind]]
+        parts.append(f"np.arctan2(c[:, {at.start + 1}], c[:, {at.start}])" if PERIODS[kind] else f"c[:, {at.start}]")
     if all(kind == "linear" for kind in encoder.kinds):
         return ['    return y @ W["T"].T + W["t"]']
     return [*lines, '    c = y @ W["T"].T + W["t"]', f"    return np.stack([{', '.join(parts)}], 1)"]

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from hae.errors import BadInput
 from hae.figures.plots import FURTHER, Shown, arms, figure, fve_by_level, legend, level_colours, plain, style
 from hae.importance.report import ImportanceReport
+from hae.network.kinds import PERIODS
 
 __all__ = ["picture", "worth"]
 
@@ -109,7 +110,7 @@ def _two(axis: Axes, cvs: np.ndarray, pair: tuple[int, int], kinds: Sequence[str
         axis.figure.colorbar(drawn, ax=axis, label=plain(name))
     axis.set(xlabel=f"CV{pair[0] + 1}", ylabel=f"CV{pair[1] + 1}")
     for k, name in zip(pair, "xy", strict=True):
-        if kinds[k] == "circular":
+        if PERIODS[kinds[k]]:
             axis.set(**{f"{name}lim": (-np.pi, np.pi)})
 
 

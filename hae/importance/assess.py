@@ -13,6 +13,7 @@ from hae.importance.report import BEHIND, CVImportance, ImportanceReport
 from hae.importance.series import Series, made
 from hae.importance.trust import FEW_WIDER, heavy, trust_of
 from hae.importance.verdicts import COPY, EPS, cv_verdict, leading, order_verdict
+from hae.network.kinds import PERIODS
 from hae.network.scoring import FrameErrors
 
 __all__ = ["Figures", "Measured", "assess", "compare", "fields"]
@@ -156,7 +157,7 @@ def _order(verdicts: list[str], raw: Estimate, innovation: Estimate, k: int, eps
 def _copied(measured: Measured, k: int, sampling: Sampling) -> int | None:
     """Number (from 1) of the earlier CV that tells nearly all of CV k (from 0), if there is one."""
     cvs = measured.cvs
-    circle = [2 * np.pi if kind == "circular" else None for kind in cvs.kinds]
+    circle = [PERIODS[kind] for kind in cvs.kinds]
     pair = lambda j: [column_on_circle(side, j, circle[j]) for side in (cvs.train, cvs.test)]  # noqa: E731
     for j in range(k):
         told = relate(pair(j), pair(k), sampling, measured.train_weights)

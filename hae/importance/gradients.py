@@ -17,6 +17,7 @@ from hae.importance.relation import deviations
 from hae.importance.series import quantiles
 from hae.importance.smoothness import PER_NM, Gradient, Smoothness, verdict
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.kinds import PERIODS
 from hae.network.scoring import chunk_rows, chunked, encode, filled
 
 __all__ = ["Gradients", "gradients"]
@@ -107,7 +108,7 @@ def gradients(
     n = network.n_cvs
     found = shelf.keep(map(both, pieces_of(len(X), together)))
     moved = deviations(MadeRows(found, n, lambda rows: rows[:, :n]) if isinstance(found, FileRows) else found[:, :n], weights)
-    spread = np.where([kind == "circular" for kind in network.bottleneck.kinds], 1.0, moved)
+    spread = np.where([PERIODS[kind] is not None for kind in network.bottleneck.kinds], 1.0, moved)
     over = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a CV that stands still has no gradient
     sizes = shelf.keep(found[rows][:, n:] * over for rows in pieces_of(len(X), together))
     steps = np.linspace(-REACH[unit], REACH[unit], STEPS)
@@ -180,5 +181,5 @@ def _unit(direction: np.ndarray) -> np.ndarray:
 def _passage(network: HierarchicalNetwork, features: np.ndarray, k: int, over: float) -> np.ndarray:
     """CV k (T,) along features (T, D), 0 in the middle, an angle followed round the circle."""
     s = encode(network, features)[:, k].astype(np.float64)
-    s = np.unwrap(s) if network.bottleneck.kinds[k] == "circular" else s
+    s = np.unwrap(s) if PERIODS[network.bottleneck.kinds[k]] else s
     return (s - s[len(s) // 2]) * over

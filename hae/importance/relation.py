@@ -15,6 +15,7 @@ from hae.data.rows import FileRows, LabelRows, Rows, made_rows, pieces_of
 from hae.importance.intervals import ROUGH_N_EFF, Sampling
 from hae.importance.series import made
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.kinds import PERIODS
 from hae.network.scoring import filled
 
 __all__ = ["Relation", "column_on_circle", "deviations", "frames_along", "on_circle", "relate", "relations", "sensitivity"]
@@ -114,7 +115,7 @@ def relations(
     rows = []
     values = [side.to_numpy(dtype=float) if isinstance(side, pd.DataFrame) else side.rows for side in labels]
     for k, kind in enumerate(kinds):
-        cv = [column_on_circle(side, k, 2 * np.pi if kind == "circular" else None) for side in cvs]
+        cv = [column_on_circle(side, k, PERIODS[kind]) for side in cvs]
         for j, (name, period) in enumerate(zip(labels[0].columns, periods, strict=True)):
             label = [column_on_circle(side, j, period) for side in values]
             told = relate(cv, label, sampling, weights)
@@ -151,7 +152,7 @@ def sensitivity(
     out = []
     for k, kind in enumerate(network.bottleneck.kinds):
         gradient = torch.autograd.grad(cvs[:, k].sum(), s, retain_graph=True)[0].double().cpu().numpy()
-        spread = 1.0 if kind == "circular" else spreads[k] or 1.0
+        spread = 1.0 if PERIODS[kind] else spreads[k] or 1.0
         out.append(np.sqrt(np.average(gradient**2, axis=0, weights=w)) * moved / spread)
     return np.array(out)
 
@@ -161,13 +162,13 @@ def frames_along(cvs: np.ndarray, k: int, kind: str = "linear", n: int = 25) -> 
     an angle), each the one of the near frames whose other CVs are nearest to their medians. cvs: (N, n_cvs)."""
     x = cvs[:, k]
     low, high = np.quantile(x, [0.01, 0.99])
-    goals = np.linspace(-np.pi, np.pi, n, endpoint=False) if kind == "circular" else np.linspace(low, high, n)
+    goals = np.linspace(-np.pi, np.pi, n, endpoint=False) if PERIODS[kind] else np.linspace(low, high, n)
     others = np.delete(cvs, k, axis=1)
     spread = np.quantile(others, 0.84, axis=0) - np.quantile(others, 0.16, axis=0)
     away = (((others - np.median(others, axis=0)) / np.where(spread > 0, spread, 1)) ** 2).sum(1)
     rows = []
     for goal in goals:
-        distance = np.abs(np.angle(np.exp(1j * (x - goal)))) if kind == "circular" else np.abs(x - goal)
+        distance = np.abs(np.angle(np.exp(1j * (x - goal)))) if PERIODS[kind] else np.abs(x - goal)
         near = np.argsort(distance, kind="stable")[: max(len(x) // 200, 1)]
         rows.append(near[np.argmin(away[near])])
     return np.array(rows)

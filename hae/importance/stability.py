@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from hae.errors import BadInput
+from hae.network.kinds import PERIODS
 from hae.network.scoring import chunked, encode, filled
 from hae.training.pairs import Pairs
 
@@ -105,7 +106,7 @@ def cv_agreement(a: np.ndarray, b: np.ndarray, kinds: Sequence[str], weights: np
     out = []
     for k, kind in enumerate(kinds):
         x, y = a[:, k], b[:, k]
-        if kind == "circular":
+        if PERIODS[kind]:
             out.append(max(abs(np.average(np.exp(1j * angle), weights=w)) for angle in (x - y, x + y)))
         elif np.ptp(x[counts]) == 0 or np.ptp(y[counts]) == 0:
             out.append(0.0)

@@ -1,15 +1,21 @@
 """The CV layer: what an encoder gives, what decoders read, and the CVs that people see."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from .kinds import PERIODS, WIDTHS
 
-__all__ = ["WIDTHS", "Bottleneck"]
+__all__ = ["SQUASH", "Bottleneck"]
 
-WIDTHS = {"linear": 1, "tanh": 1, "circular": 2}  # pre-activations, and coordinates, of a CV of each kind
+# Kind -> coordinates (..., width) of pre-activations (..., width).
+SQUASH: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": lambda pre: pre,
+    "tanh": torch.tanh,
+    "circular": lambda pre: nn.functional.normalize(pre, dim=-1),
+}
 
 
 class Bottleneck(nn.Module):
@@ -59,13 +65,13 @@ class Bottleneck(nn.Module):
         """Coordinates (..., C) of pre-activations (..., C)."""
         if all(kind == "linear" for kind in self.kinds):
             return pre
-        return torch.cat([_squash(pre[..., columns], kind) for kind, columns in zip(self.kinds, self.columns)], dim=-1)
+        return torch.cat([SQUASH[kind](pre[..., columns]) for kind, columns in zip(self.kinds, self.columns)], dim=-1)
 
     def publish(self, coordinates: Tensor) -> Tensor:
         """CVs (..., n) of coordinates (..., C)."""
         c = coordinates @ self.T.mT + self.t
         return torch.cat(
-            [_angle(c[..., columns]) if kind == "circular" else c[..., columns] for kind, columns in zip(self.kinds, self.columns)],
+            [_angle(c[..., columns]) if PERIODS[kind] else c[..., columns] for kind, columns in zip(self.kinds, self.columns)],
             dim=-1,
         )
 
@@ -73,7 +79,7 @@ class Bottleneck(nn.Module):
         """CVs (..., n) as (..., C): an angle as its cosine and sine, others as they are."""
         return torch.cat(
             [
-                torch.cat([cvs[..., i : i + 1].cos(), cvs[..., i : i + 1].sin()], dim=-1) if kind == "circular" else cvs[..., i : i + 1]
+                torch.cat([cvs[..., i : i + 1].cos(), cvs[..., i : i + 1].sin()], dim=-1) if PERIODS[kind] else cvs[..., i : i + 1]
                 for i, kind in enumerate(self.kinds)
             ],
             dim=-1,
@@ -106,9 +112,3 @@ class Bottleneck(nn.Module):
 
 def _angle(point: Tensor) -> Tensor:
     return torch.atan2(point[..., 1:], point[..., :1])
-
-
-def _squash(pre: Tensor, kind: str) -> Tensor:
-    if kind == "circular":
-        return nn.functional.normalize(pre, dim=-1)
-    return pre.tanh() if kind == "tanh" else pre

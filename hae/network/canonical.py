@@ -12,10 +12,13 @@ import numpy as np
 import torch
 
 from .hierarchy import HierarchicalNetwork
+from .kinds import PERIODS
 from .scoring import chunked, encode, filled
 
 __all__ = ["canonicalise", "canonicalise_members", "match"]
 
+# Of a CV without a period: whether it is shifted, scaled and unmixed, or its sign alone is chosen.
+AFFINE = {"linear": True, "tanh": False}
 DEPENDENT = 1e-3  # a linear CV with less than this share of its spread left by earlier CVs is a copy: it is not unmixed
 
 
@@ -45,11 +48,11 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
     for kind, columns in zip(bottleneck.kinds, bottleneck.columns):
         k = columns.start
         covariance = centred[:, columns].T @ features  # (1 or 2, D)
-        if kind == "circular":
+        if PERIODS[kind]:
             T[columns, columns] = _turn(covariance)
             continue
         row = T[k].copy()
-        if kind == "linear":
+        if AFFINE[kind]:
             if network.variant == "collective" and k > 0:
                 root = np.sqrt(weights)[:, None]
                 mixing = np.linalg.lstsq(root * centred[:, :k], root[:, 0] * centred[:, k], rcond=1e-10)[0]
@@ -61,7 +64,7 @@ def canonicalise(network: HierarchicalNetwork, X: np.ndarray, weights: np.ndarra
         covariance = (centred @ row) @ features
         row *= -1 if covariance[np.abs(covariance).argmax()] < 0 else 1
         T[k] = row
-        t[k] = -row @ mean if kind == "linear" else 0
+        t[k] = -row @ mean if AFFINE[kind] else 0
     bottleneck.forget_names()  # T and t are those of the coordinates, whatever form the CVs had
     bottleneck.rename(torch.from_numpy(T), torch.from_numpy(t))
 
@@ -94,7 +97,7 @@ def match(
     for k, (kind, columns) in enumerate(zip(bottleneck.kinds, bottleneck.columns)):
         if k >= reference.shape[1] or kinds[k] != kind:
             done.append("kept: no counterpart")
-        elif kind == "circular":
+        elif PERIODS[kind]:
             same, mirrored = (np.average(np.exp(1j * (reference[:, k] + sign * cvs[:, k])), weights=weights) for sign in (-1, 1))
             reflect = abs(mirrored) > abs(same)
             angle = np.angle(mirrored if reflect else same)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from .bottleneck import Bottleneck
+from .kinds import PERIODS
 from .layers import ACTIVATIONS, MaskedMLP, MLPFactory, SeparateDecoders
 
 STILL = 1e-12  # variance of a CV below which `steepness` takes it for this: nothing is divided by 0 where a CV stands still
@@ -291,7 +292,7 @@ class HierarchicalNetwork(nn.Module):
             for kind, s in zip(self.bottleneck.kinds, cvs.unbind(-1)):
                 (slope,) = torch.autograd.grad(s.sum(), x, create_graph=True)
                 square = slope.square().mean(-1)
-                variance = 1 if kind == "circular" else s.var(-1, correction=0, keepdim=True).clamp_min(STILL)
+                variance = 1 if PERIODS[kind] else s.var(-1, correction=0, keepdim=True).clamp_min(STILL)
                 terms.append((square / variance).square().mean(-1))
             return torch.stack(terms).sum(0)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hae.network.bottleneck import Bottleneck
 from hae.network.hierarchy import STILL
+from hae.network.kinds import PERIODS
 from hae.training.perceptrons import Perceptrons
 
 __all__ = ["Steepness"]
@@ -19,6 +20,12 @@ SLOPES: dict[str, tuple[Callable[[Tensor], Tensor] | None, Callable[[Tensor, Ten
     "tanh": (lambda y: 1 - y.square(), lambda slope, y: slope.mul_(y).mul_(-2)),
     "relu": (torch.sign, None),
     "identity": (None, None),
+}
+# Kind -> ds / d(pre-activation) of a CV, (M, width, B), from its pre-activations and coordinates, both of this shape.
+HEADS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "linear": lambda pre, c: torch.ones_like(pre),
+    "tanh": lambda pre, c: 1 - c.square(),
+    "circular": lambda pre, c: torch.cat([-pre[:, 1:], pre[:, :1]], 1) / pre.square().sum(1, keepdim=True),
 }
 
 
@@ -47,7 +54,7 @@ class Steepness:
         self.n = len(bottleneck.kinds)
         self.slope_of, self.back_of = SLOPES[encoder.activation]
         like = encoder.weights[0]
-        self.free = torch.tensor([[kind != "circular"] for kind in bottleneck.kinds]).to(like)  # (n, 1): 0 where Var is 1
+        self.free = torch.tensor([[PERIODS[kind] is None] for kind in bottleneck.kinds]).to(like)  # (n, 1): 0 where Var is 1
         members, batch = len(encoder.first), encoder.values[0].shape[-1]
         widths = [weight.shape[1] for weight in encoder.weights]  # of the inputs and of every hidden layer
         # By layer: ds_k / d(value) and ds_k / d(what the activation is of); then the slopes of the steepness by both.
@@ -97,11 +104,8 @@ class Steepness:
         with torch.enable_grad():
             heads, cvs = [], []
             for kind, columns in zip(self.bottleneck.kinds, self.bottleneck.columns):
-                own, c = pre[:, columns], self.coordinates[:, columns]
-                if kind == "circular":
-                    head = torch.cat([-own[:, 1:], own[:, :1]], 1) / own.square().sum(1, keepdim=True)
-                else:
-                    head = torch.ones_like(own) if kind == "linear" else 1 - c.square()
+                c = self.coordinates[:, columns]
+                head = HEADS[kind](pre[:, columns], c)
                 heads.append(torch.nn.functional.pad(head, (0, 0, columns.start, pre.shape[1] - columns.stop)))
                 cvs.append(c[:, :1])
             self.cvs = torch.cat(cvs, 1)

@@ -14,6 +14,7 @@ from hae.data.units import BOLTZMANN
 from hae.figures import along, gradients, maps, plots
 from hae.figures.maps import Variable
 from hae.importance.intervals import Sampling
+from hae.network.kinds import PERIODS
 from pipelines.page.evidence import Evidence, VariantEvidence
 
 __all__ = ["Picture", "pictures", "unit_of_energy"]
@@ -95,7 +96,7 @@ def _drawn(draw: Callable, width: float = 4.8, height: float = 3.6) -> str:
 
 def _variables(variant: VariantEvidence, values: np.ndarray) -> list[Variable]:
     return [
-        Variable(values[:, k], f"CV{k + 1}", "rad" if kind == "circular" else "", 2 * np.pi if kind == "circular" else None)
+        Variable(values[:, k], f"CV{k + 1}", "rad" if PERIODS[kind] else "", PERIODS[kind])
         for k, kind in enumerate(variant.kinds)
     ]
 

@@ -23,6 +23,7 @@ import hae
 from hae.data.frames import concatenate, read_pieces
 from hae.data.parts import Manifest
 from hae.errors import BadInput
+from hae.network.kinds import PERIODS
 from pipelines.record.digests import TAG, checked, digests
 from pipelines.record.store import Passing, Store
 
@@ -155,7 +156,7 @@ def _ranges(network, frames: Path) -> dict[str, list[float]]:
     deviation by the rows' weights, of a circular CV that of its point on the circle."""
     import torch
 
-    circular = np.array([kind == "circular" for kind in network.bottleneck.kinds])
+    circular = np.array([PERIODS[kind] is not None for kind in network.bottleneck.kinds])
     d, n, origin = len(Manifest.read(frames).features), len(circular), None
     low, high, sums = np.full(d + n, np.inf), np.full(d + n, -np.inf), np.zeros((3, n))
     for piece in read_pieces(frames):
