@@ -81,8 +81,9 @@ def load_networks(
     directory = Path(directory)
     try:
         about, content = _of_one_save(directory)
-        weights = load(content)
-        digest, specs = about.pop("weights", None), dict(about.pop("networks"))
+        weights, specs = load(content), dict(about.pop("networks"))
+    except BadInput:
+        raise
     except FileNotFoundError as error:
         raise BadInput(f"{error.filename or directory}: no such file; allowed: a folder that a model was saved to") from None
     except Exception as error:  # safetensors and json have errors of their own for a damaged file
@@ -99,23 +100,21 @@ def load_networks(
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise BadInput(f"{directory}: the weights are not those of the network {name} ({reason})") from None
-    if digest not in (None, hashlib.sha256(content).hexdigest()):
-        raise BadInput(f"{directory}: {WEIGHTS} is not the one that {DESCRIPTION} was saved with; allowed: the two files of one save")
     return networks, about, {key[1:]: value for key, value in weights.items() if key.startswith("/")}
 
 
 def _of_one_save(directory: Path) -> tuple[dict, bytes]:
-    """What model.json says and its weights, or, where these are not there, those that stand in their place."""
+    """What model.json says and its weights. Raises BadInput for those of another save; a model.json without a digest takes any."""
     for _ in range(TRIES):
         about = json.loads((directory / DESCRIPTION).read_text())
-        digest = about.get("weights")
+        digest = about.pop("weights", None)
         try:
             content = (directory / WAITING.format(digest)).read_bytes()
         except FileNotFoundError:
             content = (directory / WEIGHTS).read_bytes()
-        if digest == hashlib.sha256(content).hexdigest():
-            break
-    return about, content
+        if digest in (None, hashlib.sha256(content).hexdigest()):
+            return about, content
+    raise BadInput(f"{directory}: {WEIGHTS} is not the one that {DESCRIPTION} was saved with; allowed: the two files of one save")
 
 
 def save_estimator(model, directory: str | Path) -> None:
