@@ -104,12 +104,12 @@ class _Work:
 
     def here(self) -> None:
         """In this process: all of them where there is one core, else the first, and what is left where that is little work."""
-        start, alone = time.monotonic(), cores() == 1
+        start, one_core = time.monotonic(), cores() == 1
 
         def left() -> float:
             return (time.monotonic() - start) / max(1, len(self.done)) * len(self.waiting)
 
-        while self.waiting and not self.faults and (alone or len(self.waiting) == 1 or left() < ALONE_SECONDS):
+        while self.waiting and not self.faults and (one_core or len(self.waiting) == 1 or left() < ALONE_SECONDS):
             self._take(lambda function, part: function(part))
 
     def side_by_side(self, engine: Engine) -> None:

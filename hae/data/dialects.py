@@ -144,7 +144,9 @@ def _separator(lines: Sequence[str]) -> str:
         score = len(whole) / len(rows) * (1 + numbers / max(len(cells), 1))
         if len(whole) > len(rows) / 2 and score > most:
             best, most = separator, score
-    if best == "," and len(lines) > 1:  # in the names, though in few lines: a fault that a reader will name by its line
+    # A comma is also what is left where no separator fits most lines. Then the one in the names is taken, and the reader names the line
+    # that is damaged.
+    if best == "," and len(lines) > 1:
         best = next((separator for separator in (",", *SEPARATORS) if separator in lines[0]), ",")
     return best
 

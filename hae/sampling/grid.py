@@ -70,12 +70,12 @@ class Grid:
                            "allowed: factor above 1, others above 0")
         self.axes, self.height, self.factor, self.kt = axes, height, factor, BOLTZMANN * temperature
         idle = Axis(-1.0, 1.0, math.inf)  # a second CV that is not there: 0 everywhere, and hills without an end
-        both = (*axes, idle)[:2]
-        self.low = np.array([axis.low for axis in both])
-        self.step = np.array([axis.step if math.isfinite(axis.width) else 2.0 for axis in both])
-        self.width = np.array([axis.width for axis in both])
-        self.period = np.array([axis.high - axis.low if axis.periodic else 0.0 for axis in both])
-        shape = [axis.nodes if math.isfinite(axis.width) else 2 for axis in both]
+        two = (*axes, idle)[:2]
+        self.low = np.array([axis.low for axis in two])
+        self.step = np.array([axis.step if math.isfinite(axis.width) else 2.0 for axis in two])
+        self.width = np.array([axis.width for axis in two])
+        self.period = np.array([axis.high - axis.low if axis.periodic else 0.0 for axis in two])
+        shape = [axis.nodes if math.isfinite(axis.width) else 2 for axis in two]
         self.values = np.zeros((4, *shape))  # V, its slopes by the first and the second CV, and the mixed one
 
     @property

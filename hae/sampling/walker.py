@@ -86,7 +86,7 @@ class Walker:
         except OpenMMException as error:  # positions that are not finite
             return self._torn(str(error).strip().split("\n")[0])
         temperature = 2 * state.getKineticEnergy()._value / (self.freedom * BOLTZMANN)
-        if not temperature < TORN * self.dynamics.temperature:
+        if not temperature < TORN * self.dynamics.temperature:  # `not <`, so that NaN counts as torn too
             return self._torn(f"{temperature:.0f} K")
         if save:
             self._save(state)

@@ -148,12 +148,14 @@ def _praise(champion: Champion) -> str:
 
 def _below(difference: float, margin: float, high: float) -> bool:
     """More than the margin below zero, and not perhaps above it. NaN is below; a bound that is NaN says nothing."""
-    return not difference >= -margin and not high >= 0
+    within, perhaps_above = difference >= -margin, high >= 0  # both False of NaN
+    return not (within or perhaps_above)
 
 
 def _above(difference: float, margin: float, low: float) -> bool:
     """At least the margin above zero, and not perhaps below it."""
-    return difference >= margin and not low <= 0
+    perhaps_below = low <= 0  # False of NaN
+    return difference >= margin and not perhaps_below
 
 
 def _sure(word: str, bound: float) -> str:

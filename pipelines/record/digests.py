@@ -10,12 +10,12 @@ from pathlib import Path
 
 from hae.errors import BadInput
 
-__all__ = ["TAG", "checked", "digests", "to_tag"]
+__all__ = ["TAG", "cleaned_and_checked", "digests", "to_tag"]
 
 TAG = "files"  # of a version: JSON of path -> SHA-256
 LONGEST = 5000  # characters that MLflow takes in a tag
 # What others write into a model's folder when they load it where it lies: Python beside code that it runs, MLflow to remember the version.
-# Taken out of the copy before anything of it is read, so never checked.
+# `cleaned_and_checked` takes it out of a copy before anything is read, so it is never checked.
 BESIDE = ("__pycache__", "registered_model_meta")
 
 
@@ -33,8 +33,9 @@ def to_tag(folder: Path) -> str:
     return text
 
 
-def checked(folder: Path, tags: Mapping[str, str], what: str) -> None:
-    """Make sure that a folder holds the files that the version's tags say, byte for byte, and no others. What `BESIDE` names is removed.
+def cleaned_and_checked(folder: Path, tags: Mapping[str, str], what: str) -> None:
+    """Remove what `BESIDE` names from a copy of a model, then make sure that the files left are those that the version's tags say, byte
+    for byte, and no others.
 
     Raises:
         BadInput: names the file, and says that nothing of the model was run.

@@ -98,7 +98,7 @@ def _write(source: Store, target: Store, row: registry.VersionRow, tags: dict[st
     repository.log_artifacts(str(files))
     with tempfile.TemporaryDirectory() as temporary:
         arrived = Path(repository.download_artifacts("", dst_path=temporary))
-        digests.checked(arrived, tags, f"{target.name}, as it arrived")
+        digests.cleaned_and_checked(arrived, tags, f"{target.name}, as it arrived")
     client.finalize_logged_model(model.model_id, "READY")
     client.set_terminated(run_id, "FINISHED", end_time=old.info.end_time)
     if not client.search_registered_models(f"name = '{target.name}'"):

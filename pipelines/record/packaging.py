@@ -24,7 +24,7 @@ from hae.data.frames import concatenate, read_pieces
 from hae.data.parts import Manifest
 from hae.errors import BadInput
 from hae.network.kinds import PERIODS
-from pipelines.record.digests import TAG, checked, digests
+from pipelines.record.digests import TAG, cleaned_and_checked, digests
 from pipelines.record.store import Passing, Store
 
 __all__ = ["Loaded", "check", "fetch", "intact", "load", "pack", "placed", "write_code"]
@@ -220,7 +220,7 @@ def fetch(store: Store, version: str, target: Path) -> Path:
     except (OSError, mlflow.MlflowException) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BadInput(f"{what}: its files can't be read ({reason[:200]})") from None
-    checked(folder, tags, what)
+    cleaned_and_checked(folder, tags, what)
     return folder
 
 

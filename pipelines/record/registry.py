@@ -1,4 +1,8 @@
-"""The only module that moves aliases: who is champion, candidate and previous, who was, and who was taken back."""
+"""Who is champion, candidate and previous, who was, and who was taken back.
+
+Aliases are moved by `point` alone. The functions here call it by their rules, and `pipelines.record.recovery` to put back what a lost
+database had; nobody else does.
+"""
 
 from __future__ import annotations
 
