@@ -40,6 +40,7 @@ def function() -> PositionsToCVs:
 
 
 def forces() -> list:
+    pytest.importorskip("openmm", reason="OpenMM is not installed here")
     made = function()
     return hae.export.openmm_force(trained(made.recipe, (NEW,), hidden=(4,)), made.recipe, frames(1)[0])
 
