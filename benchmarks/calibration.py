@@ -29,9 +29,9 @@ from hae import HierarchicalAutoencoder
 from hae.data.split import split_rows
 from hae.files import written_whole
 from hae.importance.assess import Measured, assess
-from hae.importance.evaluate import refit_members
+from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Estimate, Sampling, status_of
-from hae.importance.refits import EncodedRows, Refits, RefitSettings
+from hae.importance.refits import EncodedRows, Refits, refit_members
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, encode, score_frames

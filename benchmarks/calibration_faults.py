@@ -23,9 +23,9 @@ from benchmarks.calibration_table import write_table
 from benchmarks.generated import CELLS, Cell, Walk
 from hae.importance.assess import Measured, assess
 from hae.importance.contributions import contributions, feature_errors
-from hae.importance.evaluate import refit_members
+from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Sampling
-from hae.importance.refits import EncodedRows, RefitSettings
+from hae.importance.refits import EncodedRows, refit_members
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
 from hae.network.scoring import FrameErrors, score_frames

@@ -14,7 +14,7 @@ from hae.export.cv import cv
 from hae.export.openmm import openmm_force
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.sampling.force import Along, Walls, add_force
-from hae.sampling.grid import Axis, Grid
+from hae.sampling.metadynamics import Axis, Grid
 
 TOPOLOGY = Path(__file__).parents[1] / "pipelines" / "stages" / "alanine-dipeptide.pdb"
 

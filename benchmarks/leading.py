@@ -28,7 +28,7 @@ from hae.data.molecules import Recipe
 from hae.data.trajectories import read_trajectories
 from hae.export.cv import PositionsToCVs, cv
 from hae.sampling.force import Walls
-from hae.sampling.grid import Axis, Grid
+from hae.sampling.metadynamics import Axis, Grid
 from hae.sampling.round import ROOM, WALL, CVRange
 from hae.sampling.system import Dynamics, Molecule
 from hae.sampling.walker import Walker

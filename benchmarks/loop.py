@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from hae.data.rounds import RULES
 from pipelines import params, settings
 from pipelines.loop import sampling, starting
-from pipelines.project.looks import Choices
+from pipelines.project.inspection import Choices
 from pipelines.stages.simulate import TOPOLOGY
 
 FAR = (0.0, 2.3)  # phi of the third basin, radians

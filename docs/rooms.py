@@ -23,7 +23,7 @@ ROOMS = (
 )  # fmt: skip
 GROUND = {
     "hae": {"version", "errors", "files", "devices", "notices", "engine", "cluster", "memory"},
-    "pipelines": {"paths", "settings", "sections", "params", "processes", "warm", "locks", "output", "terminal"},
+    "pipelines": {"paths", "settings", "masking", "sections", "params", "processes", "warm", "locks", "output", "terminal"},
 }
 
 

@@ -116,12 +116,12 @@ def retrain(promote: bool) -> None:
             say(line)
         if look.complete:
             say("Nothing is stale and the record is whole: nothing to do.")
-            outcome = look.settled or _decided(project, look, promote)
+            outcome = look.outcome or _decided(project, look, promote)
             retraining.nothing_new(project)
         else:
             say(f"To do: {', '.join(name for wave in look.graph.waves() for name in wave) or 'the record'}")
             outcome = here.retrain(project, promote, bool(look.stale))
-        if look.settled is None:
+        if look.outcome is None:
             retraining.settle(project)
     _tell(project, outcome)
     sys.exit(FAILED if outcome.action == "failed" else 0 if outcome.champion else NO_CHAMPION)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from hae.errors import BadInput
-from pipelines.settings import masked
+from pipelines.masking import masked
 
 __all__ = ["as_markdown", "guard_output", "in_a_line", "log_to", "refusals", "refuse"]
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from pipelines import settings
+from pipelines.masking import masked
 
 __all__ = ["project_here", "say"]
 
 
 def say(line: str) -> None:
     """A line on the terminal, and in the log file where one is kept."""
-    click.echo(settings.masked(line))
+    click.echo(masked(line))
     logging.getLogger("hae").info("%s", line)
 
 

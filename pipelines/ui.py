@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pipelines import processes, settings
 from pipelines.flow import server
+from pipelines.masking import masked
 from pipelines.record.store import opened
 
 __all__ = ["Door", "page", "ui"]
@@ -29,7 +30,7 @@ def ui(project: Path, port: int, say: Callable[[str], None]) -> None:
     """
     store = opened(project)
     prefect = _prefect(project)
-    say(f"Prefect  {settings.masked(prefect).removesuffix('/api')}" if prefect else "Prefect  does not run; hae serve starts it")
+    say(f"Prefect  {masked(prefect).removesuffix('/api')}" if prefect else "Prefect  does not run; hae serve starts it")
     if store.uri.startswith("http"):
         return say(f"MLflow   {store.uri.rstrip('/')}/{_view(store.experiment)}")
     os.environ["HAE_PARENT"] = processes.identity()

@@ -17,8 +17,8 @@ spec.loader.exec_module(rooms)
 # They bring files, params and processes to a stage. What they bring is among its deps and params already, so a change of theirs alone
 # must not train anew.
 PLUMBING = {"hae", "hae.version", "hae.errors", "hae.files", "hae.devices", "hae.notices", "hae.engine", "hae.cluster", "hae.memory",
-            "pipelines", "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.paths",
-            "pipelines.processes", "pipelines.warm", "pipelines.output", "pipelines.locks"}
+            "pipelines", "pipelines.stages", "pipelines.params", "pipelines.sections", "pipelines.settings", "pipelines.masking",
+            "pipelines.paths", "pipelines.processes", "pipelines.warm", "pipelines.output", "pipelines.locks"}
 OF_THE_PIPELINE = {"pipelines", "prefect", "mlflow", "dvc", "pydantic", "click", "psutil", "ruamel", "filelock"}
 LONGEST = 350  # lines of a module
 

@@ -13,16 +13,17 @@ from hae.data.rows import FileRows, MadeRows, Rows
 from hae.errors import BadInput
 from hae.importance.assess import Measured, assess, compare, fields
 from hae.importance.contributions import contributions, feature_errors
+from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Sampling
-from hae.importance.refits import EncodedRows, Refits, RefitSettings, refit, tasks_of
-from hae.importance.report import BEHIND, Comparison, Contributions, ImportanceReport
+from hae.importance.refits import EncodedRows, refit_members
+from hae.importance.report import Comparison, Contributions, ImportanceReport
 from hae.importance.series import Series, made
 from hae.importance.verdicts import EPS, vote
-from hae.network.hierarchy import Decoder, HierarchicalNetwork
+from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import FrameErrors, encode, encoded, error_pieces, score_frames
 from hae.training.pairs import Pairs
 
-__all__ = ["errors_at", "evaluate", "refit_members"]
+__all__ = ["errors_at", "evaluate"]
 
 
 def evaluate(
@@ -164,59 +165,6 @@ def _doubles(rows: Pairs) -> tuple[MadeRows, MadeRows]:
     """Inputs and targets in float64 where they are read, one object where the target is the input."""
     inputs = MadeRows(rows.inputs, rows.inputs.shape[1])
     return inputs, inputs if rows.targets is rows.inputs else MadeRows(rows.targets, rows.targets.shape[1])
-
-
-def refit_members(
-    cvs: Sequence[EncodedRows],
-    decoder: type[Decoder],
-    target: Sequence[np.ndarray],
-    target_test: Sequence[Rows],
-    trained: Sequence[FrameErrors] | None,
-    train_weights: Sequence[np.ndarray | None],
-    sampling: Sampling,
-    settings: RefitSettings,
-    device="cpu",
-    progress: str | None = None,
-) -> list[Refits]:
-    """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
-
-    What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
-    over the evaluated rows, are refitted once more, wider and longer, and where that was better a last time, longer still. None: nothing to
-    stay behind. sampling: of the evaluated rows; it keeps the errors.
-    """
-    n = cvs[0].n
-
-    def refits_of(which: Sequence[int], strength: RefitSettings, title: str | None) -> list[Refits]:
-        errors = refit(
-            [tasks_of(cvs[i], decoder, train_weights[i], sampling.shelf) for i in which],
-            [target[i] for i in which],
-            [target_test[i] for i in which],
-            sampling=sampling,
-            settings=strength,
-            weights=[train_weights[i] for i in which],
-            device=device,
-            progress=title,
-        )
-        parts = slice(0, n), slice(n, 2 * n - 1), slice(2 * n - 1, None)
-        return [Refits(*(made(lambda e, part=part: e[part], of) for part in parts)) for of in errors]
-
-    refits = refits_of(range(len(cvs)), settings, progress)
-    hopeful: Sequence[int] = range(len(trained or ()))
-    for times in (2, 4):
-        behind = [i for i in hopeful if trained and _behind(refits[i], trained[i], sampling).max() > BEHIND]
-        if not behind:
-            break
-        title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
-        again = dict(zip(behind, refits_of(behind, settings.stronger(times), title), strict=True))
-        hopeful = [i for i, stronger in again.items() if sampling.mean(stronger.prefix).mean() < sampling.mean(refits[i].prefix).mean()]
-        for i in hopeful:
-            refits[i] = again[i]
-    return refits
-
-
-def _behind(refits: Refits, trained: FrameErrors, sampling: Sampling) -> np.ndarray:
-    """(n,): FVE of the trained levels less that of the refitted ones."""
-    return sampling.mean(made(np.subtract, refits.prefix, trained.e)) / (sampling.mean(trained.v) or 1.0)
 
 
 def _in_metric(network: HierarchicalNetwork, target: np.ndarray, root: np.ndarray | None) -> np.ndarray:

@@ -1,55 +1,24 @@
-"""What CVs know, whatever the trained decoders make of it: decoders refitted with the encoder frozen, all in one stack."""
+"""What CVs know, whatever the trained decoders make of it: decoders are refitted with the encoder frozen, again where they stay behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows, pieces_of
+from hae.data.rows import IN_MEMORY, Rows, Shelf, made_rows
 from hae.devices import one_thread
+from hae.importance.decoders import LITTLE, DecoderStack, RefitSettings, Task
 from hae.importance.innovations import innovations
 from hae.importance.intervals import Sampling
-from hae.importance.series import Series
+from hae.importance.report import BEHIND
+from hae.importance.series import Series, made
 from hae.network.hierarchy import Decoder
-from hae.network.layers import MaskedMLP, tanh
-from hae.training.perceptrons import Perceptrons, one_vector
-from hae.training.schedule import one_cycle
+from hae.network.scoring import FrameErrors
 
-__all__ = ["EncodedRows", "RefitSettings", "Refits", "refit"]
-
-MOST_OUTPUTS = 64  # principal components of the target that hidden layers are trained on; the last layer is fitted to all features
-CHUNK_ROWS = 2048
-Task = tuple[tuple[list[Rows], ...], ...]  # a refit: for each decoder what it reads, pairs of training and evaluation rows (N, width)
-LITTLE = 1e8  # multiplications a step, some hundredths of a second: less is not worth a second thread
-
-
-@dataclass(frozen=True)
-class RefitSettings:
-    """Decoders of ``hidden`` units, ``steps`` of Adam on ``batch_size`` rows, then the last layer by least squares.
-
-    rows: training rows used, evenly spread over those given; ridge: how firmly the last layer is held where its features are weak.
-
-    Example:
-        >>> RefitSettings(hidden=(16,), steps=100).stronger(3)
-        RefitSettings(hidden=(32,), steps=300, batch_size=64, learning_rate=0.02, rows=8192, ridge=0.001, seed=0)
-    """
-
-    hidden: tuple[int, ...] = (32, 32)
-    steps: int = 800
-    batch_size: int = 64
-    learning_rate: float = 2e-2
-    rows: int = 8192
-    ridge: float = 1e-3
-    seed: int = 0
-
-    def stronger(self, times: int) -> RefitSettings:
-        """Hidden layers twice as wide, and so many times the steps."""
-        return replace(self, hidden=tuple(2 * width for width in self.hidden), steps=times * self.steps)
+__all__ = ["EncodedRows", "Refits", "refit", "refit_members", "tasks_of"]
 
 
 @dataclass(frozen=True)
@@ -147,7 +116,7 @@ def refit(
     target_test: Sequence[Rows],
     *,
     sampling: Sampling | None = None,
-    settings: RefitSettings = RefitSettings(),
+    settings: RefitSettings | None = None,
     weights: Sequence[np.ndarray | None] | None = None,
     device: torch.device | str = "cpu",
     progress: str | None = None,
@@ -163,152 +132,61 @@ def refit(
     All decoders of all tasks have the same start and the same batches, in float64, so that a difference between two tasks is not one of
     luck. Hidden layers are trained with Adam; then the last layer is solved for: ridge regression towards the trained one.
     """
-    run = _Stack(tasks, target, weights, settings, torch.device(device))
+    run = DecoderStack(tasks, target, weights, settings or RefitSettings(), torch.device(device))
     with one_thread(run.work < LITTLE):
         run.train(progress)
     sampling = sampling or Sampling.of(len(target_test[0]))
     return [sampling.series(run.errors(m, target_test[m])) for m in range(len(tasks))]
 
 
-class _Stack:
-    """Perceptrons of M members x R decoders, x (M, R, N, width) zero-padded; the outputs of a task's decoders add up."""
+def refit_members(
+    cvs: Sequence[EncodedRows],
+    decoder: type[Decoder],
+    target: Sequence[np.ndarray],
+    target_test: Sequence[Rows],
+    trained: Sequence[FrameErrors] | None,
+    train_weights: Sequence[np.ndarray | None],
+    sampling: Sampling,
+    settings: RefitSettings,
+    device="cpu",
+    progress: str | None = None,
+) -> list[Refits]:
+    """`Refits` of members, which may each have data of their own: target (N, D) and (N', D') in the metric, about the training mean.
 
-    def __init__(self, tasks, target, weights, settings, device):
-        self.settings, self.device = settings, device
-        shape = [len(task) for task in tasks[0]]
-        self.task_of = torch.repeat_interleave(torch.arange(len(shape)), torch.tensor(shape)).to(device)
-        self.decoders = [[d for task in member for d in task] for member in tasks]
-        self.width = max(sum(c[0].shape[1] for c in d) for member in self.decoders for d in member)
-        self.x = torch.stack([self.inputs(m, 0) for m in range(len(tasks))])
-        self.y: list[Tensor] = []
-        self.mean: list[Tensor] = []
-        self.back: list[Tensor] = []  # from components to features
-        self.observed: list[Tensor | None] = []
-        self.variance: list[Tensor] = []
-        ones = torch.ones(self.x.shape[2], dtype=torch.float64, device=device)
-        self.w = torch.stack(
-            [ones if weights is None or weights[m] is None else self.tensor(weights[m] / np.mean(weights[m])) for m in range(len(tasks))]
+    What CVs know is at least what the trained decoders reach: members whose refits stay behind ``trained`` by more than 0.01 of FVE,
+    over the evaluated rows, are refitted once more, wider and longer, and where that was better a last time, longer still. None: nothing to
+    stay behind. sampling: of the evaluated rows; it keeps the errors.
+    """
+    n = cvs[0].n
+
+    def refits_of(which: Sequence[int], strength: RefitSettings, title: str | None) -> list[Refits]:
+        errors = refit(
+            [tasks_of(cvs[i], decoder, train_weights[i], sampling.shelf) for i in which],
+            [target[i] for i in which],
+            [target_test[i] for i in which],
+            sampling=sampling,
+            settings=strength,
+            weights=[train_weights[i] for i in which],
+            device=device,
+            progress=title,
         )
-        z = []
-        for m, rows in enumerate(target):
-            observed = None if not np.isnan(rows).any() else self.tensor(~np.isnan(rows))
-            rows = self.tensor(np.nan_to_num(rows))
-            known = self.w[m][:, None] * (torch.ones_like(rows) if observed is None else observed)
-            mean = (known * rows).sum(0) / known.sum(0).clamp(min=1e-300)
-            y = rows - mean if observed is None else (rows - mean) * observed
-            scatter = y.mT @ (self.w[m][:, None] * y) / len(rows)
-            variances, axes = torch.linalg.eigh(scatter)
-            keep = min(MOST_OUTPUTS, len(mean))
-            axes = axes[:, -keep:] / variances.clamp(min=0).sum().clamp(min=1e-300).sqrt() * keep**0.5
-            z.append(y @ axes)  # mean variance 1
-            self.back.append(torch.linalg.pinv(axes))
-            self.y.append(y)
-            self.mean.append(mean)
-            self.observed.append(observed)
-            self.variance.append(variances.sum())
-        self.z = torch.stack(z)
-        members, decoders = self.x.shape[:2]
-        self.net = MaskedMLP(self.width, self.z.shape[-1], settings.hidden, "tanh", (members, decoders)).to(device, torch.float64)
-        self.start()
+        parts = slice(0, n), slice(n, 2 * n - 1), slice(2 * n - 1, None)
+        return [Refits(*(made(lambda e, part=part: e[part], of) for part in parts)) for of in errors]
 
-    def tensor(self, array: np.ndarray) -> Tensor:
-        return torch.as_tensor(np.ascontiguousarray(array), dtype=torch.float64, device=self.device)
+    refits = refits_of(range(len(cvs)), settings, progress)
+    hopeful: Sequence[int] = range(len(trained or ()))
+    for times in (2, 4):
+        behind = [i for i in hopeful if trained and _behind(refits[i], trained[i], sampling).max() > BEHIND]
+        if not behind:
+            break
+        title = None if progress is None else f"{progress}, {len(behind)} behind the trained decoders again"
+        again = dict(zip(behind, refits_of(behind, settings.stronger(times), title), strict=True))
+        hopeful = [i for i, stronger in again.items() if sampling.mean(stronger.prefix).mean() < sampling.mean(refits[i].prefix).mean()]
+        for i in hopeful:
+            refits[i] = again[i]
+    return refits
 
-    def inputs(self, m: int, side: int, rows: slice = slice(None)) -> Tensor:
-        """(R, N, width) of one member, training (0) or evaluation (1) rows."""
-        parts = [np.concatenate([c[side][rows] for c in d], axis=1) for d in self.decoders[m]]
-        return self.tensor(np.stack([np.pad(p, ((0, 0), (0, self.width - p.shape[1]))) for p in parts]))
 
-    @torch.no_grad()
-    def start(self) -> None:
-        """One start for all: Glorot's, drawn for one decoder. A column of zeros adds nothing, so tasks differ in what they are given."""
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        for layer in self.net.layers:
-            layer.reset(generator, (0, 0), layer.weight.shape[-2])
-            layer.weight.copy_(layer.weight[0, 0].clone())
-
-    @property
-    def work(self) -> float:
-        """Multiplications of a step forward."""
-        return float(self.settings.batch_size * sum(layer.weight.numel() for layer in self.net.layers))
-
-    def hidden(self, x: Tensor, m: int) -> Tensor:
-        """Last hidden units (R, N, h) of member m of x (R, N, width)."""
-        for layer in self.net.layers[:-1]:
-            x = tanh(x @ layer.weight[m] + layer.bias[m])
-        return x
-
-    @torch.no_grad()
-    def train(self, progress: str | None) -> None:
-        s, n = self.settings, self.x.shape[2]
-        size = min(s.batch_size, n)
-        generator = torch.Generator().manual_seed(s.seed + 1)
-        optimiser = torch.optim.Adam([one_vector(self.net)], lr=s.learning_rate, betas=(0.9, 0.99), fused=True)
-        members, decoders = self.x.shape[:2]
-        perceptrons = Perceptrons(self.net, members * decoders, size)
-        x, n_tasks = self.x.flatten(0, 1).mT.contiguous(), int(self.task_of[-1]) + 1
-        rates = one_cycle(s.learning_rate, s.steps + 1, 0.1)[: s.steps]
-        for rate in tqdm(rates, desc=progress, disable=progress is None, unit="step", mininterval=0.5):
-            batch = torch.randint(n, (size,), generator=generator).to(self.device)
-            out = perceptrons.forward(x[..., batch]).view(members, decoders, -1, size)
-            if n_tasks < decoders:
-                out = out.new_zeros(members, n_tasks, *out.shape[2:]).index_add_(1, self.task_of, out)
-            slope = self.slope(out, batch).mul_(self.w[:, None, None, batch] / size)
-            perceptrons.backward(slope if n_tasks == decoders else slope[:, self.task_of])
-            optimiser.param_groups[0]["lr"] = rate
-            optimiser.step()
-
-    def slope(self, out: Tensor, batch: Tensor) -> Tensor:
-        """Of the squared error by outputs (M, T, P, B) at training rows: its mean over components, of what is observed alone where
-        entries miss."""
-        slopes = []
-        for m, observed in enumerate(self.observed):
-            if observed is None:
-                slopes.append((out[m] - self.z[m, batch].mT).mul_(2 / out.shape[2]))
-            else:  # the same error, of the features that the components make
-                left = (self.back[m].mT @ out[m] - self.y[m][batch].mT) * observed[batch].mT
-                slopes.append(self.back[m] @ left * (2 / self.variance[m].clamp(min=1e-300)))
-        return torch.stack(slopes)
-
-    def errors(self, m: int, target: Rows) -> Iterator[np.ndarray]:
-        """(T, N') of member m, its last layers solved for, a piece of the rows at a time."""
-        with torch.no_grad():
-            readouts = self.readouts(m)
-
-        @torch.no_grad()
-        def of(rows: slice) -> np.ndarray:
-            y = self.tensor(target[rows]) - self.mean[m]
-            h = self.hidden(self.inputs(m, 1, rows), m)
-            errors = [(self.features(h, t) @ last - y).nan_to_num().square().mean(-1) for t, last in enumerate(readouts)]
-            return torch.stack(errors).cpu().numpy()
-
-        return map(of, pieces_of(len(target), CHUNK_ROWS))
-
-    def features(self, h: Tensor, task: int) -> Tensor:
-        """(N, F): hidden units of the decoders of a task, and 1."""
-        own = h[self.task_of == task]
-        return torch.cat([*own, torch.ones_like(own[0, :, :1])], dim=-1)
-
-    def readouts(self, m: int) -> list[Tensor]:
-        """Last layers (F, D), one a task: argmin |y - h W|^2 / N + ridge |W - W_trained|^2 (ridge per unit of the features' power)."""
-        layer = self.net.layers[-1]
-        h = self.hidden(self.x[m], m)
-        out = []
-        for t in range(int(self.task_of[-1]) + 1):
-            own = self.task_of == t
-            trained = torch.cat([*layer.weight[m, own], layer.bias[m, own].sum(0)]) @ self.back[m]
-            H = self.features(h, t)
-            observed = self.observed[m]
-            if observed is None:
-                out.append(self.solved(H, self.w[m], self.y[m], trained))
-            else:  # every feature has rows of its own
-                columns = zip(observed.mT * self.w[m], self.y[m].mT, trained.mT)
-                out.append(torch.stack([self.solved(H, w, y, start) for w, y, start in columns], dim=1))
-        return out
-
-    def solved(self, H: Tensor, weights: Tensor, y: Tensor, trained: Tensor) -> Tensor:
-        weighted = H * weights[:, None] / len(H)
-        gram = weighted.mT @ H
-        power = gram.diagonal().mean().clamp(min=1e-12)  # a feature that no row has keeps the trained layer
-        hold = self.settings.ridge * power * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        return torch.linalg.solve(gram + hold, weighted.mT @ y + hold @ trained)
+def _behind(refits: Refits, trained: FrameErrors, sampling: Sampling) -> np.ndarray:
+    """(n,): FVE of the trained levels less that of the refitted ones."""
+    return sampling.mean(made(np.subtract, refits.prefix, trained.e)) / (sampling.mean(trained.v) or 1.0)

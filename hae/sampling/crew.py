@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from hae.errors import BadInput
-from hae.sampling.grid import Grid
+from hae.sampling.metadynamics import Grid
 from hae.sampling.walker import Place, Walker
 
 __all__ = ["GOES_ON", "Crew", "Hill"]

@@ -10,7 +10,7 @@ from numba import njit
 from hae.errors import BadInput
 from hae.export.compiled import Compiled, evaluate
 from hae.export.cv import PositionsToCVs
-from hae.sampling.grid import Grid, value
+from hae.sampling.metadynamics import Grid, value
 
 __all__ = ["Along", "Walls", "add_force"]
 

@@ -10,7 +10,7 @@ from numba import njit
 
 from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import Axis, Grid, both, hill
+from hae.sampling.metadynamics import Axis, Grid, both, hill
 
 __all__ = ["Opes"]
 

@@ -21,7 +21,7 @@ from hae.files import write_json
 from hae.sampling import plumed_files
 from hae.sampling.crew import GOES_ON, Crew, Hill
 from hae.sampling.force import Along, Walls
-from hae.sampling.grid import Axis, Grid
+from hae.sampling.metadynamics import Axis, Grid
 from hae.sampling.opes import Opes
 from hae.sampling.system import Dynamics, Molecule
 from hae.sampling.umbrella import Windows, groups, mbar, pooled

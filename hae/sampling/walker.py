@@ -13,7 +13,7 @@ from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.files import written_whole
 from hae.sampling.force import Along, Walls, add_force
-from hae.sampling.grid import Grid
+from hae.sampling.metadynamics import Grid
 from hae.sampling.system import Dynamics, Molecule
 
 __all__ = ["Place", "Walker"]

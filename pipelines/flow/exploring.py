@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from pipelines import processes, settings
+from pipelines import processes
+from pipelines.masking import masked
 
 __all__ = ["turn"]
 
@@ -16,7 +17,7 @@ def turn(project: Path, say: Callable[[str], None]) -> tuple[int, str]:
     lines = [""]
 
     def hear(line: str) -> None:
-        lines.append(settings.masked(line))
+        lines.append(masked(line))
         say(lines[-1])
 
     with processes.children():

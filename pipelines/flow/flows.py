@@ -33,6 +33,7 @@ from hae.errors import BadInput
 from pipelines import locks, output, processes, settings
 from pipelines.flow import cleaning, drifting, exploring, reading, retraining, server, versioning
 from pipelines.gate import promotion
+from pipelines.masking import masked
 from pipelines.record import recording
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def run_stage(project: Path, name: str, gpu: bool, retraining_name: str) -> Stat
     if code < 0 or "exited with -" in "".join(said[-1:]):
         late = "".join(said[-1:]).startswith(processes.OVER)
         return Failed(name="Killed", message=f"{name}: {said[-1] if late else 'something killed it (out of memory?)'}")
-    return Failed(message=settings.masked(f"{name}: {_reason(project, said) or f'DVC ended with {code}'}"))
+    return Failed(message=masked(f"{name}: {_reason(project, said) or f'DVC ended with {code}'}"))
 
 
 def _reason(project: Path, said: list[str]) -> str:
@@ -109,7 +110,7 @@ def _fault(where: str, error: Exception) -> State:
     else:
         get_run_logger().error("This should not have happened.", exc_info=error)
         text = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    return Failed(message=settings.masked(f"{where}{text}"))
+    return Failed(message=masked(f"{where}{text}"))
 
 
 @task(task_run_name="record", **OPTIONS)
@@ -175,7 +176,7 @@ def retrain(promotes: bool = True, served: bool = False) -> "State | Outcome":
     finally:
         retraining.note(folder, started, ran, ending)
         if served:
-            print(settings.masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
+            print(masked(f"{datetime.now():%Y-%m-%d %H:%M:%S}  {ending}"), flush=True)
 
 
 @flow(name="explore", flow_run_name=lambda: f"{datetime.now():%Y-%m-%d %H:%M:%S}")
@@ -252,7 +253,7 @@ def _show(project: Path, outcome: "Outcome") -> None:
     links = "\n".join(f"    {line}" for line in retraining.pages(project))
     text = output.as_markdown
     said = "\n".join(f"- **{text(variant)}**: {text(words)}" for variant, words in retraining.verdicts(project)[0].items())
-    create_markdown_artifact(settings.masked(f"{said}\n\n**{outcome.action}**: {text(outcome.reason)}\n\n{links}\n"), key="links",
+    create_markdown_artifact(masked(f"{said}\n\n**{outcome.action}**: {text(outcome.reason)}\n\n{links}\n"), key="links",
                              description="Verdicts, decision, report and pages")
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
 from pipelines import output, params, paths, settings
-from pipelines.flow import reading, settled, versioning
+from pipelines.flow import last_decision, reading, versioning
+from pipelines.masking import masked
 from pipelines.project import code
 from pipelines.watch import notify
 
@@ -35,7 +36,7 @@ class Look:
     snapshots: tuple[str, ...]
     complete: bool  # nothing stale, and the record whole
     upgrades: tuple[str, ...] = ()  # what of hae's own code changed since the last look, in lines
-    settled: "Outcome | None" = None  # complete, and this is what the registry is known to hold
+    outcome: "Outcome | None" = None  # complete, and this is what the registry is known to hold
 
     @property
     def stale(self) -> frozenset[str]:
@@ -53,16 +54,16 @@ def look(project: Path, promote: bool = True) -> Look:
     snapshots = versioning.snapshot(project, params.load(project / "params.yaml"))
     graph = versioning.read_graph(project)
     known = {} if graph.stale else facts(project, graph)
-    held = None if graph.stale else settled.seen(project, known)
-    complete = held is not None or (not graph.stale and _complete(project, known, promote))
-    return Look(graph, tuple(snapshots), complete, tuple(upgrades), held)
+    outcome = None if graph.stale else last_decision.seen(project, known)
+    complete = outcome is not None or (not graph.stale and _complete(project, known, promote))
+    return Look(graph, tuple(snapshots), complete, tuple(upgrades), outcome)
 
 
 def _complete(project: Path, known: "dict[str, StageFacts]", promote: bool) -> bool:
     from pipelines.gate import promotion  # what they import takes seconds, which most calls do without
     from pipelines.record import recording
 
-    return recording.complete(project, known) and (not promote or promotion.settled(project, known))
+    return recording.complete(project, known) and (not promote or promotion.is_decided(project, known))
 
 
 def settle(project: Path) -> None:
@@ -70,7 +71,7 @@ def settle(project: Path) -> None:
     with suppress(BadInput, OSError):
         graph = versioning.read_graph(project)
         if not graph.stale:
-            settled.keep(project, facts(project, graph))
+            last_decision.keep(project, facts(project, graph))
 
 
 def room(project: Path, least: int = ROOM) -> None:
@@ -150,7 +151,7 @@ def pages(project: Path) -> list[str]:
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 prefect server start"
         if not named else f"Prefect  {named}",
     ]
-    return [settings.masked(line) for line in lines]
+    return [masked(line) for line in lines]
 
 
 def note(project: Path, started: datetime, stages: list[str], ending: str) -> None:
@@ -159,13 +160,13 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
         "started": started.isoformat(timespec="seconds"),
         "seconds": round((datetime.now(started.tzinfo) - started).total_seconds(), 1),
         "stages": stages,
-        "ending": settings.masked(ending),
+        "ending": masked(ending),
     }
     path = settings.home(project) / "retrainings.jsonl"
     torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
     with suppress(OSError), open(path, "a") as file:
         file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
-    notify.ended(project, settings.masked(ending))
+    notify.ended(project, masked(ending))
 
 
 def nothing_new(project: Path) -> None:

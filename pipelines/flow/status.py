@@ -11,7 +11,7 @@ from hae.errors import BadInput
 from hae.files import write_json
 from pipelines import locks, params, settings
 from pipelines.flow import retraining, versioning
-from pipelines.flow.settled import mark
+from pipelines.flow.last_decision import mark
 from pipelines.record import registry
 from pipelines.record.registry import VersionRow
 

@@ -20,7 +20,7 @@ from pipelines.record.lineage import StageFacts
 from pipelines.record.registry import VersionRow
 from pipelines.record.store import Passing, Store, opened, plainly
 
-__all__ = ["Outcome", "promote", "promote_version", "rollback", "settled", "standing"]
+__all__ = ["Outcome", "is_decided", "promote", "promote_version", "rollback", "standing"]
 
 
 TRIES = 3  # at a decision: the registry may be shared, and a champion that moved meanwhile is another question
@@ -112,7 +112,7 @@ def _moved(store: Store, today: Today, champion: Champion | None, decision: gate
     return _outcome(store, today, "promoted" if crowns else "held", reason)
 
 
-def settled(project: Path, facts: Mapping[str, StageFacts]) -> bool:
+def is_decided(project: Path, facts: Mapping[str, StageFacts]) -> bool:
     """Whether `promote` has nothing to decide: a few queries."""
     store = opened(project)
     with plainly(store.uri):

@@ -11,7 +11,7 @@ import click
 from pipelines.terminal import project_here, say
 
 if TYPE_CHECKING:
-    from pipelines.project.looks import Choices
+    from pipelines.project.inspection import Choices
 
 __all__ = ["COMMANDS", "begin"]
 

@@ -17,8 +17,8 @@ from hae.files import written_whole
 from hae.importance.smoothness import CLIFF
 from hae.training.schedule import FEW
 from pipelines import paths
-from pipelines.project import code, suggest, written
-from pipelines.project.looks import Choices, look_at_molecules, look_at_tables
+from pipelines.project import code, rendering, suggest
+from pipelines.project.inspection import Choices, look_at_molecules, look_at_tables
 
 __all__ = ["Choices", "init"]
 
@@ -58,7 +58,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     for line in told:
         tell(line)
     rows = int(len(frames) * split.shares[0])
-    texts = written.texts(
+    texts = rendering.texts(
         {
             **found.section,
             "trajectories": _patterns(folder, list(homes)[: len(data)], [path.suffix for path in topology]),

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hae.errors import BadInput
+from pipelines.masking import masked
 from pipelines.record import claim, digests, packaging, registry
 from pipelines.record.runs import INHERITED, WEIGHTS
 from pipelines.record.store import Store, elsewhere, opened, plainly
-from pipelines.settings import masked
 
 __all__ = ["Copied", "copy"]
 

@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from hae.errors import BadInput
 from pipelines import params, settings
+from pipelines.masking import masked
 from pipelines.record import backup
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def elsewhere(uri: str, name: str) -> Store:
     Raises BadInput in one line: an address of no store, a server that does not answer.
     """
     if not uri.startswith(("sqlite:///", "postgresql", "mysql", "http://", "https://", "databricks")):
-        raise BadInput(f"--to: {settings.masked(uri)} is no address of a registry; allowed: sqlite:///FILE, http(s)://HOST, postgresql://...")
+        raise BadInput(f"--to: {masked(uri)} is no address of a registry; allowed: sqlite:///FILE, http(s)://HOST, postgresql://...")
     for key, value in PATIENCE.items():
         os.environ.setdefault(key, value)
     database = _sqlite_file(uri)
@@ -110,7 +111,7 @@ def plainly(uri: str) -> Iterator[None]:
     except Exception as error:  # MLflow wraps errors of databases, servers and disks in many types
         if not _is_outside(error):
             raise
-        raise BadInput(settings.masked(_line(uri, error))) from error
+        raise BadInput(masked(_line(uri, error))) from error
 
 
 def _client(uri: str, home: Path) -> MlflowClient:

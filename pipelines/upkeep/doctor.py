@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hae.errors import BadInput
-from pipelines.settings import masked
+from pipelines.masking import masked
 from pipelines.upkeep import checkout, machine
 from pipelines.upkeep.finding import Finding
 

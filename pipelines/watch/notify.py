@@ -17,6 +17,7 @@ from pathlib import Path
 from hae.errors import BadInput
 from hae.files import write_json
 from pipelines import params, settings
+from pipelines.masking import masked
 from pipelines.sections import Event, Notify
 
 __all__ = ["check_disk", "ended", "tell", "test"]
@@ -35,9 +36,9 @@ def tell(project: Path, event: Event, text: str) -> list[str]:
         wanted = params.load(project / "params.yaml").notify
         if event not in wanted.events or not (wanted.targets or wanted.command) or _told(project, event, text):
             return []
-        faults = _send(project, wanted, event, settings.masked(text))
+        faults = _send(project, wanted, event, masked(text))
     except (BadInput, OSError) as error:
-        faults = [settings.masked(str(error))]
+        faults = [masked(str(error))]
     for fault in faults:
         logging.getLogger("hae.notify").warning("notify: %s", fault)
     return faults

@@ -11,7 +11,7 @@ from benchmarks.calibration import judged, run
 from benchmarks.calibration_pages import limits, write_page
 from benchmarks.calibration_table import lower, tables, upper, write_table
 from benchmarks.generated import CELLS, KINDS
-from hae.importance.refits import RefitSettings
+from hae.importance.decoders import RefitSettings
 
 PAGE = "before\n<!-- calibration: begin -->\nold\n<!-- calibration: end -->\nafter\n"
 

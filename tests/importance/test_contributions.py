@@ -8,8 +8,8 @@ from scipy.signal import lfilter
 
 from hae.errors import BadInput
 from hae.importance.contributions import contributions, feature_errors
+from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Sampling
-from hae.importance.refits import RefitSettings
 from hae.importance.report import ImportanceReport
 from hae.network import scoring
 from hae.network.scoring import score_frames

@@ -11,9 +11,11 @@ from measuring import measure
 from hae import HierarchicalAutoencoder
 from hae.errors import BadInput
 from hae.importance import evaluate as importance
+from hae.importance import refits
 from hae.importance.assess import Measured, assess, compare
+from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Sampling
-from hae.importance.refits import EncodedRows, Refits, RefitSettings
+from hae.importance.refits import EncodedRows, Refits
 from hae.importance.report import COLUMNS, ImportanceReport
 from hae.network.hierarchy import HierarchicalNetwork
 from hae.network.scoring import FrameErrors, score_frames
@@ -262,14 +264,14 @@ def test_empty_sides_are_refused():
 
 def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(monkeypatch):
     """What a CV knows is at least what its own decoder made of it: a curve that winds asks for more than a first refit."""
-    calls, real = [], importance.refit
-    monkeypatch.setattr(importance, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
+    calls, real = [], refits.refit
+    monkeypatch.setattr(refits, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
     cv = measure(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK).cvs[0]
     assert calls[:2] == [200, 400] and cv.info > 0.98
     calls.clear()
     measure(torus_network(), torus(3000), torus(2000, 1), settings=QUICK)
     assert calls == [200]
-    monkeypatch.setattr(importance, "BEHIND", np.inf)
+    monkeypatch.setattr(refits, "BEHIND", np.inf)
     once = measure(winding_network(6), winding(6, 3000), winding(6, 2000, 1), settings=QUICK)
     assert once.cvs[0].info < 0.7 and once.cvs[0].behind
     assert "refitted decoders stay behind the trained ones at level 1 (0.59 against 1.00)" in once.sentence()
@@ -277,8 +279,8 @@ def test_refits_that_stay_behind_the_trained_decoders_are_made_again_with_more(m
 
 def test_refits_that_more_made_no_better_are_not_made_a_third_time(monkeypatch):
     """Of forty rows a refit learns the noise too, and a longer one more of it."""
-    calls, real = [], importance.refit
-    monkeypatch.setattr(importance, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
+    calls, real = [], refits.refit
+    monkeypatch.setattr(refits, "refit", lambda *args, **kwargs: calls.append(kwargs["settings"].steps) or real(*args, **kwargs))
     few = torus(40)
     measure(torus_network(), few + np.random.default_rng(0).normal(size=few.shape), torus(2000, 1), settings=QUICK)
     assert calls == [200, 400]

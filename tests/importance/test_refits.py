@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from hae.importance import refits
+from hae.importance.decoders import RefitSettings
 from hae.importance.innovations import innovations
-from hae.importance.refits import EncodedRows, RefitSettings, refit, tasks_of
+from hae.importance.refits import EncodedRows, refit, tasks_of
 from hae.network.hierarchy import BoostedDecoder, CollectiveDecoder
 
 SETTINGS = RefitSettings(rows=3000)

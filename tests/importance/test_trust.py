@@ -7,8 +7,8 @@ import pytest
 from measuring import measure, pairs
 
 from hae import HierarchicalAutoencoder
+from hae.importance.decoders import RefitSettings
 from hae.importance.evaluate import evaluate
-from hae.importance.refits import RefitSettings
 from hae.importance.report import EVENTS
 from hae.training.baselines import principal_components
 from hae.training.pairs import Pairs

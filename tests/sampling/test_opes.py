@@ -6,7 +6,7 @@ from sampling.test_grid import ANGLE, LINE
 from sampling.test_reweighting import KT, TRUTH, T, U, X
 
 from hae.errors import BadInput
-from hae.sampling.grid import Axis, value
+from hae.sampling.metadynamics import Axis, value
 from hae.sampling.opes import Opes
 
 

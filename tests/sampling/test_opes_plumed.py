@@ -8,7 +8,7 @@ import pytest
 from sampling.test_reweighting import KT, T, U, X
 
 from hae.sampling import plumed_files
-from hae.sampling.grid import Axis
+from hae.sampling.metadynamics import Axis
 from hae.sampling.opes import Opes
 
 WIDTH, BARRIER, STEPS = 0.06, 30.0, 3000

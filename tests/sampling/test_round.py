@@ -22,7 +22,7 @@ from hae.errors import BadInput
 from hae.sampling import plumed_files
 from hae.sampling import round as rounds
 from hae.sampling.force import Along, Walls
-from hae.sampling.grid import Axis, Grid
+from hae.sampling.metadynamics import Axis, Grid
 from hae.sampling.round import run
 from hae.sampling.system import Dynamics, Molecule
 from hae.sampling.umbrella import Windows

@@ -63,7 +63,7 @@ def _records(folder: Path) -> list[str]:
         *(f"no version of {name}" for name, its in facts.items() if name != "baseline" and its.key not in {key for key, _ in trained}),
         *(f"stale: {name}" for name in graph.stale),
         *([] if recording.complete(folder, facts) else ["the record is not complete"]),
-        *([] if promotion.settled(folder, facts) else ["not decided"]),
+        *([] if promotion.is_decided(folder, facts) else ["not decided"]),
         *([] if last["ending"].partition(":")[0] in (*retraining.GOOD,) else [f"the last line of the history: {last['ending']}"]),
     ]
 

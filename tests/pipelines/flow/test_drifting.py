@@ -118,7 +118,7 @@ def test_an_alarm_that_holds_leaves_the_decision_to_a_person(project, trained):
     outcome = promotion.promote(project, today, objection=looked.holds)
     assert outcome.action == "held" and outcome.champion == "1" and outcome.version == "2", outcome
     assert outcome.reason.startswith(looked.holds) and "awaits approval (hae promote 2" in outcome.reason
-    assert promotion.settled(project, today)
+    assert promotion.is_decided(project, today)
     assert promotion.promote_version(project, "2").champion == "2"
 
 

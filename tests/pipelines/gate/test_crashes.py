@@ -104,7 +104,7 @@ def whole(stage: Stage, scene: str, where: str) -> None:
     assert row.reason and packaging.load(store, row.version).about["variant"] == "collective", where
     kept = backup.kept(store.home, store.uri)
     assert (kept["aliases"], kept["history"]) == (registry.aliases(store), champions), where
-    assert recording.complete(folder, stage.facts) and promotion.settled(folder, stage.facts), where
+    assert recording.complete(folder, stage.facts) and promotion.is_decided(folder, stage.facts), where
 
 
 def die(stage: Stage, scene: str, number: int) -> None:

@@ -19,7 +19,7 @@ from pipelines import locks, paths
 from pipelines.gate import promotion
 from pipelines.gate.comparison import compare
 from pipelines.gate.gates import Margins
-from pipelines.gate.promotion import promote, promote_version, rollback, settled
+from pipelines.gate.promotion import is_decided, promote, promote_version, rollback
 from pipelines.record import digests, packaging, recording, recovery, registry
 from pipelines.record.store import Passing, opened
 from pipelines.stages.baseline import baseline
@@ -47,7 +47,7 @@ def retrain(project, **values):
     """What `hae retrain` does after a change of params."""
     facts = learn(project, **values)
     outcome = promote(project.folder, facts)
-    assert settled(project.folder, facts) and promote(project.folder, facts).champion == outcome.champion
+    assert is_decided(project.folder, facts) and promote(project.folder, facts).champion == outcome.champion
     return outcome
 
 
@@ -88,9 +88,9 @@ def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(tr
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(registry, "crown", interrupted)  # the call dies between decision and crown
         promote(trained.folder, weak)
-    assert not settled(trained.folder, weak)
+    assert not is_decided(trained.folder, weak)
     assert promote(trained.folder, weak).action == "promoted" and aliases(trained) == {"champion": "1"}
-    assert settled(trained.folder, weak) and promote(trained.folder, weak).action == "nothing new"
+    assert is_decided(trained.folder, weak) and promote(trained.folder, weak).action == "nothing new"
 
     facts = learn(trained, max_epochs=good)  # the way up; at first its evidence can't be read
     frames = next((trained.folder / paths.FRAMES).glob("*.parquet"))
@@ -121,7 +121,7 @@ def test_worse_is_held_better_is_promoted_and_the_rejected_does_not_come_back(tr
     assert by_hand.action == "promoted" and aliases(trained) == {"champion": "2", "previous": "1", "candidate": "3"}
     promote_version(trained.folder, "1")  # and what a person chose is not undone by the next call
     facts = trained.facts("collective")
-    assert settled(trained.folder, facts)
+    assert is_decided(trained.folder, facts)
     outcome = promote(trained.folder, facts)
     assert outcome.champion == "1" and "chosen by hand" in outcome.reason
 
@@ -257,12 +257,12 @@ def test_a_fault_that_passes_is_no_verdict(trained, unchecked, monkeypatch):
     outcome = promote(trained.folder, facts)
     source.with_name("away").rename(source)
     assert (outcome.action, outcome.champion) == ("failed", "1") and "the next retraining tries again" in outcome.reason
-    assert not settled(trained.folder, facts) and not registry.find(store, "2").decision
+    assert not is_decided(trained.folder, facts) and not registry.find(store, "2").decision
     with monkeypatch.context() as patch:
         patch.setattr(packaging, "check", lambda store, version: raising(Passing("the registered model did not load in 300 s")))
         assert promote(trained.folder, facts).action == "failed"
-    assert not settled(trained.folder, facts) and aliases(trained) == {"champion": "1"}
-    assert promote(trained.folder, facts).action == "held" and settled(trained.folder, facts)
+    assert not is_decided(trained.folder, facts) and aliases(trained) == {"champion": "1"}
+    assert promote(trained.folder, facts).action == "held" and is_decided(trained.folder, facts)
 
 
 def raising(error: Exception):
@@ -341,4 +341,4 @@ def test_where_a_person_decides_the_gate_only_proposes(trained, unchecked):
     assert {"by": "Ada", "because": "looks right"}.items() <= json.loads(tags["approval"]).items()
     kept = json.loads((trained.folder / ".hae" / "registry.json").read_text())
     assert kept["versions"]["1"]["tags"]["approval"] == tags["approval"]
-    assert settled(trained.folder, facts) and promote(trained.folder, facts).action == "nothing new"
+    assert is_decided(trained.folder, facts) and promote(trained.folder, facts).action == "nothing new"

@@ -19,7 +19,7 @@ from waiting import wait_until
 from hae.data.frames import Frames
 from pipelines import params, paths
 from pipelines.loop import energy, page, sampling, starting, turns
-from pipelines.project.looks import Choices
+from pipelines.project.inspection import Choices
 from pipelines.record import loops, registry
 from pipelines.record.store import opened
 from pipelines.stages.simulate import TOPOLOGY

@@ -13,7 +13,7 @@ from hae.sampling import plumed_files
 from pipelines import params
 from pipelines.loop import energy, sampling, starting
 from pipelines.loop.systems import molecule, take
-from pipelines.project.looks import Choices
+from pipelines.project.inspection import Choices
 from pipelines.stages.simulate import TOPOLOGY
 
 SHORT = params.Sample(walkers=4, nanoseconds=0.1)  # the fewest frames that are taken

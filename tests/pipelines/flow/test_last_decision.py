@@ -1,6 +1,7 @@
 """The last decision, kept: a look that finds nothing changed asks no registry, and one that finds anything changed does."""
 
 import json
+import os
 import pickle
 import shutil
 import sqlite3
@@ -11,14 +12,14 @@ from contextlib import closing
 import pytest
 
 from hae.version import __version__
-from pipelines.flow import settled
+from pipelines.flow import last_decision
 from pipelines.gate import promotion
 
 SEEN = """
 import sys, pickle
 from pathlib import Path
-from pipelines.flow import settled
-outcome = settled.seen(Path(sys.argv[1]), pickle.load(sys.stdin.buffer))
+from pipelines.flow import last_decision
+outcome = last_decision.seen(Path(sys.argv[1]), pickle.load(sys.stdin.buffer))
 print(outcome.action, [name for name in ("mlflow", "torch", "pandas") if name in sys.modules])
 """
 
@@ -29,14 +30,14 @@ def decided(recorded, tmp_path, monkeypatch):
     folder = shutil.copytree(recorded.folder, tmp_path / "project")
     monkeypatch.chdir(folder)
     facts = type(recorded)(folder).facts()
-    settled.keep(folder, facts)
+    last_decision.keep(folder, facts)
     return folder, facts
 
 
 def test_what_is_kept_is_what_the_registry_says(decided):
     folder, facts = decided
-    assert settled.seen(folder, facts) == promotion.standing(folder, facts)[0]
-    assert settled.seen(folder, facts).action == "nothing new"
+    assert last_decision.seen(folder, facts) == promotion.standing(folder, facts)[0]
+    assert last_decision.seen(folder, facts).action == "nothing new"
 
 
 def test_a_look_at_it_loads_neither_mlflow_nor_torch(decided):
@@ -65,25 +66,25 @@ CHANGES = {
     "results": lambda folder: alter(folder / "results/variants/boosted/metrics.json", "{", "{ "),
     "weights": lambda folder: next((folder / "models/collective").iterdir()).write_bytes(b"others"),
     "the data": lambda folder: alter(folder / "data/prepared/frames/manifest.json", "{", "{ "),
-    "this program": lambda folder: alter(folder / ".hae/settled.json", f'"{__version__}"', '"0.0.1"'),
-    "a registered file": lambda folder: alter(folder / ".hae/settled.json", '"code/', '"another/'),
-    "a file cut short": lambda folder: (folder / ".hae/settled.json").write_bytes((folder / ".hae/settled.json").read_bytes()[:-9]),
+    "this program": lambda folder: alter(folder / ".hae/last-decision.json", f'"{__version__}"', '"0.0.1"'),
+    "a registered file": lambda folder: alter(folder / ".hae/last-decision.json", '"code/', '"another/'),
+    "a file cut short": lambda folder: os.truncate(folder / ".hae/last-decision.json", 9),
 }
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_whatever_changes_the_registry_is_asked_again(decided, what):
     folder, facts = decided
-    assert settled.seen(folder, facts) is not None
+    assert last_decision.seen(folder, facts) is not None
     CHANGES[what](folder)
-    assert settled.seen(folder, facts) is None
+    assert last_decision.seen(folder, facts) is None
 
 
 def test_another_stage_or_another_registry_is_asked(decided, monkeypatch):
     folder, facts = decided
-    assert settled.seen(folder, {"baseline": facts["baseline"]}) is None
+    assert last_decision.seen(folder, {"baseline": facts["baseline"]}) is None
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    assert settled.seen(folder, facts) is None
-    settled.keep(folder, facts)  # asks nobody
+    assert last_decision.seen(folder, facts) is None
+    last_decision.keep(folder, facts)  # asks nobody
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    assert json.loads((folder / ".hae/settled.json").read_text()) and settled.seen(folder, facts) is not None
+    assert json.loads((folder / ".hae/last-decision.json").read_text()) and last_decision.seen(folder, facts) is not None

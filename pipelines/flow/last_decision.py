@@ -80,4 +80,4 @@ def _row(kept: dict) -> VersionRow:
 
 
 def _file(project: Path) -> Path:
-    return settings.home(project) / "settled.json"
+    return settings.home(project) / "last-decision.json"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hae.errors import BadInput
 from pipelines import params
-from pipelines.project import written
+from pipelines.project import rendering
 from pipelines.project.init import Choices, init
 
 PREPARE = {"trajectories": ["data/raw/*.csv"], "topology": None, "features": "columns", "atoms": "heavy", "columns": None, "labels": (),
@@ -25,22 +25,22 @@ AWKWARD = ["a # b", 'say "x"   # no comment', "back\\slash", "yes", "null", "1.5
 def test_names_come_back_as_they_were(names):
     chosen = {"columns": tuple(names), "labels": tuple(names[:2]), "group": names[0], "id": names[1], "weights": names[2],
               "periods": dict.fromkeys(names, 2.5), "trajectories": tuple(names), "topology": names[3]}
-    text = written.texts(PREPARE | chosen, **SUGGESTED)["params.yaml"]
+    text = rendering.texts(PREPARE | chosen, **SUGGESTED)["params.yaml"]
     read = params.parsed(text).prepare.model_dump()
     assert {key: read[key] for key in chosen} == chosen
 
 
 def test_every_section_is_as_it_was_chosen():
-    read = params.parsed(written.texts(PREPARE, **SUGGESTED)["params.yaml"])
+    read = params.parsed(rendering.texts(PREPARE, **SUGGESTED)["params.yaml"])
     for learning in (*read.train.values(), read.baseline):
         assert (learning.n_cvs, learning.scale, learning.batch_size, learning.max_epochs, learning.patience) == (2, "feature", 16, 40, 20)
     assert read.prepare.split == params.Split(**PREPARE["split"])
     assert read.promote.gradient is None and read.record.model_name == "one"
-    assert params.parsed(written.texts(PREPARE, **SUGGESTED | {"gradient": 250})["params.yaml"]).promote.gradient == 250
+    assert params.parsed(rendering.texts(PREPARE, **SUGGESTED | {"gradient": 250})["params.yaml"]).promote.gradient == 250
 
 
 def test_comments_stand_below_each_other_and_a_quoted_name_is_left_alone():
-    text = written.texts(PREPARE | {"group": "a   # b", "columns": ("c  # d", 'e" # f')}, **SUGGESTED)["params.yaml"]
+    text = rendering.texts(PREPARE | {"group": "a   # b", "columns": ("c  # d", 'e" # f')}, **SUGGESTED)["params.yaml"]
     assert '"a   # b"' in text and '- "c  # d"\n' in text and '- "e\\" # f"\n' in text
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     short = [line for line in lines if " # " in line and '"' not in line.partition(" # ")[0] and line.index(" # ") < 30]

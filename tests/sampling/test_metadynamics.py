@@ -5,7 +5,7 @@ import pytest
 
 from hae.data.units import BOLTZMANN
 from hae.errors import BadInput
-from hae.sampling.grid import Axis, Grid, value
+from hae.sampling.metadynamics import Axis, Grid, value
 
 ANGLE, LINE = Axis(-np.pi, np.pi, 0.35, True), Axis(-3.0, 4.0, 0.2)
 AXES = {"line": (LINE,), "angle": (ANGLE,), "lines": (LINE, LINE), "angles": (ANGLE, ANGLE), "both": (ANGLE, LINE)}
