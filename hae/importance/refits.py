@@ -16,6 +16,7 @@ from hae.importance.intervals import Sampling
 from hae.importance.report import BEHIND
 from hae.importance.series import Series, made
 from hae.network.hierarchy import Decoder
+from hae.network.kinds import PERIODS, WIDTHS
 from hae.network.scoring import FrameErrors
 
 __all__ = ["EncodedRows", "Refits", "refit", "refit_members", "tasks_of"]
@@ -46,11 +47,11 @@ class EncodedRows:
 
         def of(rows: np.ndarray) -> np.ndarray:
             x = np.asarray(rows[:, k], dtype=np.float64)
-            if self.kinds[k] == "circular":
+            if PERIODS[self.kinds[k]]:
                 return np.stack([np.cos(x), np.sin(x)], axis=1)
             return ((x - centre) / (spread or 1))[:, None]
 
-        return [of(self.train), made_rows(self.test, 2 if self.kinds[k] == "circular" else 1, of)]
+        return [of(self.train), made_rows(self.test, WIDTHS[self.kinds[k]], of)]
 
 
 @dataclass(frozen=True)
