@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sampling.test_grid import ANGLE, LINE
+from sampling.test_metadynamics import ANGLE, LINE
 from sampling.test_reweighting import KT, TRUTH, T, U, X
 
 from hae.errors import BadInput

@@ -158,7 +158,7 @@ def test_evaluate_of_rows_in_files_a_few_at_a_time_gives_the_same_figures(traine
     folder = Path("results/variants/boosted")
     before, tables = read_json(folder / "importance.json"), {path.name: pd.read_csv(path) for path in folder.glob("*.csv")}
     monkeypatch.setenv("HAE_MEMORY_LIMIT", "1K")
-    for place in ("network.scoring.CHUNK_ROWS", "importance.relation.ROWS", "importance.refits.CHUNK_ROWS",
+    for place in ("network.scoring.CHUNK_ROWS", "importance.relation.ROWS", "importance.decoders.CHUNK_ROWS",
                   "importance.innovations.POLYNOMIAL_ROWS", "importance.intervals.TOGETHER", "importance.timeline.ROWS",
                   "importance.timeline.NUMBERS", "importance.series.TOGETHER", "importance.series.MOST", "importance.gradients.ROWS",
                   "importance.tails.MOST", "importance.correlation.WIDTH"):
