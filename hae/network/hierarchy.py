@@ -109,6 +109,7 @@ class PlainDecoder(Decoder):
         return outputs
 
 
+# A further variant is a class and an entry here: docs/architecture.md, "Where a new one goes".
 VARIANTS: dict[str, type[Decoder]] = {"collective": CollectiveDecoder, "boosted": BoostedDecoder}
 DECODERS: dict[str, type[Decoder]] = {**VARIANTS, "plain": PlainDecoder}
 
@@ -236,7 +237,6 @@ class HierarchicalNetwork(nn.Module):
     @torch.no_grad()
     def start_path(self, s: Tensor, weights: Tensor | None = None) -> "HierarchicalNetwork":
         """Start the linear path of every member at the principal directions of rows s (N, D) in raw units, weights (N,).
-
 
         Coordinate c gets the c-th direction over the standard deviation along it, and so begins as a principal component of unit
         variance; a further one than there are gets none. What is missing is read as the mean. `reset` leaves the path alone.

@@ -1,4 +1,4 @@
-"""The objective: the error of every level in the metric W, averaged over levels."""
+"""The objective: the error of every level in the metric W, averaged over levels by their weights."""
 
 import warnings
 from dataclasses import dataclass

@@ -88,13 +88,13 @@ class Grid:
         return float(value(both(cvs), *self.plain)[0])
 
     def add(self, cvs: np.ndarray) -> float:
-        """Add a hill at CVs (n,); gives its height, which shrinks as the bias there grows."""
+        """A new hill at CVs (n,), lower the higher the bias there is; gives its height."""
         height = self.height * math.exp(-self.at(cvs) / ((self.factor - 1) * self.kt))
         self.put(cvs, height)
         return height
 
     def put(self, cvs: np.ndarray, height: float) -> None:
-        """Add a hill of a known height, as on reading hills back."""
+        """A hill whose height is known, as where hills are read back."""
         hill(both(cvs), height, self.low, self.step, self.period, self.width, self.values)
 
     def told(self, height: float) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""One walker: a simulation that runs from hill to hill, writes its frames, and stops alone where its forces tear it apart."""
+"""One walker: a simulation that runs from hill to hill, writes its frames, and ends without the others where its forces tear it apart."""
 
 from __future__ import annotations
 

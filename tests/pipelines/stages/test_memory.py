@@ -91,9 +91,10 @@ def table(folder: Path, rows: int, features: int = 30) -> Path:
 
 @pytest.mark.acceptance
 def test_peak_memory_does_not_grow_with_the_number_of_rows(tmp_path):
-    """From a table of text to the report, at 1.2 and 7.2 times what rows may take of memory."""
+    """From a table of text to the report, at 5 and 14 times what rows may take of memory: with fewer rows the allocator, which keeps some
+    of what it has had, has not had all of it."""
     peaks: dict[str, list[int]] = {stage: [] for stage in STAGES}
-    for rows in (100_000, 600_000):
+    for rows in (400_000, 1_200_000):
         folder = table(tmp_path / str(rows), rows)
         environment = os.environ | {"PYTHONPATH": str(ROOT), "HAE_MEMORY_LIMIT": "10000000", "OMP_NUM_THREADS": "1", "HAE_THREADS": "1"}
         for stage, arguments in STAGES.items():
@@ -102,4 +103,4 @@ def test_peak_memory_does_not_grow_with_the_number_of_rows(tmp_path):
             assert done.returncode == 0, done.stderr
             peaks[stage].append(int(done.stdout.split()[-1]))
     grown = {stage: after - before for stage, (before, after) in peaks.items()}
-    assert max(grown.values()) < 0.4 * 4 * 30 * 500_000, peaks  # the rows that were added are 60 MB as float32, 120 MB as they are read
+    assert max(grown.values()) < 0.4 * 4 * 30 * 800_000, peaks  # the rows that were added are 96 MB as float32, 192 MB as they are read
