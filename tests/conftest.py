@@ -32,7 +32,8 @@ TOOLS = {
 LONG = ("pipelines/flow/test_flows.py", "test_site.py", "pipelines/gate/test_promotion.py", "pipelines/flow/test_kill.py",
         "pipelines/gate/test_crashes.py", "pipelines/flow/test_secrets.py", "pipelines/record/test_packaging.py",
         "pipelines/flow/test_schedules.py", "sampling/test_round.py", "pipelines/flow/test_cleaning.py", "training/test_stored.py",
-        "export/test_compiled.py", "test_distribution.py")
+        "export/test_compiled.py", "test_distribution.py", "pipelines/record/test_recording.py", "truths/test_linear.py",
+        "pipelines/page/test_report.py", "importance/test_evaluate.py", "pipelines/flow/test_reading.py", "truths/test_shapes.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
