@@ -41,7 +41,7 @@ class StackedLinear(nn.Module):
 
     def __init__(self, n_inputs: int, n_outputs: int, stack: tuple[int, ...] = ()):
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(*stack, n_inputs, n_outputs))
+        self.weight = nn.Parameter(torch.zeros(*stack, n_inputs, n_outputs))  # until `reset`: memory as it is may hold NaN
         self.bias = nn.Parameter(torch.zeros(*stack, 1, n_outputs))
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

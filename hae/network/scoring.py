@@ -120,9 +120,8 @@ def score_frames(
     NaN in the target is left out of errors and variance; NaN in X is read as the training mean. ``root``: see `frame_errors`.
     A target that is the mean to rounding has no variance (see `hae.network.objective.rounding`).
 
-    Example: A network that reads and gives back nothing but the mean explains nothing.
+    Example: A network before its start (`reset`) gives the mean for every row, which explains nothing.
         >>> network = HierarchicalNetwork.mlp(2, ["linear"])
-        >>> _ = [parameter.data.zero_() for parameter in network.parameters()]
         >>> score_frames(network, np.array([[1.0, 2.0], [-1.0, 0.0]])).fve
         array([0.])
     """

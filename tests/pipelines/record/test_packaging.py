@@ -74,7 +74,7 @@ def test_ranges_are_of_all_training_rows_and_spreads_count_their_weights(recorde
 
 
 def test_the_spread_of_an_angle_is_that_of_its_point_and_of_what_never_varies_0(tmp_path):
-    network = HierarchicalNetwork.mlp(2, ("circular", "linear"), hidden=(4,)).double()
+    network = HierarchicalNetwork.mlp(2, ("circular", "linear"), hidden=(4,)).reset(0).double()
     values = np.random.default_rng(0).normal(size=(3000, 2))
     several = Frames(values, ("x", "y"), ("", ""), np.full(3000, ""), np.arange(3000), pd.DataFrame(index=range(3000)),
                      split=np.where(np.arange(3000) % 3, "train", "test"))
