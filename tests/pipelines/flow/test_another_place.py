@@ -163,7 +163,8 @@ def test_a_worker_needs_git_the_remote_and_the_registry_alone(place, there, pref
         prefect("deployment", "run", "retrain/process")
         said = prefect("worker", "start", "--pool", "machines", "--run-once")
         runs = httpx.post(f"{prefect_address}/flow_runs/filter", json={}, timeout=60, trust_env=False).json()
-        assert [run["state_type"] for run in runs] == ["COMPLETED"] * number, said
+        begun = [run["state_type"] for run in runs if run["state_type"] != "SCHEDULED"]  # those of the nights to come
+        assert begun == ["COMPLETED"] * number, said
         assert records(where) == (["FINISHED", "FINISHED"], ["1 champion"]) and not list(worker.folder.iterdir())
 
 
