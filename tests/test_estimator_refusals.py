@@ -10,16 +10,12 @@ from hae.errors import BadInput
 from hae.network.hierarchy import HierarchicalNetwork
 
 METRIC = "4 numbers of 0 or more, or a symmetric positive semidefinite matrix of that size"
+X = gaussian([5.0, 2.5, 1.2, 0.6], n=500, mean=2.0)[0]
 NO_NAME = 'has no name; allowed: a name for each row, "" for a row that stands alone'
 
 
 @pytest.fixture(scope="module")
-def X():
-    return gaussian([5.0, 2.5, 1.2, 0.6], n=500, mean=2.0)[0]
-
-
-@pytest.fixture(scope="module")
-def model(X):
+def model():
     return quick().fit(X)
 
 
@@ -64,7 +60,7 @@ def model(X):
         ({"device": "gpu"}, "device: 'gpu' is not a device; allowed: auto, cpu, cuda, cuda:0, ..."),
     ],
 )
-def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
+def test_a_parameter_that_is_not_allowed_is_named_in_a_line(wrong, line):
     with pytest.raises(BadInput) as error:
         quick(**wrong).fit(X)
     assert str(error.value) == line
@@ -93,14 +89,14 @@ def test_a_parameter_that_is_not_allowed_is_named_in_a_line(X, wrong, line):
         ({"sample_weight": np.zeros(500)}, "sample_weight: allowed are 500 finite numbers above zero, one for each row"),
     ],
 )
-def test_rows_that_do_not_fit_are_named_in_a_line(X, wrong, line):
+def test_rows_that_do_not_fit_are_named_in_a_line(wrong, line):
     with pytest.raises(BadInput) as error:
         quick().fit(X, **wrong)
     assert str(error.value) == line
 
 
 @pytest.mark.parametrize("level", [0, 3, -1, 1.5, True, "last"])
-def test_a_level_that_is_not_there_is_named(model, X, level):
+def test_a_level_that_is_not_there_is_named(model, level):
     with pytest.raises(BadInput, match=r"level: .* is not allowed; 1 to 2, or None for the last"):
         model.reconstruct(X, level=level)
 
@@ -116,6 +112,6 @@ def test_cvs_that_are_no_numbers_are_one_line(model, wrong):
         model.inverse_transform(wrong)
 
 
-def test_a_network_with_other_cvs_than_said_is_refused(X):
+def test_a_network_with_other_cvs_than_said_is_refused():
     with pytest.raises(BadInput, match=r"network: has the CVs \('linear',\); allowed with these n_cvs and cv: \('linear', 'linear'\)"):
         quick(network=lambda n, m: HierarchicalNetwork.mlp(n, ["linear"])).fit(X)
