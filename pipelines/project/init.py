@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hae.data.patterns import without_ending
+from hae.data.patterns import matches, without_ending
 from hae.data.readers import is_table
 from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
@@ -79,7 +79,7 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     _write(folder, homes, texts)
     copied = sum(home != path for home, path in homes.items())
     tell(f"wrote {folder}: params.yaml, dvc.yaml{f', and a copy of the data in data/raw ({copied} files)' if copied else ''}")
-    tell(f"next: cd {folder} && hae retrain")
+    tell(f"next: cd {folder} && hae {'retrain' if sample is None else 'explore --rounds 3 (step by step: hae retrain, then hae sample)'}")
     return lines
 
 
@@ -88,7 +88,7 @@ def _given(folder: Path, choices: Choices) -> tuple[list[Path], list[Path], bool
     for name in ("params.yaml", "dvc.yaml"):
         if (folder / name).exists():
             raise BadInput(f"{folder / name}: there is a project already; allowed: a folder without one")
-    data = [Path(path).resolve() for path in choices.data]
+    data = [path for given in choices.data for path in _found(given)]
     topology = [Path(choices.topology).resolve()] if choices.topology else []
     for path in (*data, *topology):
         if not path.is_file():
@@ -100,6 +100,16 @@ def _given(folder: Path, choices: Choices) -> tuple[list[Path], list[Path], bool
     if not any(tables) and not topology and data[0].suffix.lower() in OWN_ATOMS:  # a PDB of many models and the like
         topology = [data[0]]
     return data, topology, all(tables)
+
+
+def _found(given: Path) -> list[Path]:
+    """The file, or the files of a pattern that no shell has expanded. Raises BadInput where it matches none."""
+    if given.exists():  # a name may have brackets of its own
+        return [given.resolve()]
+    found = [path.resolve() for path in matches(str(given))[1]]
+    if not found:
+        raise BadInput(f"{given}: matches no file; allowed: files that are there")
+    return found
 
 
 def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:

@@ -203,6 +203,16 @@ def test_data_in_the_project_stay_where_they_are(tmp_path):
     assert versioning.snapshot(tmp_path, params.load(tmp_path / "params.yaml")) == ["series.csv"]
 
 
+def test_a_pattern_in_quotes_is_the_files_that_it_matches(tmp_path):
+    (tmp_path / "runs").mkdir()
+    paths = [series(tmp_path / "runs", 400, name=f"run-{i}.csv") for i in range(3)]
+    init(tmp_path / "project", Choices((tmp_path / "run*/run-*.csv",), group="<file>"))
+    assert sorted(path.name for path in (tmp_path / "project/data/raw").iterdir()) == [path.name for path in paths]
+    series(tmp_path, 400, name="run-[1].csv").rename(tmp_path / "runs/run-[1].csv")  # and a name with brackets is a name
+    init(tmp_path / "other", Choices((tmp_path / "runs/run-[1].csv",), group="<file>"))
+    assert [path.name for path in (tmp_path / "other/data/raw").iterdir()] == ["run-[1].csv"]
+
+
 def test_refusals(tmp_path):
     path = series(tmp_path, 500)
     init(tmp_path / "project", Choices((path,), group="<file>"))
@@ -213,6 +223,7 @@ def test_refusals(tmp_path):
     assert (tmp_path / "project" / "params.yaml").read_text() == before
     for choices, words in (
         (Choices((tmp_path / "no.csv",)), "no such file"),
+        (Choices((tmp_path / "no-*.csv",)), "matches no file"),
         (Choices((path,), topology=PDB), "not allowed with tables"),
         (Choices((path,), labels=("q",)), "no column 'q'"),
         (Choices((PDB,)), "too few"),
