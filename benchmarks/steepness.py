@@ -3,9 +3,9 @@
     python -m benchmarks.steepness DIR [--out steepness] [--ns 0.5] [--walkers 8]
 
 DIR is a project whose data are prepared, as the default project after `make run`. One network of each kind below is trained on them, with
-one member and a seed of its own. Walkers from phi < 0 then feel a bias each along CV 1 and CV 2: 300 K, 4 fs, no force cap, 1.2 kJ/mol every
-0.4 ps, factor 10, width 0.2 standard deviations. A walker is torn apart when its positions are no longer finite or it is four times too
-hot. A kind's result stands in --out as a file and is not made again.
+one member and a seed of its own. Walkers from phi < 0 then feel a bias each along CV 1 and CV 2: 300 K, 4 fs, no force cap, 1.2 kJ/mol
+every 0.4 ps, factor 10, width 0.2 standard deviations. A walker is torn apart when its positions are no longer finite or it is four times
+too hot. A kind's result stands in --out as a file and is not made again.
 """
 
 import argparse
@@ -50,7 +50,8 @@ KINDS = {
 
 def train(project: Path, frames: Frames, kind: str) -> HierarchicalAutoencoder:
     section = params.load(project / "params.yaml").variant("collective")
-    chosen = section.arguments() | {"smooth": 0.0, "n_seeds": 1, "random_state": list(KINDS).index(kind)} | {"variant": "collective"} | KINDS[kind]
+    own = {"variant": "collective", "smooth": 0.0, "n_seeds": 1, "random_state": list(KINDS).index(kind)}
+    chosen = section.arguments() | own | KINDS[kind]
     part = frames.select(np.isin(frames.split, ("train", "validation")))
     return HierarchicalAutoencoder(**chosen).fit(part.values, groups=part.trajectory, frame=part.frame, split=part.split)
 
@@ -65,16 +66,16 @@ def trial(project: Path, frames: Frames, recipe: Recipe, kind: str, options) -> 
     walls = Walls(*np.stack([ranges[:, 0], ranges[:, 1], 2 * WALL / ranges[:, 2] ** 2]))
     molecule = Molecule.of(alanine_dipeptide(), TOPOLOGY, starts()[[phi < 0 for phi, _ in STARTS]])
     dynamics, torn = Dynamics(TEMPERATURE), []
+    stride = round(PACE / dynamics.step_ps)
     for number in range(options.walkers):
         grid = Grid(axes, 1.2, 10.0, TEMPERATURE)
-        torn.append(lives(Walker(number, molecule, dynamics, function, grid, walls, 1, options.out, round(PACE / dynamics.step_ps)), grid, options.ns))
+        torn.append(until_torn(Walker(number, molecule, dynamics, function, grid, walls, 1, options.out, stride), grid, stride, options.ns))
         print(f"{kind}: walker {number} {'lives' if torn[-1] is None else f'torn apart after {torn[-1]:.0f} ps'}", flush=True)
     return {"kind": kind, "fve": [float(v) for v in model.score_levels(test.values)], "steep": steep, "torn": torn}
 
 
-def lives(walker: Walker, grid: Grid, ns: float) -> float | None:
+def until_torn(walker: Walker, grid: Grid, stride: int, ns: float) -> float | None:
     """ps until the walker is torn apart under its bias, None if it is not."""
-    stride = round(PACE / walker.dynamics.step_ps)
     for step in range(1, round(1000 * ns / PACE) + 1):
         place = walker.run(stride, False)
         if place.fault:
@@ -83,11 +84,11 @@ def lives(walker: Walker, grid: Grid, ns: float) -> float | None:
     return None
 
 
-def row(result: dict, ns: float) -> str:
+def row(result: dict) -> str:
     torn = [ps for ps in result["torn"] if ps is not None]
-    first = f"{min(torn):.0f}" if torn else ""
-    return (f"| {result['kind']} | {', '.join(f'{v:.3f}' for v in result['fve'][:CVS])} | {', '.join(f'{v:.0f}' for v in result['steep'])} | "
-            f"{len(torn)} of {len(result['torn'])} | {first} | {f'{np.median(torn):.0f}' if torn else ''} |")
+    fve, steep = (", ".join(format(value, how) for value in result[what][:CVS]) for what, how in (("fve", ".3f"), ("steep", ".0f")))
+    times = f"{min(torn):.0f} | {np.median(torn):.0f}" if torn else " | "
+    return f"| {result['kind']} | {fve} | {steep} | {len(torn)} of {len(result['torn'])} | {times} |"
 
 
 def main() -> None:
@@ -105,9 +106,10 @@ def main() -> None:
         if not kept.exists():
             write_json(kept, trial(options.project, frames, recipe, kind, options))
         results.append(json.loads(kept.read_text()))
-    print("| network | FVE_1, 2 (test) | largest gradient of CV 1, CV 2, 1/nm | torn apart | first, ps | median, ps |\n|---|---|---|---|---|---|")
+    print("| network | FVE_1, 2 (test) | largest gradient of CV 1, CV 2, 1/nm | torn apart | first, ps | median, ps |")
+    print("|---|---|---|---|---|---|")
     for result in sorted(results, key=lambda result: max(result["steep"])):
-        print(row(result, options.ns))
+        print(row(result))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ Options = dict[str, Any]  # of the command line, under the names of the section 
 def rounds(project: Path) -> list[Path]:
     """The rounds there are, in order."""
     found = (project / paths.ROUNDS).glob("*/round.json")
-    return sorted(path.parent for path in found if re.fullmatch(r"\d+", path.parent.name))
+    return sorted((path.parent for path in found if re.fullmatch(r"\d+", path.parent.name)), key=lambda folder: int(folder.name))
 
 
 def sample(project: Path, options: Options | None = None, version: str | None = None,

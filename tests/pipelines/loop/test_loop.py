@@ -285,3 +285,10 @@ def test_rounds_that_nothing_would_be_learned_from_are_not_begun(tmp_path):
     (folder / "params.yaml").write_text(text.replace("data/rounds/*/walker-*.dcd", "data/raw/*.dcd"))
     with pytest.raises(BadInput, match=r"data/raw/\*.dcd: they hold no rounds to train on; .*data/rounds/\*/walker-\*.dcd among them"):
         next(explore.explore(folder, 1, None, lambda line: None))
+
+
+def test_the_thousandth_round_is_the_last_one(tmp_path):
+    for name in ("000", "999", "1000", "notes", ".work"):
+        (tmp_path / "data/rounds" / name).mkdir(parents=True)
+        (tmp_path / "data/rounds" / name / "round.json").write_text("{}")
+    assert [folder.name for folder in sampling.rounds(tmp_path)] == ["000", "999", "1000"]
