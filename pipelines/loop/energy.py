@@ -79,28 +79,28 @@ def _edges(values: np.ndarray, period: float | None) -> np.ndarray:
     return np.linspace(low, high, BINS + 1)
 
 
-def seen(table: pd.DataFrame, frames: Frames, cvs: np.ndarray) -> np.ndarray:
-    """(N, n) CVs of the rows, from those (F, n) of the prepared frames; nan where a row is not among them (the split cuts gaps)."""
+def seen(table: pd.DataFrame, frames: Frames) -> np.ndarray:
+    """(N, n) CVs of the rows, from those of the encoded frames; nan where a row is not among them (the split cuts gaps)."""
     place = pd.MultiIndex.from_arrays([frames.trajectory, frames.frame])
     wanted = pd.MultiIndex.from_arrays([table["round"] + "/walker-" + table["walker"].astype(str), table["frame"]])
     at = place.get_indexer(wanted)
-    return np.where((at >= 0)[:, None], cvs[at], np.nan)
+    return np.where((at >= 0)[:, None], frames.values[at], np.nan)
 
 
-def within(project: Path, frames: Frames, cvs: np.ndarray, periods: Sequence[float | None], newest: str) -> float | None:
-    """How far the free energy along the CVs (F, n) of the prepared frames has settled: the share of places up to `DEEP` kT above the
+def within(project: Path, frames: Frames, periods: Sequence[float | None], newest: str) -> float | None:
+    """How far the free energy along the CVs of the encoded frames has settled: the share of places up to `DEEP` kT above the
     lowest whose value from all rounds lies in the interval at 90 % from the rounds before the newest. An interval without an upper end
     holds nothing. None where the newest or none before it was biased."""
     try:
         table = rows(project)
     except BadInput:
         return None
-    old = (table["round"] < newest).to_numpy()
+    old = (table["round"].astype(int) < int(newest)).to_numpy()
     if not old.any() or old.all():
         return None
     before = table[old]
     before.attrs = table.attrs | {"pools": [pool for pool in table.attrs["pools"] if pool.first < old.sum()]}
-    values, found = seen(table, frames, cvs), list[np.ndarray]()
+    values, found = seen(table, frames), list[np.ndarray]()
     for k, period in enumerate(periods):
         edges = _edges(values[:, k], period)
         found.append(settled(along(before, values[old, k], edges=edges), along(table, values[:, k], edges=edges),

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hae.data.frames import Frames
 from hae.data.rounds import share
 from hae.errors import BadInput
 from hae.export.cv import cv
 from hae.files import written_whole
 from pipelines import params, paths, processes, settings
 from pipelines.loop import energy
+from pipelines.loop.encoded import encoded
 from pipelines.loop.sampling import Options, rounds, sample
 from pipelines.loop.turns import QUIET, Turn, ended, keep, turns, words
 from pipelines.record import loops, packaging, registry
@@ -94,8 +94,8 @@ def _turn(project: Path, folder: Path) -> Turn:
         if row is None:
             raise BadInput(f"{store.name}: no champion; allowed: hae promote VERSION")
         loaded = packaging.load(store, row.version)
-    frames = Frames.read(project / paths.FRAMES)
-    cvs = loaded.encode(frames.values)[:, :2]
+    (frames,) = encoded(project, lambda values: loaded.encode(values)[:, :2])
+    cvs = frames.values
     cells = np.floor(cvs / np.array(loaded.about["cv_std"])[:2] / CELL).astype(int)
     mine = np.array([name.startswith(f"{folder.name}/") for name in frames.trajectory])
     before = {tuple(cell) for cell in cells[~mine]}
@@ -106,7 +106,7 @@ def _turn(project: Path, folder: Path) -> Turn:
     turn = Turn(folder.name, str(told["about"].get("version", "")), sum(_ns(path) for path in rounds(project)), len(after),
                 len(after - before), len(told["faults"]), row.version, 1.0 if frames.weights is None else share(frames.weights),
                 [value for name, value in sorted(learned.items()) if name.startswith("fve_")], verdicts,
-                energy.within(project, frames, cvs, periods, folder.name))
+                energy.within(project, frames, periods, folder.name))
     numbers = {"nanoseconds": turn.nanoseconds, "cells": turn.cells, "new_cells": turn.new, "torn": turn.torn,
                "effective_share": turn.share} | ({} if turn.within is None else {"energy_within": turn.within})
     with plainly(store.uri):

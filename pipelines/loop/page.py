@@ -21,6 +21,7 @@ from hae.sampling import plumed_files
 from hae.sampling.round import ROOM
 from pipelines import params, paths
 from pipelines.loop import drawings, energy
+from pipelines.loop.encoded import encoded
 from pipelines.loop.sampling import rounds
 from pipelines.loop.turns import turns, words
 from pipelines.page.inline import inline
@@ -42,21 +43,20 @@ def write(project: Path) -> Path:
     assert content.sample is not None  # no turn without it
     with plainly(store.uri):
         champions = {version: packaging.load(store, version) for version in dict.fromkeys(turn.champion for turn in told)}
-    frames = Frames.read(project / paths.FRAMES)
-    seen = {version: loaded.encode(frames.values) for version, loaded in champions.items()}
-    cvs = seen[told[-1].champion]
-    rounds_of = np.array([name.partition("/")[0] for name in frames.trajectory])
+    seen = dict(zip(champions, encoded(project, *(loaded.encode for loaded in champions.values())), strict=True))
+    frames = seen[told[-1].champion]
+    cvs, rounds_of = frames.values, np.array([name.partition("/")[0] for name in frames.trajectory])
     with plots.style():
         figures: dict[str, Markup | str | list[Markup]] = {
             "found": _drawn("found", "cells of the CVs' plane against nanoseconds", lambda axis: drawings.found(told, axis)),
             "plane": _drawn("plane", "frames in the plane of the CVs by rounds",
                             lambda axis: drawings.plane(cvs, rounds_of, axis), 5.6) if cvs.shape[1] > 1 else "",
         }
-        matched = _matched(seen)
+        matched = _matched({version: of.values for version, of in seen.items()})
         if matched:
             figures["changes"] = _drawn("changes", "likeness of matched CVs", lambda axis: drawings.changes(matched, axis),
                                         height=1 + 0.5 * len(matched))
-        figures["energies"] = _energies(project, frames, cvs, champions[told[-1].champion])
+        figures["energies"] = _energies(project, frames, champions[told[-1].champion])
     template = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True).from_string(
         TEMPLATE.read_text(encoding="utf-8"))
     text = template.render(name=content.record.model_name, turns=told, held=words(told), figures=figures, sample=content.sample,
@@ -82,14 +82,14 @@ def _matched(seen: dict[str, np.ndarray]) -> dict[str, list[float]]:
     return found
 
 
-def _energies(project: Path, frames: Frames, cvs: np.ndarray, champion: packaging.Loaded) -> list[Markup]:
+def _energies(project: Path, frames: Frames, champion: packaging.Loaded) -> list[Markup]:
     """Along the first two CVs of the champion and along each label; none before a biased round."""
     try:
         table = energy.rows(project)
     except BadInput:
         return []
-    values = energy.seen(table, frames, cvs)
-    along = {f"CV{k + 1}": (values[:, k], period) for k, period in enumerate(cv(champion, cvs=min(2, cvs.shape[1])).periods)}
+    values = energy.seen(table, frames)
+    along = {f"CV{k + 1}": (values[:, k], period) for k, period in enumerate(cv(champion, cvs=min(2, frames.n_features)).periods)}
     along |= {f"{name}, rad": (table[name].to_numpy(), 2 * np.pi) for name in frames.labels.columns if name in table}
     profiles = {name: energy.along(table, *of) for name, of in along.items()}
     return [_drawn(f"energy-{i}", f"free energy along {name}", partial(drawings.energy, found, plots.plain(name)))

@@ -22,6 +22,7 @@ from hae.sampling.round import CVRange, Sampling, run
 from hae.sampling.system import Dynamics, Molecule
 from hae.sampling.umbrella import Windows
 from pipelines import params, paths, processes, settings
+from pipelines.loop.encoded import encoded
 from pipelines.loop.systems import molecule
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
@@ -103,8 +104,8 @@ def _spreads(project: Path, loaded: packaging.Loaded, n: int) -> list[float]:
     over stretches of the prepared frames; where there are none, that of the training data."""
     if not (project / paths.MANIFEST).is_file():
         return loaded.about["cv_std"][:n]
-    frames = Frames.read(project / paths.FRAMES)
-    s = loaded.encode(frames.values)
+    (frames,) = encoded(project, loaded.encode)
+    s = frames.values
     stretch = [rows for name in dict.fromkeys(frames.trajectory) for rows in _stretches(np.flatnonzero(frames.trajectory == name))]
     if not stretch:
         return loaded.about["cv_std"][:n]
@@ -115,12 +116,11 @@ def _spreads(project: Path, loaded: packaging.Loaded, n: int) -> list[float]:
 def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walkers: int, seed: int) -> Molecule:
     """The molecule with as many frames to start from as there are walkers, far apart along the CVs: a first one at random, then always the
     frame farthest from all before it. As it is where the prepared frames are not of the same atoms."""
-    frames = _frames(project, molecule)
+    frames = _frames(project, molecule, function)
     if frames is None:
         return molecule
-    cvs = function.encoder(frames.values)[0]
     place = np.concatenate([np.stack([np.cos(s), np.sin(s)], 1) if period else s[:, None] / (s.std() or 1.0)
-                            for s, period in zip(cvs.T, function.periods)], axis=1)
+                            for s, period in zip(frames.values.T, function.periods)], axis=1)
     chosen = [int(np.random.default_rng(seed).integers(len(place)))]
     away = np.full(len(place), np.inf)
     while len(chosen) < walkers:
@@ -131,21 +131,23 @@ def _frontier(project: Path, molecule: Molecule, function: PositionsToCVs, walke
 
 def _windows(project: Path, molecule: Molecule, function: PositionsToCVs, section: params.Sample) -> tuple[Molecule, Windows]:
     """A window for each walker over the prepared frames, and the molecule with the frames nearest to their centres to start from."""
-    frames = _frames(project, molecule)
+    frames = _frames(project, molecule, function)
     if frames is None:
         raise BadInput(f"{project / paths.FRAMES}: missing, or with other atoms than the simulated system; allowed: --method umbrella "
                        "after hae retrain, since its windows are over the prepared frames")
-    windows, nearest = Windows.over(function.encoder(frames.values)[0], [period or 0.0 for period in function.periods],
+    windows, nearest = Windows.over(frames.values, [period or 0.0 for period in function.periods],
                                     section.walkers, section.temperature)
     return _starting(project, molecule, frames, nearest.tolist()), windows
 
 
-def _frames(project: Path, molecule: Molecule) -> Frames | None:
-    """The prepared frames, or None where there are none, or they are not of the same atoms as what is simulated."""
+def _frames(project: Path, molecule: Molecule, function: PositionsToCVs) -> Frames | None:
+    """The prepared frames with their CVs, or None where there are none, or they are not of the same atoms as what is simulated."""
     topology = params.load(project / "params.yaml").prepare.topology
     if not (project / paths.MANIFEST).is_file() or topology is None or not (project / topology).is_file():
         return None
-    return Frames.read(project / paths.FRAMES) if load_structure(project / topology).n_atoms == molecule.starts.shape[1] else None
+    if load_structure(project / topology).n_atoms != molecule.starts.shape[1]:
+        return None
+    return encoded(project, lambda values: function.encoder(values)[0])[0]
 
 
 def _starting(project: Path, molecule: Molecule, frames: Frames, chosen: Sequence[int]) -> Molecule:

@@ -255,13 +255,13 @@ def test_the_free_energy_has_settled_where_new_rounds_agree_with_the_old(tmp_pat
     names = [f"{n:03d}/walker-0" for n in range(2)]
     far = [plumed_files.read(folder / f"data/rounds/{n:03d}/COLVAR.0")["cv1"] for n in range(2)]
     spread = np.random.default_rng(0).normal(0, 0.01, 160)
-    frames = Frames(np.zeros((160, 1)), ("x",), ("",), np.repeat(names, 80), np.tile(np.arange(80), 2), pd.DataFrame(index=range(160)))
     cvs = np.concatenate(far)[:, None] + spread[:, None]
-    assert energy.within(folder, frames, cvs, [None], "000") is None
-    alike = energy.within(folder, frames, cvs, [None], "001")
+    frames = Frames(cvs, ("cv1",), ("",), np.repeat(names, 80), np.tile(np.arange(80), 2), pd.DataFrame(index=range(160)))
+    assert energy.within(folder, frames, [None], "000") is None
+    alike = energy.within(folder, frames, [None], "001")
     path = folder / "data/rounds/001/COLVAR.0"
     plumed_files.put(path, "metad.rbias", plumed_files.read(path)["metad.rbias"] * 3)
-    assert alike == 1.0 > energy.within(folder, frames, cvs, [None], "001")
+    assert alike == 1.0 > energy.within(folder, frames, [None], "001")
 
 
 def test_walkers_start_at_whole_molecules(tmp_path):
