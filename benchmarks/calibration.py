@@ -30,7 +30,7 @@ from hae.data.split import split_rows
 from hae.files import written_whole
 from hae.importance.assess import Measured, assess
 from hae.importance.decoders import RefitSettings
-from hae.importance.intervals import Estimate, Sampling, status_of
+from hae.importance.intervals import STATUSES, Estimate, Sampling, status_of
 from hae.importance.refits import EncodedRows, Refits, refit_members
 from hae.importance.report import ImportanceReport
 from hae.network.hierarchy import VARIANTS, HierarchicalNetwork
@@ -191,8 +191,9 @@ def said_and_true(report: ImportanceReport, truths: dict[str, np.ndarray], own: 
             said = {bound.strip("_") or "said": getattr(cv, f"{what}{bound}") for bound in ("", "_low", "_high")}
             rows.append({**level, "what": what, **said, "truth": truths[what][k], "plain_width": own[what][k]})
         rows.append({**level, "what": "verdict", "word": cv.verdict, "truth": truths["info_gain"][k], "trained": truths["gain"][k]})
-        if k < len(report.cvs) - 1:
-            rows.append({**level, "what": "order", "word": cv.order, "truth": truths["raw"][k], "trained": truths["innovation"][k]})
+        if k < len(report.cvs) - 1:  # of two CVs: as sure as the less sure one
+            pair = {**level, "status": max(cv.status, report.cvs[k + 1].status, key=STATUSES.index)}
+            rows.append({**pair, "what": "order", "word": cv.order, "truth": truths["raw"][k], "trained": truths["innovation"][k]})
     rows = rows if not about["exact"] else [row for row in rows if row["what"] in ("fve", "gain")]
     return [*rows, {**about, "what": "n", "level": 0, "said": report.n, "truth": n, "status": report.status}]
 

@@ -66,7 +66,7 @@ def _verdicts(rows: pd.DataFrame):
         ("false out of order: at a true margin of -0.01 or more", orders.word == "out of order", orders.truth >= -EPS, orders),
         ("false ordered: at a true innovation margin below 0.01", orders.word == "ordered", orders.trained < EPS, orders),
         ("power: alive or weak at a true gain above 0.05", living, much, verdicts),
-        ("power: ordered at true margins above 0.05, status ok", orders.word == "ordered", clear & (orders.status == "ok"), orders),
+        ("power: ordered at true margins above 0.05, both CVs ok", orders.word == "ordered", clear & (orders.status == "ok"), orders),
     ):
         if of.any():
             some, networks = hit[of], (table.kind + table.network.astype(str))[of]
