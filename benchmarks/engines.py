@@ -29,7 +29,7 @@ def add_metadynamics(system, function, pdb) -> None:
     x = np.array(pdb.getPositions(asNumpy=True).value_in_unit(unit.nanometer))
     indices = function.indices(pdb.topology)
     s = function(x[indices])[0]
-    walls = Walls(s - 1, s + 1, np.full(2, 100.0))
+    walls = Walls(s - 1, s + 1, np.full(2, 100.0), np.zeros(2))
     add_force(system, Along(function, Grid(tuple(Axis(v - 2, v + 2, 0.1) for v in s), 1.2, 10.0, 300.0), walls), indices)
 
 

@@ -57,7 +57,7 @@ def walk(
     axes = tuple(Axis(r.low - ROOM * WIDTH * r.spread, r.high + ROOM * WIDTH * r.spread, WIDTH * r.spread) for r in ranges)
     grids = [Grid(axes, 1.2, 10.0, dynamics.temperature) for _ in range(WALKERS if own else 1)] if function else []
     grids = grids if own else grids * WALKERS  # the same for all
-    walls = Walls(*np.array([(r.low, r.high, 2 * WALL / r.spread**2) for r in ranges]).reshape(-1, 3).T)
+    walls = Walls(*np.array([(r.low, r.high, 2 * WALL / r.spread**2, 0.0) for r in ranges]).reshape(-1, 4).T)
     folder.mkdir(parents=True)
     stride = round(PACE / dynamics.step_ps)
     crew = [Walker(i, molecule, dynamics, function, grids[i] if grids else None, walls, seed, folder, 2 * stride) for i in range(WALKERS)]
