@@ -91,7 +91,8 @@ def plant(fault: str, cvs: EncodedRows, replacement, k: int) -> EncodedRows:
             side[:, k] = np.angle(np.exp(1j * (1.0 - side[:, k - 1])))
         else:
             side[:, k] = np.sinh(side[:, k - 1] / cvs.train[:, k - 1].std())
-    return EncodedRows(*sides, tuple(reversed(kinds) if fault == "swapped" else kinds))
+    train, evaluated = sides
+    return EncodedRows(train, evaluated, tuple(reversed(kinds) if fault == "swapped" else kinds))
 
 
 def judge(name, cell, correlated, variant, first, fault, cvs, data, scores, train_fve, at) -> list[dict]:
@@ -221,7 +222,8 @@ def run(csv: Path, replicates: int) -> None:
     for unit in tqdm(list(units(replicates)), unit="stack"):
         if unit in done:
             continue
-        rows = run_unit(*unit, min(STACK, replicates - unit[3])).assign(first=unit[3])
+        cell, correlated, variant, first = unit
+        rows = run_unit(cell, correlated, variant, first, min(STACK, replicates - first)).assign(first=first)
         rows = rows.reindex(columns=COLUMNS)
         rows.to_csv(csv, mode="a", header=not csv.exists(), index=False, float_format="%.6g")
 

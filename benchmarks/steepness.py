@@ -63,7 +63,7 @@ def trial(project: Path, frames: Frames, recipe: Recipe, kind: str, options) -> 
     function, s = cv(model, recipe, CVS), model.transform(frames.values)
     ranges = np.array([edges(s[:, k]) for k in range(CVS)])
     axes = tuple(Axis(low - ROOM * WIDTH * spread, high + ROOM * WIDTH * spread, WIDTH * spread) for low, high, spread in ranges)
-    walls = Walls(*np.stack([ranges[:, 0], ranges[:, 1], 2 * WALL / ranges[:, 2] ** 2]), np.zeros(CVS))
+    walls = Walls(ranges[:, 0], ranges[:, 1], 2 * WALL / ranges[:, 2] ** 2, np.zeros(CVS))
     molecule = Molecule.of(alanine_dipeptide(), TOPOLOGY, starts()[[phi < 0 for phi, _ in STARTS]])
     dynamics, torn = Dynamics(TEMPERATURE), []
     stride = round(PACE / dynamics.step_ps)

@@ -106,15 +106,15 @@ class Hierarchy:
 
 def ours(variant: str, linear_path: bool = False):
     def fit(sides: Sides, n, seed, setting, seconds) -> Fitted:
-        rows = [Rows(x, x) for x in map(torch.from_numpy, (sides.train, sides.validation))]
+        rows, validation = (Rows(x, x) for x in map(torch.from_numpy, (sides.train, sides.validation)))
 
         def trained(epochs: int) -> HierarchicalNetwork:
             network = HierarchicalNetwork.mlp(
                 sides.train.shape[1], ["linear"] * n, variant, HIDDEN, members=1, linear_path=linear_path
             )
             network.reset(seed, 0)
-            network.start_path(rows[0].inputs)
-            train(network, *rows, Objective(), Settings(BATCH, epochs, None, setting), [seed])
+            network.start_path(rows.inputs)
+            train(network, rows, validation, Objective(), Settings(BATCH, epochs, None, setting), [seed])
             return network
 
         return Hierarchy(trained(_epochs(trained, seconds)))
