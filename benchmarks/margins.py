@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     frames = Frames.read(arguments.data)
-    margins = {"collective": [], "boosted": []}
+    margins: dict[str, list] = {"collective": [], "boosted": []}
     for salt in SALTS:
         split = split_rows(frames.trajectory, frames.frame, salt=salt, **SPLIT)
         train, test = frames.select(split == "train"), frames.select(split == "test")

@@ -38,7 +38,7 @@ def shorten(path: Path) -> None:
 
 def retrain(project: Path) -> tuple[dict[str, tuple[float, float]], float]:
     """(first line, end) of each task of `hae retrain` in seconds since the command, and its whole wall time."""
-    start, spans = time.perf_counter(), {}
+    start, spans = time.perf_counter(), dict[str, tuple[float, float]]()
     command = [sys.executable, "-m", "pipelines.cli", "retrain"]
     with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for line in process.stdout:
