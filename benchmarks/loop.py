@@ -1,6 +1,6 @@
 """The loop from one basin, without knowing phi or psi: nanoseconds of simulation in all until a walker is at phi > 0.
 
-    python -m benchmarks.loop DIR [--seeds 5] [--first 1] [--walkers 8] [--ns 0.1] [--most 4] [--rule equal]
+    python -m benchmarks.loop DIR [--seeds 5] [--first 1] [--walkers 8] [--unbiased 0.1] [--ns 0.2] [--most 4] [--rule equal]
 
 Alanine dipeptide at 300 K, raw coordinates, all walkers from the one conformation of the PDB file: an unbiased first round, then turns of
 retraining and a round biased along the champion's CVs, until one is at phi > 0 or `most` nanoseconds are spent. Each seed is a project in
@@ -27,7 +27,7 @@ FAR = (0.0, 2.3)  # phi of the third basin, radians
 
 
 def begin(folder: Path, seed: int, options) -> None:
-    section = params.Sample(seed=seed, walkers=options.walkers, nanoseconds=options.ns)
+    section = params.Sample(seed=seed, walkers=options.walkers, nanoseconds=options.unbiased)
     starting.start(folder, "alanine-dipeptide", None, Choices(()), section, lambda line: None)
     yaml = YAML()
     content = yaml.load((folder / "params.yaml").read_text())
@@ -35,6 +35,7 @@ def begin(folder: Path, seed: int, options) -> None:
         variant["random_state"] = seed
     content["prepare"]["split"]["salt"] = str(seed)
     content["prepare"]["rounds"] = options.rule
+    content["sample"]["nanoseconds"] = options.ns
     yaml.dump(content, folder / "params.yaml")
 
 
@@ -76,7 +77,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--walkers", type=int, default=8)
-    parser.add_argument("--ns", type=float, default=0.1, help="of each walker in a round")
+    parser.add_argument("--unbiased", type=float, default=0.1, help="nanoseconds of each walker in the first round")
+    parser.add_argument("--ns", type=float, default=0.2, help="of each walker in a biased round, as hae explore has it")
     parser.add_argument("--most", type=float, default=4.0)
     parser.add_argument("--first", type=int, default=1, help="seed to begin with")
     parser.add_argument("--rule", choices=RULES, default="equal", help="how frames of rounds count in training")
