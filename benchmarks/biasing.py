@@ -93,8 +93,7 @@ def trial(project: Path, frames: Frames, recipe: Recipe, seed: int, options) -> 
     if not out.exists():
         run(out, molecule, Dynamics(TEMPERATURE), function, ranges, sampling, cores=options.cores, say=progress(seed))
     told = json.loads((out / "round.json").read_text())
-    fve = model.score_levels(test.values) if hasattr(model, "score_levels") else model.validation_fve_
-    return {"seed": seed, "fve": [float(v) for v in fve], "gradient": [gradient.largest for gradient in measured][: options.cvs],
+    return {"seed": seed, "fve": [float(v) for v in model.validation_fve_], "gradient": [gradient.largest for gradient in measured][: options.cvs],
             "met": told["steepest"], "torn": len(told["faults"]), "walkers": looked_at(out, options.walkers, TEMPERATURE)}
 
 
@@ -142,7 +141,7 @@ def main() -> None:
     parser.add_argument("--out", default="biasing")
     options = parser.parse_args()
     frames, recipe = frames_of(options.project, options.features)
-    print("| seed | FVE | largest gradient at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns | dF | error |")
+    print("| seed | FVE (validation) | largest gradient at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns | dF | error |")
     print("|---|---|---|---|---|---|---|---|---|")
     for seed in range(options.first, options.first + options.seeds):
         print(row(trial(options.project, frames, recipe, seed, options)), flush=True)

@@ -71,7 +71,7 @@ def trial(project: Path, frames: Frames, recipe: Recipe, kind: str, options) -> 
         grid = Grid(axes, 1.2, 10.0, TEMPERATURE)
         torn.append(until_torn(Walker(number, molecule, dynamics, function, grid, walls, 1, options.out, stride), grid, stride, options.ns))
         print(f"{kind}: walker {number} {'lives' if torn[-1] is None else f'torn apart after {torn[-1]:.0f} ps'}", flush=True)
-    return {"kind": kind, "fve": [float(v) for v in model.score_levels(test.values)], "steep": steep, "torn": torn}
+    return {"kind": kind, "fve": [float(v) for v in model.validation_fve_], "steep": steep, "torn": torn}
 
 
 def until_torn(walker: Walker, grid: Grid, stride: int, ns: float) -> float | None:
@@ -106,7 +106,7 @@ def main() -> None:
         if not kept.exists():
             write_json(kept, trial(options.project, frames, recipe, kind, options))
         results.append(json.loads(kept.read_text()))
-    print("| network | FVE_1, 2 (test) | largest gradient of CV 1, CV 2, 1/nm | torn apart | first, ps | median, ps |")
+    print("| network | FVE_1, 2 (validation) | largest gradient of CV 1, CV 2, 1/nm | torn apart | first, ps | median, ps |")
     print("|---|---|---|---|---|---|")
     for result in sorted(results, key=lambda result: max(result["steep"])):
         print(row(result))
