@@ -93,7 +93,8 @@ def trial(project: Path, frames: Frames, recipe: Recipe, seed: int, options) -> 
     if not out.exists():
         run(out, molecule, Dynamics(TEMPERATURE), function, ranges, sampling, cores=options.cores, say=progress(seed))
     told = json.loads((out / "round.json").read_text())
-    return {"seed": seed, "fve": [float(v) for v in model.validation_fve_], "gradient": [gradient.largest for gradient in measured][: options.cvs],
+    return {"seed": seed, "fve": [float(v) for v in model.validation_fve_],
+            "gradient": [gradient.largest for gradient in measured][: options.cvs],
             "met": told["steepest"], "torn": len(told["faults"]), "walkers": looked_at(out, options.walkers, TEMPERATURE)}
 
 
@@ -141,7 +142,8 @@ def main() -> None:
     parser.add_argument("--out", default="biasing")
     options = parser.parse_args()
     frames, recipe = frames_of(options.project, options.features)
-    print("| seed | FVE (validation) | largest gradient at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns | dF | error |")
+    print("| seed | FVE (validation) | largest gradient at test frames, 1/nm | torn apart | crossed < 1 ns | first, ps | crossings a ns "
+          "| dF | error |")
     print("|---|---|---|---|---|---|---|---|---|")
     for seed in range(options.first, options.first + options.seeds):
         print(row(trial(options.project, frames, recipe, seed, options)), flush=True)

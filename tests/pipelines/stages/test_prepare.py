@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
+from raylets import raylets
 from ruamel.yaml import YAML
 from waiting import wait_until
 
@@ -275,24 +276,51 @@ def test_the_stage_ends_with_one_line_and_code_2(project, tmp_path):
     assert not Path("data/prepared").exists()
 
 
+def long_ones() -> None:
+    """Eight trajectories that take seconds."""
+    structure = load_structure(PDB)
+    for i in range(8):
+        xyz = structure.xyz[0] + np.random.default_rng(i).normal(scale=0.01, size=(20_000, 22, 3))
+        mdtraj.Trajectory(xyz.astype(np.float32), structure.topology).save(f"data/raw/walker-{i}.dcd")
+
+
+def in_parts(**environment: str) -> subprocess.Popen:
+    """The stage as a process that does no part itself."""
+    script = "import hae.engine; hae.engine.ALONE_SECONDS = 0; from pipelines.stages.prepare import prepare; prepare()"
+    return subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(ROOT), "HAE_THREADS": "2", **environment})
+
+
 @pytest.mark.acceptance
 @pytest.mark.parametrize(("engine", "mark"), [("local", "spawn_main"), ("ray", "ray::")])
 def test_a_worker_that_is_killed_changes_no_byte(project, engine, mark):
     if engine == "ray" and importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not installed here (pip install 'hae[ray]')")
-    structure = load_structure(PDB)
-    for i in range(8):
-        xyz = structure.xyz[0] + np.random.default_rng(i).normal(scale=0.01, size=(20_000, 22, 3))
-        mdtraj.Trajectory(xyz.astype(np.float32), structure.topology).save(f"data/raw/walker-{i}.dcd")
+    long_ones()
     prepare()
     before = contents()
     shutil.rmtree("data/prepared")
-    script = "import hae.engine; hae.engine.ALONE_SECONDS = 0; from pipelines.stages.prepare import prepare; prepare()"
-    stage = subprocess.Popen([sys.executable, "-c", script],
-                             env={**os.environ, "PYTHONPATH": str(ROOT), "HAE_THREADS": "2", "HAE_ENGINE": engine})
+    stage = in_parts(HAE_ENGINE=engine)
     assert wait_until(lambda: any(Path(".hae/parts").glob("*.json")) or stage.poll() is not None, 120)
     workers = [process for process in psutil.Process(stage.pid).children(recursive=True) if mark in " ".join(process.cmdline())]
     assert stage.poll() is None and workers, "it was done before anything could be killed"
     workers[0].kill()
     assert stage.wait(300) == 0
+    assert contents() == before
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("killed", [False, True])
+def test_three_raylets_make_the_bytes_of_one_process_and_one_may_be_killed(project, killed):
+    pytest.importorskip("ray")
+    long_ones()
+    prepare()
+    before = contents()
+    shutil.rmtree("data/prepared")
+    with raylets() as cluster:
+        stage = in_parts(RAY_ADDRESS=cluster.address)
+        assert wait_until(lambda: any(Path(".hae/parts").glob("*.json")) or stage.poll() is not None, 240)
+        if killed:
+            assert stage.poll() is None, "it was done before anything could be killed"
+            psutil.Process(cluster.pids[0]).kill()
+        assert stage.wait(300) == 0
     assert contents() == before

@@ -6,12 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from raylets import raylets
 from sklearn.decomposition import PCA
 
 from hae import HierarchicalAutoencoder
@@ -23,6 +25,7 @@ from pipelines.stages.stability import stability
 from pipelines.stages.train import train
 
 VARIANTS = ["collective", "boosted"]
+ROOT = Path(__file__).parents[3]
 
 
 def read_json(path) -> dict:
@@ -129,17 +132,18 @@ def test_stability_compares_replicas_on_the_test_blocks(trained, capsys, monkeyp
 
 
 @pytest.mark.acceptance
-@pytest.mark.parametrize("engine", ["local", "ray"])
-def test_replicas_are_the_same_wherever_they_are_trained(trained, monkeypatch, engine):
-    if engine == "ray":
-        pytest.importorskip("ray")
+@pytest.mark.parametrize("engine", ["local", "ray", "three raylets"])
+def test_replicas_are_the_same_wherever_they_are_trained(trained, engine):
     trained.change("stability", replicas=3)
     stability("collective")
     alone = read_json("results/variants/collective/stability.json")
-    for name, value in (("HAE_ENGINE", engine), ("HAE_THREADS", "2")):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setattr("hae.engine.ALONE_SECONDS", 0)
-    stability("collective")
+    script = "import hae.engine; hae.engine.ALONE_SECONDS = 0; from pipelines.stages.stability import stability; stability('collective')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HAE_THREADS": "2"}
+    with ExitStack() as held:
+        if engine != "local":
+            pytest.importorskip("ray")
+        more = {"RAY_ADDRESS": held.enter_context(raylets()).address} if engine == "three raylets" else {"HAE_ENGINE": engine}
+        subprocess.run([sys.executable, "-c", script], env=environment | more, check=True)
     spread = read_json("results/variants/collective/stability.json")
     assert alone.pop("seconds") > 0 and spread.pop("seconds") > 0 and spread == alone
     assert not list(Path(".hae/replicas").iterdir())
