@@ -17,7 +17,8 @@ import numpy as np
 
 from hae import HierarchicalAutoencoder
 from hae.data.frames import Frames
-from hae.data.molecules import Recipe
+from hae.data.jacobian import atoms_read
+from hae.data.molecules import Recipe, atom_names
 from hae.data.units import BOLTZMANN
 from hae.export.cv import cv
 from hae.importance.gradients import gradients
@@ -45,6 +46,15 @@ def frames_of(project: Path, features: str | None) -> tuple[Frames, Recipe]:
         values[path.stem] = recipe.features(mdtraj.load(str(path), top=str(TOPOLOGY))).values
     rows = np.stack([values[Path(name).stem][int(at)] for name, at in zip(frames.trajectory, frames.frame)])
     return replace(frames, values=rows, features=recipe.names, units=("",) * len(recipe.names)), recipe
+
+
+def positions_of(project: Path, frames: Frames, recipe: Recipe) -> np.ndarray:
+    """(N, A, 3) in nm of the atoms that torsions are made of, at rows of the project's trajectories."""
+    names = atom_names(mdtraj.load(str(TOPOLOGY)).topology)
+    atoms = [names.index(name) for name in atoms_read(recipe)]
+    positions = {path.stem: mdtraj.load(str(path), top=str(TOPOLOGY), atom_indices=atoms).xyz for path in (project / "data/raw").glob("*.dcd")}
+    order = np.argsort(np.argsort(atoms))  # mdtraj gives them in the order of the file
+    return np.stack([positions[Path(name).stem][int(at)][order] for name, at in zip(frames.trajectory, frames.frame)])
 
 
 def train(project: Path, frames: Frames, seed: int, options) -> HierarchicalAutoencoder:
@@ -84,7 +94,8 @@ def trial(project: Path, frames: Frames, recipe: Recipe, seed: int, options) -> 
     model = HierarchicalAutoencoder.load(model_folder) if model_folder.exists() else train(project, frames, seed, options)
     model.save(model_folder)
     test = frames.select(frames.split == "test")
-    measured = gradients(model.network_, test.values, recipe).smoothness.gradients if recipe.kind == "coordinates" else ()
+    positions = None if recipe.kind == "coordinates" else positions_of(project, test, recipe)
+    measured = gradients(model.network_, test.values, recipe, positions).smoothness.gradients
     function = cv(model, recipe, options.cvs)
     s = model.transform(frames.values)
     ranges = [CVRange(None, None, 1.0) if period else CVRange(*edges(s[:, k])) for k, period in enumerate(function.periods)]
