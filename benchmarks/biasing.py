@@ -52,7 +52,8 @@ def positions_of(project: Path, frames: Frames, recipe: Recipe) -> np.ndarray:
     """(N, A, 3) in nm of the atoms that torsions are made of, at rows of the project's trajectories."""
     names = atom_names(mdtraj.load(str(TOPOLOGY)).topology)
     atoms = [names.index(name) for name in atoms_read(recipe)]
-    positions = {path.stem: mdtraj.load(str(path), top=str(TOPOLOGY), atom_indices=atoms).xyz for path in (project / "data/raw").glob("*.dcd")}
+    files = (project / "data/raw").glob("*.dcd")
+    positions = {path.stem: mdtraj.load(str(path), top=str(TOPOLOGY), atom_indices=atoms).xyz for path in files}
     order = np.argsort(np.argsort(atoms))  # mdtraj gives them in the order of the file
     return np.stack([positions[Path(name).stem][int(at)][order] for name, at in zip(frames.trajectory, frames.frame)])
 
