@@ -284,7 +284,7 @@ def verify(version: str, rebuild: bool) -> None:
 
 @hae.command()
 @click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="INPUT...")
-@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories.")
+@click.option("--topology", type=click.Path(path_type=Path), metavar="PDB", help="Atoms of the trajectories; default: the project's.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A .csv or .parquet file.")
 @click.option("--version", help="Version of the model; default: the champion.")
 @click.option("--keep", multiple=True, metavar="COLUMN", help="Column of the table to copy to OUT; may be given several times.")

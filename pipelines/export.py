@@ -72,13 +72,13 @@ def export(
         model = packaging.load(store, row.version)
         lineage = _lineage(store, model)
     about, encoder = model.about, encoder_of(model, cvs)
-    function = cv(model, cvs=cvs) if kind in clients.OF_POSITIONS else None
+    function = cv(model, cvs=cvs) if kind in clients.OF_POSITIONS or model.recipe["kind"] != "columns" else None
     ranges = list(zip(about["cv_low"], about["cv_high"], strict=True))
     card = card_of(encoder, about["features"], about["units"], function, ranges, store.name, model.version, lineage,
                    list(zip(about["low"], about["high"], strict=True)))  # fmt: skip
     with tempfile.TemporaryDirectory() as temporary:
         draft = Path(temporary)
-        if function is None:
+        if kind not in clients.OF_POSITIONS or function is None:
             made = _for_features(kind, model, encoder, card, draft)
             checked = _check_features(kind, model, card, draft)
         else:

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
+from hae.data.patterns import matches
 from hae.errors import BadInput
 from hae.files import written_in_pieces
 from hae.memory import memory_limit
+from pipelines import params
 from pipelines.flow import drifting
 from pipelines.record import packaging, registry
 from pipelines.record.store import opened, plainly
@@ -49,8 +51,9 @@ def transform(
 ) -> TransformReport:
     """Write the CVs of trajectories or tables to a .csv or .parquet file: trajectory and frame, or the columns to keep, and cv1..cvn.
 
-    version: of the registered model; the champion by default. topology: of the trajectories; not for tables. keep: columns of tables
-    that go to the output as they are, such as a time or the name of a sample.
+    inputs: files, or patterns that no shell has expanded. version: of the registered model; the champion by default. topology: of the
+    trajectories, by default the project's; not for tables. keep: columns of tables that go to the output as they are, such as a time or
+    the name of a sample.
 
     Raises:
         BadInput: no champion, a file that can't be read, another molecule, a column that the recipe needs and the table lacks.
@@ -66,7 +69,10 @@ def transform(
             wanted = "champion" if version is None else f"version {version}"
             raise BadInput(f"{store.name}: no {wanted}; allowed: hae retrain or hae promote VERSION first (versions: {there})")
         model = packaging.load(store, row.version)
-    pieces = featurise(model.recipe, [Path(path) for path in inputs], topology, keep)
+    if topology is None and model.recipe["kind"] != "columns":
+        known = params.load(project / "params.yaml").prepare.topology
+        topology = project / known if known and (project / known).is_file() else None
+    pieces = featurise(model.recipe, [path for given in inputs for path in _found(Path(given))], topology, keep)
     outside, total = np.zeros(len(model.about["features"]), dtype=int), 0
     seen = Thinned(max(min(Thinned.LIMIT, memory_limit() // (32 * len(outside))), 1))
 
@@ -89,6 +95,10 @@ def transform(
     ]
     drifted = drifting.scored(project, store, model, seen)
     return TransformReport(total, len(model.about["cv"]), row.version, row.variant, output, tuple(far), drifted)
+
+
+def _found(given: Path) -> list[Path]:
+    return [given] if given.exists() else matches(str(given))[1] or [given]
 
 
 def _far(about: dict, values: np.ndarray) -> np.ndarray:

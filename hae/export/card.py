@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from hae.data.molecules import Recipe
 from hae.errors import BadInput
 from hae.export.cv import PositionsToCVs
 from hae.export.encoder import Encoder
@@ -14,11 +15,13 @@ from hae.network.kinds import PERIODS
 
 __all__ = ["Card", "card_of", "write_card"]
 
+USED = ("kind", "names", "reference", "pairs", "torsions")  # of a molecule's recipe
+
 
 @dataclass(frozen=True)
 class Card:
     """ranges: lowest and highest value of each CV in the training data, None where not known; feature_ranges: of each feature, or ();
-    periods: None of a CV without one; activation: of the encoder's hidden layers.
+    periods: None of a CV without one; activation: of the encoder's hidden layers; recipe: how positions of a molecule become features.
 
     Example:
         >>> card = Card("dipeptide", "3", {}, ("x",), ("nm",), (), ("cv1",), ("linear",), (None,), ranges=((-1.5, 1.5),))
@@ -41,9 +44,12 @@ class Card:
     activation: str = "tanh"
     feature_ranges: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = field(default=())
+    recipe: Recipe | None = None
 
     def to_dict(self) -> dict:
-        return asdict(self) | {"lineage": dict(self.lineage)}
+        """Of the recipe what positions need; its labels are no matter of the CVs."""
+        used = None if self.recipe is None else {name: getattr(self.recipe, name) for name in USED if getattr(self.recipe, name)}
+        return asdict(replace(self, recipe=None)) | {"lineage": dict(self.lineage), "recipe": used}
 
     def lines(self) -> list[str]:
         """In words, a line each, for the head of a file."""
@@ -78,6 +84,7 @@ def card_of(
         tuple(f"cv{k + 1}" for k in range(n)), encoder.kinds,
         tuple(PERIODS[kind] for kind in encoder.kinds), tuple(known),
         encoder.activation, tuple((float(low), float(high)) for low, high in feature_ranges),
+        recipe=function.recipe if function else None,
     )  # fmt: skip
 
 

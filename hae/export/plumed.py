@@ -30,6 +30,7 @@ SQUASH = {
     "tanh": ("tanh({0})",),
     "circular": ("{0}/sqrt({0}*{0}+{1}*{1})", "{1}/sqrt({0}*{0}+{1}*{1})"),
 }
+MOST_BIASED = 2  # CVs in the lines of METAD and OPES: along more a bias takes too long to fill
 WALL = 1000  # kJ/mol, times the square of the way beyond the training range
 
 
@@ -146,14 +147,15 @@ def _bias(card: Card) -> list[str]:
         if period is None and between is not None:
             lines += [f"lower_{name}: LOWER_WALLS ARG={name} AT={between[0]:.8g} KAPPA={WALL}",
                       f"upper_{name}: UPPER_WALLS ARG={name} AT={between[1]:.8g} KAPPA={WALL}"]  # fmt: skip
-    all_cvs = ",".join(card.cvs)
+    biased = ",".join(card.cvs[:MOST_BIASED])
     sigma = ",".join("0.35" if period else f"{0.05 * (between[1] - between[0]):.3g}" if between else "0.2"
-                     for period, between in zip(card.periods, card.ranges))  # fmt: skip
+                     for period, between in zip(card.periods[:MOST_BIASED], card.ranges))  # fmt: skip
     return [
         *lines,
-        f"#metad: METAD ARG={all_cvs} SIGMA={sigma} HEIGHT=1.2 PACE=100 BIASFACTOR=10 TEMP=300 FILE=HILLS",
-        f"#opes: OPES_METAD ARG={all_cvs} PACE=500 BARRIER=40 TEMP=300 FILE=KERNELS",
-        f"PRINT ARG={all_cvs} FILE=COLVAR STRIDE=1",
+        "# TEMP is 300 K here; allowed: the temperature of your simulation, whatever that of the training data was",
+        f"#metad: METAD ARG={biased} SIGMA={sigma} HEIGHT=1.2 PACE=100 BIASFACTOR=10 TEMP=300 FILE=HILLS",
+        f"#opes: OPES_METAD ARG={biased} PACE=500 BARRIER=40 TEMP=300 FILE=KERNELS",
+        f"PRINT ARG={','.join(card.cvs)} FILE=COLVAR STRIDE=1",
     ]
 
 

@@ -24,26 +24,73 @@ SQUASH: dict[str, tuple[str, ...]] = {
     "tanh": ("{0} = np.tanh({0})",),
     "circular": ("{0} /= np.maximum(np.linalg.norm({0}, axis=1, keepdims=True), 1e-12)",),
 }
+# Kind of recipe -> the lines that make features s (N, D) of positions x (N, A, 3), as `hae.data.jacobian.featurise` does.
+FEATURES = {
+    "coordinates": (
+        "x = x - x.mean(1, keepdims=True)  # turned to the reference, whose mean is zero (Kabsch)",
+        'u, _, v = np.linalg.svd(x.swapaxes(1, 2) @ W["reference"])',
+        "u[:, :, 2] *= np.sign(np.linalg.det(u @ v))[:, None]",
+        "s = (x @ u @ v).reshape(len(x), -1)",
+    ),
+    "distances": ('s = np.linalg.norm(x[:, W["groups"][:, 1]] - x[:, W["groups"][:, 0]], axis=2)',),
+    "torsions": (
+        'a, b, c, d = np.moveaxis(x[:, W["groups"]], 2, 0)',
+        "f, g, h = a - b, b - c, d - c",
+        "a, b = np.cross(f, g), np.cross(h, g)",
+        "angle = np.arctan2((np.cross(b, a) * g).sum(2) / np.linalg.norm(g, axis=2), (a * b).sum(2))",
+        "s = np.stack([np.sin(angle), np.cos(angle)], 2).reshape(len(x), -1)",
+    ),
+}
 
 
 def arrays_of(encoder: Encoder, card: Card) -> dict[str, np.ndarray]:
-    """What weights.npz holds: the numbers of the network, names of the features, and for what is in nm where it is and its usual size."""
+    """What weights.npz holds: the numbers of the network, names of the features, for what is in nm where it is and its usual
+    size, and for a molecule how its features are made."""
     arrays = {f"{name}{i}": value for i, pair in enumerate(encoder.layers) for name, value in zip("wb", pair)}
     arrays |= {"mean": encoder.mean, "scale": encoder.scale, "T": encoder.T, "t": encoder.t, "features": np.array(card.features, dtype=str)}
     arrays |= {} if encoder.path is None else {"path": encoder.path}
     if usual_size(card.to_dict()):
         arrays |= {"lengths": np.array([unit == "nm" for unit in card.units]), "usual": np.array(usual_size(card.to_dict()))}
-    return arrays
+    return arrays | _of_molecule(card)
+
+
+def _of_molecule(card: Card) -> dict[str, np.ndarray]:
+    """What features of positions are made with: the reference, or the atoms of each distance or torsion by their numbers in the card."""
+    if card.recipe is None:
+        return {}
+    made = {"made": np.array(card.recipe.names, dtype=str)}
+    if card.recipe.kind == "coordinates":
+        return made | {"reference": np.array(card.recipe.reference)}
+    place = {name: number for number, name in enumerate(card.atoms)}
+    return made | {"groups": np.array([[place[name] for name in group] for group in card.recipe.pairs or card.recipe.torsions])}
 
 
 def script(encoder: Encoder, card: Card) -> str:
     """The text of cvs.py: only what this network needs is in it."""
-    return "\n".join([*_head(encoder, card), *_checks(card), *_network(encoder), *_cvs(encoder)]) + "\n"
+    return "\n".join([*_head(encoder, card), *_checks(card), *_network(encoder), *_cvs(encoder), *_features(card)]) + "\n"
+
+
+def _features(card: Card) -> list[str]:
+    """For a molecule a second function, so that nobody has to align positions by another convention."""
+    if card.recipe is None:
+        return []
+    return [
+        "",
+        "",
+        "def features(positions):",
+        '    """Features by name, for `cvs`, of positions (N, A, 3) in nm of the atoms in card.json, in that order, molecules whole."""',
+        "    x = np.asarray(positions, float)",
+        f"    if x.ndim != 3 or x.shape[1:] != ({len(card.atoms)}, 3):",
+        f'        raise ValueError(f"positions: {{x.shape}}; allowed: (N, {len(card.atoms)}, 3), the atoms of card.json")',
+        *(f"    {line}" for line in FEATURES[card.recipe.kind]),
+        '    return dict(zip(W["made"], s.T))',
+    ]
 
 
 def _head(encoder: Encoder, card: Card) -> list[str]:
+    names = "cvs" if card.recipe is None else "cvs, features"
     return [
-        f'"""CVs by NumPy alone: `from cvs import cvs`. {_harmless(card.model)} version {_harmless(card.version)}, exported by hae."""',
+        f'"""CVs by NumPy alone: `from cvs import {names}`. {_harmless(card.model)} version {_harmless(card.version)}, exported by hae."""',
         *(["import math"] if encoder.activation == "gelu" else []),
         "from pathlib import Path",
         "",

@@ -64,9 +64,12 @@ def energy(between: tuple[str, str]) -> None:
     from pipelines.loop import energy as energies
 
     found = energies.between(project, *between)
-    of = found.difference
-    say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} rounds, "
+    of, rounds = found.difference, "round" if found.rounds == 1 else "rounds"
+    say(f"F({between[0]}) - F({between[1]}) = {of.value:.2f} kJ/mol [{of.low:.2f}, {of.high:.2f}] from {found.rounds} {rounds}, "
          f"{found.nanoseconds:.1f} ns, {found.frames[0]} and {found.frames[1]} frames; effective share of frames {of.share:.2f}")
+    crossings, crossed, walkers = found.crossings
+    along = f"; CVs are those of version {found.version}" if found.version else ""
+    say(f"{crossings} crossings between the two, by {crossed} of {walkers} walkers{along}")
     if found.apart:
         say(f"the windows of {', '.join(found.apart)} fall into groups that do not reach into each other: {UNKNOWN}")
 

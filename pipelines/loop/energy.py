@@ -34,13 +34,16 @@ SETTLE = 0.3  # of a walker's time, left out: while the bias grows fast, what wa
 @dataclass(frozen=True)
 class Between:
     """Free energy of the first region less that of the second, in kJ/mol, from so many rounds and nanoseconds. apart: rounds whose windows
-    fall into groups that do not reach into each other."""
+    fall into groups that do not reach into each other; crossings: from one region to the other, back too, by so many walkers of so many;
+    version: whose CVs the regions are of, "" where they name none."""
 
     difference: Difference
     rounds: int
     nanoseconds: float
     frames: tuple[int, int]  # seen in each region
     apart: tuple[str, ...] = ()
+    crossings: tuple[int, int, int] = (0, 0, 0)
+    version: str = ""
 
 
 def between(project: Path, first: str, second: str) -> Between:
@@ -65,7 +68,14 @@ def between(project: Path, first: str, second: str) -> Between:
     found = difference(inside[0], inside[1], **_drawn(table))
     told = table.groupby("round")["time"].agg(["max", "size"])
     return Between(found, len(told), table.attrs["nanoseconds"], (int(inside[0].sum()), int(inside[1].sum())),
-                   tuple(table.attrs["apart"]))
+                   tuple(table.attrs["apart"]), _crossings(table, *inside), versions[0] if named else "")
+
+
+def _crossings(table: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> tuple[int, int, int]:
+    """How often walkers went from one region to the other; of how many walkers that is, and how many there are."""
+    place = table[["round", "walker"]].assign(place=first)[first | second]
+    of_each = [int(np.abs(np.diff(walker.to_numpy().astype(int))).sum()) for _, walker in place.groupby(["round", "walker"])["place"]]
+    return sum(of_each), sum(number > 0 for number in of_each), len(table[["round", "walker"]].drop_duplicates())
 
 
 def along(table: pd.DataFrame, values: np.ndarray, period: float | None = None, edges: np.ndarray | None = None) -> Profile:

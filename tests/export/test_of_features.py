@@ -1,16 +1,19 @@
 """The encoder in other programs gives the CVs of the network."""
 
+import importlib.util
 import json
 
 import mdtraj
 import numpy as np
 import pytest
 import torch
-from export.dipeptide import TOPOLOGY, trained
+from export.dipeptide import KINDS, TOPOLOGY, frames, trained
 
+from hae.data.jacobian import featurise
 from hae.data.molecules import Recipe
 from hae.export import clients
 from hae.export.card import card_of
+from hae.export.cv import cv
 from hae.export.encoder import encoder_of
 from hae.export.of_features import write_numpy, write_onnx, write_torchscript
 
@@ -33,6 +36,26 @@ def test_numpy_alone(more, tmp_path):
     np.testing.assert_allclose(clients.ask("numpy", tmp_path, card, s).cvs, want, atol=1e-12)  # in a process without torch and hae
     about = json.loads((tmp_path / "card.json").read_text())
     assert about["version"] == "7" and about["lineage"] == {"data": "abc"} and about["periods"] == [None, 2 * np.pi, None]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numpy_alone_of_positions(kind, tmp_path):
+    """Nobody has to know how hae aligns, or which sign a torsion has."""
+    topology, positions = frames(6)
+    recipe = Recipe.for_molecule(mdtraj.load(str(TOPOLOGY)), kind, **KINDS[kind])
+    function = cv(trained(recipe), recipe)
+    card = card_of(function.encoder, recipe.names, recipe.units, function)
+    write_numpy(function.encoder, card, tmp_path)
+    spec = importlib.util.spec_from_file_location("exported_cvs", tmp_path / "cvs.py")
+    exported = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(exported)
+    x = positions[:, function.indices(topology)]
+    np.testing.assert_allclose(np.stack(list(exported.features(x).values()), 1), featurise(recipe, x)[0], atol=1e-12)
+    np.testing.assert_allclose(exported.cvs(exported.features(x)), function(x)[0], atol=1e-10)
+    with pytest.raises(ValueError, match=rf"allowed: \(N, {len(function.atoms)}, 3\)"):
+        exported.features(x[0])
+    about = json.loads((tmp_path / "card.json").read_text())
+    assert about["atoms"] == list(function.atoms) and about["recipe"]["kind"] == kind
 
 
 @pytest.mark.acceptance

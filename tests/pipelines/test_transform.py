@@ -1,6 +1,7 @@
 """hae transform: the registered version's CVs of new data, by its own recipe, and a clear line where that can't be."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,14 @@ def test_the_data_it_was_trained_on_give_the_cvs_of_the_registered_version(recor
     with torch.no_grad():
         cvs = double.encode(torch.from_numpy(recorded.frames().values)).numpy()
     np.testing.assert_allclose(written.to_numpy(), cvs, rtol=0, atol=1e-6 * cvs.std(0).min())
+
+
+def test_a_pattern_in_quotes_is_the_files_that_it_matches(recorded, tmp_path):
+    for name in ("run-1.csv", "run-2.csv"):
+        shutil.copy(recorded.folder / "data/raw/table.csv", tmp_path / name)
+    assert transform(recorded.folder, [tmp_path / "run-*.csv"], tmp_path / "cvs.csv").rows == 2400
+    with pytest.raises(BadInput, match=r"none-\*\.csv: no such file"):
+        transform(recorded.folder, [tmp_path / "none-*.csv"], tmp_path / "cvs.csv")
 
 
 def test_another_version_can_be_asked_for(recorded, tmp_path):

@@ -60,6 +60,8 @@ def test_free_energies_are_those_of_the_weights(tmp_path):
     assert found.difference.value == pytest.approx(-kt * np.log(4 * seen[0] / seen[1]), abs=1e-6)
     assert found.difference.low < found.difference.value < found.difference.high
     assert found.rounds == 2 and found.frames == tuple(seen) and sum(seen) == len(table) == 2 * 56  # the first 30 % are left out
+    far = [group["phi"].to_numpy() > 0 for _, group in table.groupby("round")]
+    assert found.crossings == (sum(int((a[1:] != a[:-1]).sum()) for a in far), 2, 2) and found.crossings[0] > 2 and not found.version
     same = energy.between(folder, "cv1 > 0.5", "cv1 < 0.5")
     assert same.difference.value == pytest.approx(found.difference.value)
 
@@ -107,7 +109,8 @@ def test_a_cv_of_several_versions_is_no_one_cv(tmp_path):
     with pytest.raises(BadInput, match=r"cv1 is not the same in all rounds, which were biased along versions 1, 3; allowed: labels"):
         energy.between(folder, "phi > 0 and cv1 > 0.5", "phi < 0")
     told(folder, 1, about={"version": "1"})
-    assert energy.between(folder, "cv1 > 0.5", "cv1 < 0.5").rounds == 2
+    same = energy.between(folder, "cv1 > 0.5", "cv1 < 0.5")
+    assert same.rounds == 2 and same.version == "1"
 
 
 def test_a_row_that_no_frame_has_is_refused(tmp_path):
