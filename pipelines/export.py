@@ -26,6 +26,7 @@ from hae.export.program import write_program
 from hae.files import written_whole
 from pipelines import params, paths
 from pipelines.record import packaging, registry
+from pipelines.record.lineage import code
 from pipelines.record.store import Store, opened, plainly
 
 __all__ = ["FORMATS", "Exported", "export"]
@@ -70,7 +71,7 @@ def export(
         if row is None:
             raise BadInput(f"{store.name}: no {'champion' if version is None else f'version {version}'}; allowed: hae retrain first")
         model = packaging.load(store, row.version)
-        lineage = _lineage(store, model)
+        lineage = _lineage(project, store, model)
     about, encoder = model.about, encoder_of(model, cvs)
     function = cv(model, cvs=cvs) if kind in clients.OF_POSITIONS or model.recipe["kind"] != "columns" else None
     ranges = list(zip(about["cv_low"], about["cv_high"], strict=True))
@@ -112,7 +113,7 @@ def _for_atoms(kind: str, function: PositionsToCVs, model, card: Card, topology,
 def _check_features(kind: str, model: packaging.Loaded, card: Card, folder: Path) -> str:
     n = len(card.cvs)
     want, answer = model.encode(model.rows)[:, :n], clients.ask(kind, folder, card, model.rows)
-    return compared(kind, answer, card, want, model.about["cv_std"][:n]) + f" ({len(want)} training rows)"
+    return _said(compared(kind, answer, card, want, model.about["cv_std"][:n]), f"{len(want)} training rows")
 
 
 def _check_positions(kind: str, function: PositionsToCVs, model, card: Card, project: Path, structure, folder: Path) -> str:
@@ -125,7 +126,11 @@ def _check_positions(kind: str, function: PositionsToCVs, model, card: Card, pro
         x, words = whole(structure, numbers, _reference(function)).astype(float), "the topology's positions; no training frames are here"
     want = model.encode(featurise(function.recipe, x)[0])[:, :n]
     answer = clients.ask(kind, folder, card, x, numbers)
-    return compared(kind, answer, card, want, model.about["cv_std"][:n], function(x)[1]) + f" ({words})"
+    return _said(compared(kind, answer, card, want, model.about["cv_std"][:n], function(x)[1]), words)
+
+
+def _said(line: str, on: str) -> str:
+    return line if line.startswith("not checked") else f"{line} ({on})"
 
 
 def _training_frames(project: Path, function: PositionsToCVs) -> np.ndarray | None:
@@ -157,7 +162,8 @@ def _topology(project: Path, given: Path | None) -> Path:
     return path
 
 
-def _lineage(store: Store, model: packaging.Loaded) -> dict[str, str]:
-    """Where a version comes from."""
+def _lineage(project: Path, store: Store, model: packaging.Loaded) -> dict[str, str]:
+    """Where a version comes from. Of a project in no git repository the commit is that of hae."""
     tags = store.client.get_model_version(store.name, model.version).tags
-    return {str(name): tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
+    said: dict[str, str] = {name: tags[name] for name in ("variant", "git_commit", "data_hash", "params_hash") if name in tags}
+    return said if code(project).commit else {"git_commit_of_hae" if name == "git_commit" else name: value for name, value in said.items()}

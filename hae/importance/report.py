@@ -259,7 +259,8 @@ class ImportanceReport:
         return [*why, f"a few events decide {join([cv.name for cv in rare])}"] if rare else why
 
     def _apart(self) -> str:
-        return f"the {self.apart} trajectories do not agree: each stays in a region of its own, so they count as about {self.apart} samples"
+        return (f"the {self.apart} trajectories do not agree: their means differ by more than chance, so they count as about {self.apart} "
+                "samples")
 
     def _too_few(self) -> str:
         if self.apart:

@@ -47,7 +47,8 @@ def which(evidence: Evidence) -> str:
         words = f"{_beside_pca(evidence)}. {_of_networks(evidence) if len(better) > 1 else _of_one(evidence, *better)}"
     unready = [name for name, report in evidence.reports.items() if not all(cv.converged for cv in report.cvs)]
     if unready:
-        words += f" But {join(unready)} {'have' if len(unready) > 1 else 'has'} decoders that are not converged: train longer first."
+        verb = "have" if len(unready) > 1 else "has"
+        words += f" But {join(unready)} {verb} decoders that are not converged: train longer (max_epochs), then choose again."
     return words
 
 

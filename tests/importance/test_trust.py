@@ -43,7 +43,7 @@ def test_walkers_that_stay_are_said_and_nothing_is_decided():
     network, names = principal_components(X, 2), np.repeat(list("abcd"), 2000)
     report = measure(network, X, X, trajectory=names, frame=np.tile(np.arange(2000), 4), settings=RefitSettings(rows=500, steps=20))
     assert report.apart == 4 and report.status == "not enough data" and report.n is None
-    assert "the 4 trajectories do not agree: each stays in a region of its own, so they count as about 4 samples" in report.sentence()
+    assert "the 4 trajectories do not agree: their means differ by more than chance, so they count as about 4 samples" in report.sentence()
     assert np.isnan([cv.fve_low for cv in report.cvs]).all()
 
 

@@ -242,7 +242,7 @@ def test_decoders_that_are_not_converged_are_a_reason_to_wait(trained_folder, mo
 
     collective, boosted = evidence.variants
     said = which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, False))))
-    assert said.endswith("But boosted has decoders that are not converged: train longer first.")
+    assert said.endswith("But boosted has decoders that are not converged: train longer (max_epochs), then choose again.")
     assert "converged" not in which(replace(evidence, variants=(with_decoders(collective, True), with_decoders(boosted, True))))
 
 
