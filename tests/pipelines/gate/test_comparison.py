@@ -43,7 +43,8 @@ def test_an_angle_of_another_period_is_another_target(tmp_path):
     """Its sine and cosine have the same names, so the champion would be judged by rows that its own recipe makes otherwise."""
     values, names = np.random.default_rng(0).normal(size=(40, 2)), ["sin(phi)", "cos(phi)"]
     made = loaded("1", values, names)
-    champion, candidate, nearly = (replace(made, recipe=made.recipe | {"periods": [["phi", period]]}) for period in (180.0, 360.0, 360.0001))
+    of = lambda period: replace(made, recipe=made.recipe | {"periods": [["phi", period]]})  # noqa: E731
+    champion, candidate, nearly = map(of, (180.0, 360.0, 360.0001))
     assert compare(champion, candidate, tmp_path).not_comparable == "another target: phi has another period"
     Frames(values, tuple(names), ("", ""), np.full(40, ""), np.arange(40), pd.DataFrame(index=range(40)),
            split=np.full(40, "train")).write(tmp_path / paths.FRAMES)
