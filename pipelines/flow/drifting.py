@@ -153,12 +153,18 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
 
 
 def _trained_on(project: Path, store: Store, version: str) -> Frames | None:
-    """The rows that a version was trained on, from DVC's cache; None where they are not there."""
+    """The rows that a version was trained on, from DVC's cache; None where they are not there. Raises BadInput where they are too many to
+    have in memory."""
+    from hae.memory import memory_limit
+    from hae.training.stored import rows_bytes
+
     data = store.client.get_model_version(store.name, version).tags.get("data_hash", "")
     if not (project / ".dvc").is_dir():
         return None
     with tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) / "frames"
+        if data and cache.fetch(project, data, kept, paths.MANIFEST.name) and rows_bytes(kept) > memory_limit():
+            raise BadInput(f"version {version}: the rows that it was trained on are larger than HAE_MEMORY_LIMIT")
         return Frames.read(kept) if data and cache.fetch(project, data, kept) else None
 
 

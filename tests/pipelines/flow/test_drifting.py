@@ -100,6 +100,15 @@ def test_scored_rows_that_drift_are_told_and_kept(project, trained, tmp_path):
     assert transform(project, [path], out).drift == ""  # and without both nothing can be said
 
 
+def test_training_rows_larger_than_memory_are_left_alone(project, trained, tmp_path, monkeypatch):
+    table, read = tmp_path / "new.csv", []
+    trained.table().to_csv(table, index=False)
+    monkeypatch.setenv("HAE_MEMORY_LIMIT", "20K")  # they take 24
+    monkeypatch.setattr(drifting.Frames, "read", read.append)
+    said = transform(project, [table], tmp_path / "cvs.csv").drift
+    assert said == "not looked at: version 1: the rows that it was trained on are larger than HAE_MEMORY_LIMIT" and not read
+
+
 def test_an_alarm_that_holds_leaves_the_decision_to_a_person(project, trained):
     trained.change("drift", holds=["distribution"])
     trained.change("promote", better=0.0, worse=0.9, pca=0.9, gain=0.9)
