@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from hae.data.frames import Frames
+from hae.data.frames import read_pieces
 from hae.data.jacobian import featurise
+from hae.data.parts import Manifest
 from hae.data.patterns import find_files
 from hae.data.positions import whole
 from hae.data.trajectories import load_frame, load_structure
@@ -139,13 +141,21 @@ def _training_frames(project: Path, function: PositionsToCVs) -> np.ndarray | No
         settings = params.load(project / "params.yaml").prepare
         structure = load_structure(project / str(settings.topology))
         topology = getattr(structure, "topology", structure)
-        files, rows = find_files(settings.trajectories, project), Frames.read(project / paths.FRAMES).select("train")
-        some = [(files[rows.trajectory[i]], int(rows.frame[i])) for i in np.linspace(0, len(rows) - 1, FRAMES).astype(int)]
-        found = [load_frame(path, frame, topology) for path, frame in some]
+        files = find_files(settings.trajectories, project)
+        found = [load_frame(files[name], frame, topology) for name, frame in _some_rows(project / paths.FRAMES)]
         at = function.indices(topology)
         return np.concatenate([whole(frame, at, _reference(function)) for frame in found]).astype(float)
     except (BadInput, KeyError, OSError):
         return None
+
+
+def _some_rows(folder: Path) -> Iterator[tuple[str, int]]:
+    """Trajectory and frame of training rows, evenly spread; a piece of the data set is in memory."""
+    wanted, first = np.linspace(0, Manifest.read(folder).sides["train"] - 1, FRAMES).astype(int), 0
+    for piece in read_pieces(folder):
+        rows = piece.select("train")
+        yield from ((str(rows.trajectory[i - first]), int(rows.frame[i - first])) for i in wanted if first <= i < first + len(rows))
+        first += len(rows)
 
 
 def _reference(function: PositionsToCVs) -> np.ndarray | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from hae.errors import BadInput, did_you_mean
 from pipelines.sections import Clean, Count, Drift, Flag, Limits, Margin, Name, Names, Natural, Notify, Positive, Section, Text
@@ -219,6 +219,9 @@ def load(path: str | os.PathLike = "params.yaml") -> Params:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}; allowed: a file of parameters") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadInput(f"{path}: line {line}: not UTF-8, as of an editor with another encoding; allowed: a text in UTF-8") from None
     return parsed(text, path)
 
 
@@ -230,6 +233,8 @@ def parsed(text: str, path: str | os.PathLike = "params.yaml") -> Params:
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise BadInput(f"{path}: {line}not YAML: {' '.join(str(error.problem or error.context).split())}") from None
+    except (YAMLError, ValueError, RecursionError) as error:  # a sign that no text has, what looks like a date and is none, [[[...
+        raise BadInput(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     params = checked(Params, content, path.name)
     try:
         _check(params)

@@ -61,6 +61,8 @@ def transform(
     output = Path(output)
     if output.suffix.lower() not in KINDS:
         raise BadInput(f"{output}: '{output.suffix}' is not a kind of table that can be written; allowed: {', '.join(KINDS)}")
+    if output.exists() and any(path.exists() and output.samefile(path) for path in map(Path, [*inputs, *([topology] if topology else [])])):
+        raise BadInput(f"{output}: an input too, which would be lost; allowed: another file")
     store = opened(project)
     with plainly(store.uri):
         row = registry.champion(store) if version is None else registry.find(store, version)
@@ -130,7 +132,7 @@ def featurise(
         wrong = next((path for path in inputs if not is_table(path)), None)
         if wrong is not None:
             raise BadInput(f"{wrong}: the model takes columns of a table; allowed: {', '.join(TABLES)} or COLVAR with {_some(own.columns)}")
-        return _rows_of_tables(own, inputs, keep)
+        return _rows_of_tables(own, inputs, tuple(dict.fromkeys(keep)))
     if keep:
         raise BadInput(f"--keep {keep[0]}: the model takes {own.kind} of a molecule; allowed: columns of a table")
     if topology is None:
@@ -151,7 +153,7 @@ def _rows_of_tables(recipe, inputs: Sequence[Path], keep: Sequence[str]) -> Iter
             for name in keep:
                 if name not in piece.columns:
                     raise BadInput(f"{path}: no column '{name}' to keep; allowed: {_some(piece.columns)}")
-                if name.removeprefix("cv").isdecimal():
+                if name.startswith("cv") and name[2:].isdecimal():
                     raise BadInput(f"--keep {name}: a name of the output; allowed: columns of other names")
             rows = piece[list(keep)].reset_index(drop=True)
             rows.attrs = {}  # how the file was written is nothing for the next one

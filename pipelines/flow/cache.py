@@ -13,16 +13,20 @@ from pipelines.flow import versioning
 __all__ = ["fetch", "not_cached", "prune"]
 
 
-def fetch(project: Path, digest: str, target: Path) -> bool:
-    """Copy the file or folder of this hash from the cache to a place where nothing is; whether it was there, whole."""
+def fetch(project: Path, digest: str, target: Path, only: str = "") -> bool:
+    """Copy the file or folder of this hash from the cache to a place where nothing else is; whether it was there, whole.
+
+    only: the name of the one file of the folder that is asked for.
+    """
     with versioning.in_repository(project) as repository:
         cache = repository.cache.local
         source = Path(cache.oid_to_path(digest))
         if not source.exists():
             return False
         inside = json.loads(source.read_text()) if digest.endswith(".dir") else None
-        parts = {target: source} if inside is None else {target / part["relpath"]: Path(cache.oid_to_path(part["md5"])) for part in inside}
-    if not all(part.exists() for part in parts.values()):
+        parts = {target: source} if inside is None else {target / part["relpath"]: Path(cache.oid_to_path(part["md5"])) for part in inside
+                                                            if only in ("", part["relpath"])}
+    if (only and not parts) or not all(part.exists() for part in parts.values()):
         return False
     for place, part in parts.items():
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from pipelines.record.store import opened, plainly
 
 __all__ = ["Cleaned", "by_rule", "clean"]
 
-LINES = 2000  # of the list of retrainings
+LINES = 2000  # of the lists of retrainings and of looks at drift
 PREFECT = """
 delete from flow_run where state_type in ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED') and id not in (
     select id from flow_run where state_type in ('COMPLETED', 'FAILED', 'CANCELLED', 'CRASHED') order by end_time desc limit :keep);
@@ -57,7 +57,8 @@ def clean(project: Path, keep: int, dry_run: bool = False) -> Iterator[Cleaned]:
         yield from _checkpoints(project, keep, dry_run)
         yield from _prefect(project, keep, dry_run)
         if not dry_run:
-            _shorten(settings.home(project) / "retrainings.jsonl")
+            for name in ("retrainings.jsonl", "drift.jsonl"):
+                _shorten(settings.home(project) / name)
 
 
 def by_rule(project: Path, say: Callable[[str], object]) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ import pandas as pd
 from hae.data.frames import Frames
 from hae.errors import BadInput
 from pipelines import params, paths, settings
-from pipelines.flow import cache
+from pipelines.flow import cache, retraining
 from pipelines.record import packaging, registry
 from pipelines.record.packaging import Loaded
 from pipelines.record.store import Store, opened, plainly
@@ -29,7 +29,7 @@ from pipelines.watch import notify
 if TYPE_CHECKING:
     from pipelines.watch import drift
 
-__all__ = ["KINDS", "SCORED", "Looked", "history", "look", "scored"]
+__all__ = ["KINDS", "SCORED", "Looked", "history", "look", "scored", "scored_since"]
 
 RETRAINING, SCORED = "retraining", "transform"  # what the rows of a look were for
 KEPT = 5  # profiles of champions
@@ -85,23 +85,31 @@ def scored(project: Path, store: Store, model: Loaded, seen: drift.Thinned) -> s
 
 def history(project: Path, last: int, of: Sequence[str] = (RETRAINING, SCORED)) -> list[dict]:
     """The last looks, newest first. A line that was cut short is left out."""
-    path, found = settings.home(project) / "drift.jsonl", []
-    for line in reversed(path.read_text(errors="replace").splitlines() if path.exists() else []):
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return [entry for entry in found if isinstance(entry, dict) and entry.get("of", RETRAINING) in of and "alarms" in entry][:last]
+    return list(islice(_looks(project, of), last))
+
+
+def scored_since(project: Path, moment: str) -> list[dict]:
+    """Looks at scored rows after the one of this moment, newest first; the last alone where there is none of it."""
+    found = []
+    for entry in _looks(project, (SCORED,)):
+        if entry["at"] == moment:
+            return found
+        found.append(entry)
+    return found[:1]
+
+
+def _looks(project: Path, of: Sequence[str]) -> Iterator[dict]:
+    found = retraining.newest_lines(settings.home(project) / "drift.jsonl")
+    return (entry for entry in found if entry.get("of", RETRAINING) in of and entry.keys() >= {"at", "alarms"})
 
 
 def _keep(project: Path, of: str, version: str, drifted: drift.Drift) -> str:
     words = f"against version {version}: {drifted.words}"
-    entry = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "of": of, "version": version, "rows": drifted.rows,
+    entry = {"at": datetime.now(UTC).isoformat(timespec="milliseconds"), "of": of, "version": version, "rows": drifted.rows,
              "independent": round(drifted.independent, 1), "beyond": drifted.beyond, "error": drifted.error, "missing": drifted.missing,
              "distance": {name: far for name, (far, _) in drifted.distance.items()},
              "allowed": {name: allowed for name, (_, allowed) in drifted.distance.items()}, "alarms": drifted.alarms}
-    path = settings.home(project) / "drift.jsonl"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with open(path, "a", encoding="utf-8") as file:
-        file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
+    retraining.add_line(settings.home(project) / "drift.jsonl", entry)
     if drifted.alarms:
         notify.tell(project, "drift", words)
     return words
@@ -145,12 +153,18 @@ def _found(project: Path, store: Store) -> tuple[str, drift.Drift] | None:
 
 
 def _trained_on(project: Path, store: Store, version: str) -> Frames | None:
-    """The rows that a version was trained on, from DVC's cache; None where they are not there."""
+    """The rows that a version was trained on, from DVC's cache; None where they are not there. Raises BadInput where they are too many to
+    have in memory."""
+    from hae.memory import memory_limit
+    from hae.training.stored import rows_bytes
+
     data = store.client.get_model_version(store.name, version).tags.get("data_hash", "")
     if not (project / ".dvc").is_dir():
         return None
     with tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) / "frames"
+        if data and cache.fetch(project, data, kept, paths.MANIFEST.name) and rows_bytes(kept) > memory_limit():
+            raise BadInput(f"version {version}: the rows that it was trained on are larger than HAE_MEMORY_LIMIT")
         return Frames.read(kept) if data and cache.fetch(project, data, kept) else None
 
 

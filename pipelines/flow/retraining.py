@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from pipelines.gate.outcome import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room", "settle", "table", "to_text",
-           "verdicts"]
+__all__ = ["GOOD", "Look", "add_line", "facts", "look", "newest_lines", "note", "notes", "nothing_new", "pages", "refusals_noted", "room",
+           "settle", "table", "to_text", "verdicts"]
 
 ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
+BLOCK = 1 << 16  # bytes of a file of lines that are read at once
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
@@ -162,10 +164,8 @@ def note(project: Path, started: datetime, stages: list[str], ending: str) -> No
         "stages": stages,
         "ending": masked(ending),
     }
-    path = settings.home(project) / "retrainings.jsonl"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with suppress(OSError), open(path, "a") as file:
-        file.write("\n" * bool(torn) + json.dumps(entry) + "\n")
+    with suppress(OSError):
+        add_line(settings.home(project) / "retrainings.jsonl", entry)
     notify.ended(project, masked(ending))
 
 
@@ -189,9 +189,28 @@ def refusals_noted(project: Path) -> Iterator[None]:
 
 def notes(project: Path, last: int = 5) -> list[dict]:
     """The last retrainings, newest first. A line that a kill or a full disk cut short is left out."""
-    path = settings.home(project) / "retrainings.jsonl"
-    found = []
-    for line in reversed(path.read_text(errors="replace").splitlines() if path.exists() else []):
-        with suppress(ValueError):
-            found.append(json.loads(line))
-    return [entry for entry in found if isinstance(entry, dict) and entry.keys() >= {"started", "seconds", "stages", "ending"}][:last]
+    found = newest_lines(settings.home(project) / "retrainings.jsonl")
+    return list(islice((entry for entry in found if entry.keys() >= {"started", "seconds", "stages", "ending"}), last))
+
+
+def add_line(path: Path, entry: Mapping) -> None:
+    """Add a line of JSON to a file, apart from what was cut short."""
+    with open(path, "ab+") as file:
+        torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n"
+        file.write(b"\n" * bool(torn) + json.dumps(entry).encode() + b"\n")
+
+
+def newest_lines(path: Path) -> Iterator[dict]:
+    """The objects of a file of lines of JSON, newest first, of which no more is read than is asked for. A line cut short is left out."""
+    rest = b""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(end - BLOCK, 0)
+            file.seek(begin)
+            first, *lines = (file.read(end - begin) + rest).split(b"\n")
+            rest, end = (first, begin) if begin else (b"", 0)
+            for line in reversed(lines if begin else [first, *lines]):
+                with suppress(ValueError):
+                    if isinstance(entry := json.loads(line), dict):
+                        yield entry

@@ -140,12 +140,14 @@ def _watch(project: Path, deployment, seconds: int) -> None:
     from prefect.deployments import run_deployment
 
     kept = settings.home(project) / "watched"
+    seen = kept.read_text() if kept.exists() else None  # held here too: on a full disk nothing is kept, and each look would start one
     before = None
     while True:
         try:
             now = versioning.data_digest(project)
-            if now == before and now != (kept.read_text() if kept.exists() else None):
+            if now == before and now != seen:
                 run_deployment(deployment, timeout=0, as_subflow=False, tags=["data"])
+                seen = now
                 kept.write_text(now)
             before = now
         except Exception as error:  # the next look may succeed: a file gone for a moment, a server busy
@@ -154,17 +156,20 @@ def _watch(project: Path, deployment, seconds: int) -> None:
 
 
 def _drifting(project: Path, deployment, seconds: float = 10) -> None:
-    """Start one retraining for each look at scored data whose alarms `drift.retrains` names. The last is kept in `.hae/drifted`."""
+    """Start one retraining where looks at scored data found alarms that `drift.retrains` names. The last look is kept in `.hae/drifted`."""
     from prefect.deployments import run_deployment
 
     kept = settings.home(project) / "drifted"
+    seen = kept.read_text() if kept.exists() else ""
     while True:
         try:
             wanted = params.load(project / "params.yaml").drift.retrains
-            last = next(iter(drifting.history(project, 1, of=(drifting.SCORED,))), None)
-            if last and set(wanted) & set(last["alarms"]) and last["at"] != (kept.read_text() if kept.exists() else ""):
+            looks = drifting.scored_since(project, seen)
+            if any(set(wanted) & set(look["alarms"]) for look in looks):
                 run_deployment(deployment, timeout=0, as_subflow=False, tags=["drift"])
-                kept.write_text(last["at"])
+            if looks:
+                seen = looks[0]["at"]
+                kept.write_text(seen)
         except Exception as error:  # the next look may succeed: params being edited, a server busy
             logging.getLogger("prefect.hae").warning("Look at the drift: %s", error)
         time.sleep(seconds)

@@ -89,6 +89,10 @@ def _different_targets(champion: dict, candidate: dict) -> str:
     if ours != theirs:
         changed = sorted(set(ours.items()) ^ set(theirs.items()))
         return f"another target: {len(changed)} features differ, such as {changed[0][0]}"
+    periods = [dict(recipe.get("periods", ())) for recipe in (candidate, champion)]
+    turned = [name for name in periods[0] if not np.isclose(periods[0][name], periods[1].get(name, np.nan), rtol=1e-6, atol=0)]
+    if turned:
+        return f"another target: {turned[0]} has another period"
     if candidate["kind"] != "columns":
         for part in ("atoms", "pairs", "torsions"):
             if candidate.get(part) != champion.get(part):

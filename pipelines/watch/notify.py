@@ -24,6 +24,7 @@ __all__ = ["check_disk", "ended", "tell", "test"]
 
 AGAIN = 24 * 3600.0  # seconds after which the same words are told again
 ONCE = ("held", "failed", "drift", "silence", "disk")  # events that say the same night after night
+_told: dict[tuple[str, str], tuple[str, float]] = {}  # what this process told: a disk that is full keeps nothing
 QUIET = ("nothing new", "nominated", "interrupted")  # endings of a retraining that are nobody's news
 
 
@@ -34,9 +35,11 @@ def tell(project: Path, event: Event, text: str) -> list[str]:
     """
     try:
         wanted = params.load(project / "params.yaml").notify
-        if event not in wanted.events or not (wanted.targets or wanted.command) or _told(project, event, text):
+        if event not in wanted.events or not (wanted.targets or wanted.command) or _is_old(project, event, text):
             return []
         faults = _send(project, wanted, event, masked(text))
+        if len(faults) < _number(wanted):  # what reached nobody is news the next time
+            _keep(project, event, text)
     except (BadInput, OSError) as error:
         faults = [masked(str(error))]
     for fault in faults:
@@ -66,24 +69,39 @@ def test(project: Path) -> tuple[int, list[str]]:
     Raises BadInput where params.yaml names nobody.
     """
     wanted = params.load(project / "params.yaml").notify
-    number = len(wanted.targets) + (wanted.command is not None)
+    number = _number(wanted)
     if not number:
         raise BadInput("params.yaml: notify: no targets and no command; allowed: names of environment variables with addresses of apprise")
     return number, _send(project, wanted, "test", f"a test of hae notify, for {project}")
 
 
-def _told(project: Path, event: str, text: str) -> bool:
-    """Whether the same was told within a day; what is told now is kept."""
-    path = settings.home(project) / "told.json"
+def _number(wanted: Notify) -> int:
+    """How many there are to tell."""
+    return len(wanted.targets) + (wanted.command is not None)
+
+
+def _is_old(project: Path, event: str, text: str) -> bool:
+    """Whether the same was told within a day, by whichever process."""
+    last = _before(project).get(event, {})
+    told = (_told.get((str(project), event), ("", 0.0)), (last.get("text"), last.get("at", 0)))
+    return event in ONCE and any(words == text and 0 <= time.time() - at < AGAIN for words, at in told)
+
+
+def _keep(project: Path, event: str, text: str) -> None:
+    _told[str(project), event] = text, time.time()
+    with suppress(BadInput, OSError):  # of a disk that is full, which is what there is to tell
+        write_json(_file(project), _before(project) | {event: {"text": text, "at": time.time()}})
+
+
+def _before(project: Path) -> dict:
     try:
-        before = json.loads(path.read_text())
+        return json.loads(_file(project).read_text())
     except (OSError, ValueError):
-        before = {}
-    last = before.get(event, {})
-    if event in ONCE and last.get("text") == text and 0 <= time.time() - last.get("at", 0) < AGAIN:
-        return True
-    write_json(path, before | {event: {"text": text, "at": time.time()}})
-    return False
+        return {}
+
+
+def _file(project: Path) -> Path:
+    return settings.home(project) / "told.json"
 
 
 def _send(project: Path, wanted: Notify, event: str, text: str) -> list[str]:

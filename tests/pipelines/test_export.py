@@ -5,10 +5,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from hae import HierarchicalAutoencoder
+from hae.data import frames as of_frames
+from hae.data.frames import Frames
 from hae.errors import BadInput
 from hae.export import clients, of_features
 from hae.export.card import card_of
@@ -98,3 +101,14 @@ def test_what_can_not_be_exported_is_said_and_nothing_is_written(recorded, tmp_p
     with pytest.raises(BadInput, match=word):
         export(recorded.folder, folder=tmp_path / "out", **asked)
     assert not (tmp_path / "out").exists()
+
+
+def test_training_frames_are_found_a_piece_at_a_time(tmp_path, monkeypatch):
+    rng, number = np.random.default_rng(0), np.arange(500)
+    frames = Frames(rng.normal(size=(1000, 2)), ("a", "b"), ("", ""), np.repeat(["x", "y"], 500), np.tile(number, 2),
+                    pd.DataFrame(index=range(1000)), split=rng.choice(["train", "test", "gap"], 1000))
+    frames.write(tmp_path / "frames")
+    train = frames.select("train")
+    wanted = [(str(train.trajectory[i]), int(train.frame[i])) for i in np.linspace(0, len(train) - 1, exports.FRAMES).astype(int)]
+    monkeypatch.setattr(of_frames, "NUMBERS_TOGETHER", 34)  # 17 rows
+    assert list(exports._some_rows(tmp_path / "frames")) == wanted

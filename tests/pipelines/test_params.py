@@ -93,3 +93,17 @@ def test_a_text_that_is_no_yaml_is_named_by_its_line(tmp_path):
 def test_an_unknown_variant_lists_those_there_are():
     with pytest.raises(BadInput, match=r"train.bosted: no such variant; allowed: collective, boosted \(did you mean boosted\?\)"):
         params.load(FILE).variant("bosted")
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    (b"# Ger\xe4t", f"line {TEXT.count(chr(10)) + 1}: not UTF-8"),  # as an editor of Windows writes it
+    (b"# \x07", "not YAML: unacceptable character #x0007"),
+    (b"x: 2024-13-45", "not YAML: month must be in 1..12"),  # what looks like a date
+    (b"x: " + b"[" * 3000, "not YAML: maximum recursion depth exceeded"),
+])
+def test_bytes_that_are_no_text_and_values_that_are_none_are_one_line(tmp_path, line, said):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(TEXT.encode() + line)
+    with pytest.raises(BadInput) as caught:
+        params.load(path)
+    assert str(caught.value).startswith(f"{path}: {said}") and "\n" not in str(caught.value)

@@ -133,6 +133,25 @@ def test_an_ending_that_is_no_table_is_said_first(bare):
         transform(bare, [bare / "none.csv"], bare / "out.txt")
 
 
+def test_an_input_is_never_written_over(bare):
+    table = bare / "rows.csv"
+    table.write_text("a\n1\n")
+    (bare / "link.csv").symlink_to(table)
+    for output in (table, bare / "link.csv", bare / "." / "rows.csv"):
+        with pytest.raises(BadInput, match="an input too, which would be lost"):
+            transform(bare, [table], output)
+    assert table.read_text() == "a\n1\n"
+
+
+def test_a_column_may_have_a_number_for_a_name(tmp_path):
+    """As the columns of NumPy's files have."""
+    table, frames = tmp_path / "rows.csv", pd.DataFrame({"x": [1.0, 2.0], "7": [3.0, 4.0]})
+    frames.to_csv(table, index=False)
+    recipe = {"version": 1, "kind": "columns", "names": ["x"], "units": [""], "labels": []}
+    ((_, rows),) = featurise(recipe, [table], None, keep=("7", "7"))
+    assert rows.to_dict("list") == {"7": [3.0, 4.0]}
+
+
 def test_without_a_champion_it_says_what_to_do(bare):
     with pytest.raises(BadInput, match="no champion; allowed: hae retrain"):
         transform(bare, [bare / "none.csv"], bare / "out.csv")

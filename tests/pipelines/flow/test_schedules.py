@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import schedules, server, versioning
+from pipelines.flow import retraining, schedules, server, versioning
 
 PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
@@ -186,3 +186,27 @@ def test_the_first_look_starts_a_run_and_a_restart_none(serve):
     assert len(poll(url, BY_DATA, failed(2), key)) == 2  # the same content starts nothing again
     again.send_signal(signal.SIGINT)
     assert again.wait(60) == 0
+
+
+def test_an_alarm_that_another_look_follows_starts_a_run_too(bare, monkeypatch):
+    """A loop over files calls hae transform every few seconds, and the last of them may be as always."""
+    import prefect.deployments
+
+    started, moments = [], iter([["a", "alarm b", "c"], ["d"], ["alarm e"], []])
+    monkeypatch.setattr(prefect.deployments, "run_deployment", lambda *_, tags, **__: started.append(tags))
+
+    def scored(seconds: float) -> None:
+        for words in next(moments, None) or _over():
+            kind, _, name = words.rpartition(" ")
+            retraining.add_line(bare / ".hae" / "drift.jsonl", {"at": name, "of": "transform", "alarms": {"error": ["x"]} if kind else {}})
+
+    monkeypatch.setattr(schedules.time, "sleep", scored)
+    (bare / ".hae").mkdir(exist_ok=True)
+    retraining.add_line(bare / ".hae" / "drift.jsonl", {"at": "0", "of": "transform", "alarms": {}})
+    with pytest.raises(StopIteration):
+        schedules._drifting(bare, "it")
+    assert started == [["drift"]] * 2 and (bare / ".hae" / "drifted").read_text() == "e"
+
+
+def _over():
+    raise StopIteration

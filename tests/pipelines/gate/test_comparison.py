@@ -37,3 +37,15 @@ def test_columns_in_another_order_show_no_row_that_the_champion_was_trained_on(t
     assert sorted(np.concatenate(seen).tolist()) == sorted(both.tolist())
     holes = replace(candidate, recipe=candidate.recipe | {"fill": [["b", 0.0]]})
     assert "missing values" in compare(champion, holes, tmp_path).not_comparable
+
+
+def test_an_angle_of_another_period_is_another_target(tmp_path):
+    """Its sine and cosine have the same names, so the champion would be judged by rows that its own recipe makes otherwise."""
+    values, names = np.random.default_rng(0).normal(size=(40, 2)), ["sin(phi)", "cos(phi)"]
+    made = loaded("1", values, names)
+    of = lambda period: replace(made, recipe=made.recipe | {"periods": [["phi", period]]})  # noqa: E731
+    champion, candidate, nearly = map(of, (180.0, 360.0, 360.0001))
+    assert compare(champion, candidate, tmp_path).not_comparable == "another target: phi has another period"
+    Frames(values, tuple(names), ("", ""), np.full(40, ""), np.arange(40), pd.DataFrame(index=range(40)),
+           split=np.full(40, "train")).write(tmp_path / paths.FRAMES)
+    assert compare(nearly, candidate, tmp_path).not_comparable == "no test block that neither was trained on"

@@ -100,6 +100,31 @@ def test_a_target_that_is_down_slow_or_wrong_stops_nothing(project, webhook, mon
     assert "topsecret" not in "".join(faults) + caplog.text and len(got) >= 1
 
 
+def test_what_reached_nobody_is_told_the_next_time(project, webhook, monkeypatch):
+    address, got, _ = webhook
+    folder = project(targets=["HAE_HOOK"])
+    monkeypatch.setenv("HAE_HOOK", "json://127.0.0.1:9")
+    assert notify.tell(folder, "silence", "nothing has succeeded since then")
+    monkeypatch.setenv("HAE_HOOK", address)
+    for _ in range(2):
+        assert notify.tell(folder, "silence", "nothing has succeeded since then") == []
+    assert len(got) == 1
+
+
+def test_a_full_disk_is_told_though_nothing_can_be_kept(project, webhook, monkeypatch):
+    address, got, _ = webhook
+    monkeypatch.setenv("HAE_HOOK", address)
+
+    def full(path, content):
+        raise BadInput(f"{path}: can't be written (No space left on device)")
+
+    monkeypatch.setattr(notify, "write_json", full)
+    folder = project(targets=["HAE_HOOK"])
+    for _ in range(2):  # once by each process
+        assert notify.tell(folder, "disk", "less than 2 GB are free") == []
+    assert [message["message"] for message in got] == ["less than 2 GB are free"]
+
+
 def test_a_command_of_ones_own(project):
     folder = project(command=[sys.executable, "-c", "import os, sys; open('told', 'w').write(os.environ['HAE_EVENT'] + sys.stdin.read())"])
     assert notify.tell(folder, "rolled back", "version 2 is rejected") == []
