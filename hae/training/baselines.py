@@ -61,6 +61,7 @@ def _network(standard: Standard, covariance: np.ndarray, map_to: np.ndarray, roo
     """Of the covariance of what is predicted, in the metric."""
     _, vectors = np.linalg.eigh(covariance)
     axes = vectors[:, ::-1][:, :n]
+    axes = np.pad(axes, ((0, 0), (0, n - axes.shape[1])))  # of fewer targets than CVs: the others add nothing
     sizes = len(standard.input_mean), len(standard.output_mean)
     network = HierarchicalNetwork.mlp(sizes[0], ["linear"] * n, "boosted", (), "identity", sizes[1]).double()
     network.scale_by(*astuple(standard))

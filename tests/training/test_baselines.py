@@ -61,6 +61,12 @@ def test_another_target_gives_reduced_rank_regression(X):
         np.testing.assert_allclose(levels_of(network, X)[k - 1], pca.inverse_transform(pca.transform(predicted)), atol=1e-8)
 
 
+def test_of_fewer_targets_than_cvs_the_others_add_nothing(X):
+    y = X[:, :1] - X[:, 1:2] + np.random.default_rng(0).normal(size=(len(X), 1))
+    r2 = LinearRegression().fit(X, y).score(X, y)
+    np.testing.assert_allclose(score_frames(principal_components(X, N, "none", target=y), X, y).fve, [r2] * N, atol=1e-10)
+
+
 def test_a_further_metric_gives_the_components_of_the_weighted_features(X):
     root = np.linalg.qr(np.random.default_rng(0).normal(size=(5, 5)))[0] * [2.0, 1.5, 1, 0.7, 0.5]
     for given, by in ((root, root), (np.array([3.0, 1, 1, 0.5, 0.2]), np.diag([3.0, 1, 1, 0.5, 0.2]))):
