@@ -61,7 +61,8 @@ def transform(
     output = Path(output)
     if output.suffix.lower() not in KINDS:
         raise BadInput(f"{output}: '{output.suffix}' is not a kind of table that can be written; allowed: {', '.join(KINDS)}")
-    if output.exists() and any(path.exists() and output.samefile(path) for path in map(Path, [*inputs, *([topology] if topology else [])])):
+    files = [path for given in inputs for path in _found(Path(given))]
+    if output.exists() and any(path.exists() and output.samefile(path) for path in [*files, *([topology] if topology else [])]):
         raise BadInput(f"{output}: an input too, which would be lost; allowed: another file")
     store = opened(project)
     with plainly(store.uri):
@@ -74,7 +75,7 @@ def transform(
     if topology is None and model.recipe["kind"] != "columns":
         known = params.load(project / "params.yaml").prepare.topology
         topology = project / known if known and (project / known).is_file() else None
-    pieces = featurise(model.recipe, [path for given in inputs for path in _found(Path(given))], topology, keep)
+    pieces = featurise(model.recipe, files, topology, keep)
     outside, total = np.zeros(len(model.about["features"]), dtype=int), 0
     seen = Thinned(max(min(Thinned.LIMIT, memory_limit() // (32 * len(outside))), 1))
 

@@ -90,7 +90,7 @@ def history(project: Path, last: int, of: Sequence[str] = (RETRAINING, SCORED)) 
 
 def scored_since(project: Path, moment: str) -> list[dict]:
     """Looks at scored rows after the one of this moment, newest first; the last alone where there is none of it."""
-    found = []
+    found: list[dict] = []
     for entry in _looks(project, (SCORED,)):
         if entry["at"] == moment:
             return found
