@@ -12,6 +12,7 @@ from hae.errors import BadInput
 from hae.importance.intervals import Sampling
 from hae.importance.report import Contributions
 from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import rounding
 from hae.network.scoring import Sliced, chunks, filled
 
 __all__ = ["contributions", "feature_errors"]
@@ -26,12 +27,14 @@ def feature_errors(
     never held all at once. Features that are missing count nothing, as in `hae.network.scoring.score_frames`.
     """
     target = X if target is None else target
+    constant = torch.from_numpy(rounding(network.output_mean.cpu().numpy())).to(network.output_mean.device)
     total = np.zeros(1)
 
     def add(net, s, numbers, wanted):
         nonlocal total
         rows = slice(numbers[0], numbers[-1] + 1)
-        y = (torch.as_tensor(np.ascontiguousarray(wanted)).to(s) - net.output_mean) / net.output_scale
+        y = torch.as_tensor(np.ascontiguousarray(wanted)).to(s) - net.output_mean
+        y = torch.where(y.abs() <= constant, 0, y) / net.output_scale  # rounding has no variance that shares could be of
         levels = net.standardised_levels(net.standardise(filled(net, s)))
         squares = ((y - level).nan_to_num().square().T for level in (torch.zeros_like(y), *levels))
         total = total + np.stack([sampling.sums(x.double().cpu().numpy(), rows) for x in squares])

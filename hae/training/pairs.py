@@ -87,11 +87,13 @@ class Pairs:
         return Pairs(inputs, targets, *(None if of is None else of[rows] for of in (self.weights, self.trajectory, self.frame)))
 
     def blocks(self, block_frames: int) -> np.ndarray | None:
-        """(N,) number of the block of so many frames that each row is in; None for rows that stand alone."""
-        if self.trajectory is None or self.frame is None:
+        """(N,) number of the block of so many frames that each row is in; one without trajectory ("") is a block of its own. None where
+        all rows stand alone."""
+        if self.trajectory is None or self.frame is None or not (self.trajectory != "").any():
             return None
         _, trajectory = np.unique(self.trajectory, return_inverse=True)
-        _, blocks = np.unique(np.stack([trajectory, self.frame // block_frames]), axis=1, return_inverse=True)
+        number = np.where(self.trajectory == "", np.arange(len(self)), self.frame // block_frames)
+        _, blocks = np.unique(np.stack([trajectory, number]), axis=1, return_inverse=True)
         return blocks.ravel()
 
     def rows(self, standard: Standard, device: torch.device) -> Rows:
@@ -182,6 +184,7 @@ def split_or_warn(
             block_frames=block_frames,
             gap_frames=gap_frames,
             shares=shares,
+            values=X,
         )
     sides = {side: int((split == side).sum()) for side, share in zip(("train", "validation", "test"), shares) if share > 0}
     if min(sides.values()) >= SMALLEST_SIDE:

@@ -12,6 +12,8 @@ from hae.importance.decoders import RefitSettings
 from hae.importance.intervals import Sampling
 from hae.importance.report import ImportanceReport
 from hae.network import scoring
+from hae.network.hierarchy import HierarchicalNetwork
+from hae.network.objective import standardisation
 from hae.network.scoring import score_frames
 from hae.training.baselines import principal_components
 
@@ -77,6 +79,13 @@ def test_pieces_and_missing_entries(X, monkeypatch):
     pieces = gains_of(network, X)
     for name in ("gain", "low", "high"):
         np.testing.assert_allclose(getattr(pieces, name), getattr(whole, name), atol=1e-12)
+
+
+def test_of_features_that_never_change_there_is_nothing_to_share():
+    X = np.tile([0.1, 0.7, 1 / 3], (400, 1))
+    network = HierarchicalNetwork.mlp(3, ["linear"]).double().reset(0)
+    network.scale_by(*standardisation(X, "global") * 2)
+    assert gains_of(network, X, names=["a", "b", "c"]).gain == ((0.0, 0.0, 0.0),)
 
 
 def test_nominal_coverage_on_correlated_frames():

@@ -119,6 +119,18 @@ def test_enough_rows_are_split_as_the_pipeline_splits_them():
     np.testing.assert_array_equal(sides, expected)
 
 
+def test_rows_named_nothing_stand_alone_beside_trajectories():
+    X, rule = np.random.default_rng(0).normal(size=(5000, 2)), {"shares": (0.6, 0.2, 0.2), "block_frames": 100, "gap_frames": 10}
+    nothing, mixed = np.full(5000, ""), np.repeat(["", "a"], [1000, 4000])
+    alone = split_or_warn(X, None, None, **rule)
+    np.testing.assert_array_equal(split_or_warn(X, nothing, None, **rule), alone)
+    sides = split_or_warn(X, mixed, None, **rule)
+    np.testing.assert_array_equal(sides[:1000], alone[:1000])
+    assert make_pairs(X, nothing, None, alone)["test"].blocks(100) is None
+    of_trajectory = len(np.unique(np.flatnonzero(sides[1000:] == "test") // 100))
+    assert len(np.unique(make_pairs(X, mixed, None, sides)["test"].blocks(100))) == of_trajectory + (sides[:1000] == "test").sum()
+
+
 def test_sides_are_joined_in_the_order_that_they_were_split_from():
     X, names = np.arange(24.0).reshape(12, 2), np.repeat(["a", "b"], 6)
     split = np.array(["train", "test", "validation"] * 4)
