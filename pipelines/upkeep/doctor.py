@@ -47,11 +47,16 @@ def _looked(name: str, check: Check, project: Path) -> list[Finding]:
 
 
 def _mended(found: list[Finding], look: Callable[[], list[Finding]]) -> list[Finding]:
-    """Do the safe mends; a fault counts as mended when a second look no longer finds it."""
+    """Do the safe mends; a fault counts as mended when a second look no longer finds it. One that can't be mended now ends nothing."""
+    faults: dict[str, str] = {}
     for finding in found:
         if finding.wrong and finding.safe:
-            finding.safe()
-    after = look()
+            try:
+                finding.safe()
+            except (BadInput, OSError) as error:  # somebody is at work, files of somebody else
+                faults[finding.words] = masked(str(error))
+    after = [replace(finding, mend=f"{finding.mend} (not now: {faults[finding.words]})") if finding.words in faults else finding
+             for finding in look()]
     still = {finding.words for finding in after}
     gone = [replace(finding, words=f"{finding.words}: mended", wrong=False, mend="", safe=None)
             for finding in found if finding.wrong and finding.safe and finding.words not in still]

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from commanding import hae
 
-from pipelines import processes, settings
+from pipelines import locks, processes, settings
 from pipelines.record import registry
 from pipelines.record.store import opened
+from pipelines.upkeep import doctor as of_doctor
 from pipelines.upkeep import machine
 from pipelines.upkeep.doctor import doctor
+from pipelines.upkeep.finding import Finding
 
 
 @pytest.fixture
@@ -156,3 +158,18 @@ def test_the_exit_code_says_whether_something_is_wrong(project):
     assert told.returncode == 1 and "WRONG  modes" in told.stdout and "; mend: chmod 600" in told.stdout
     told = hae("doctor", "--mend", folder=project)
     assert told.returncode == 0 and "WRONG" not in told.stdout, told.stdout + told.stderr
+
+
+def test_a_mend_that_has_to_wait_ends_nothing(tmp_path, monkeypatch):
+    """What a killed retraining left is mended by whoever holds the checkout, and another retraining may hold it."""
+    def busy():
+        raise locks.Busy("another hae is at work here already")
+
+    def gone():
+        raise PermissionError(1, "Operation not permitted")
+
+    left = [Finding("left of a killed retraining: 7", wrong=True, mend="--mend", safe=busy), Finding("open", wrong=True, safe=gone)]
+    monkeypatch.setattr(of_doctor, "CHECKS", {"processes": lambda project: left, "dvc": lambda project: [Finding("all well")]})
+    found = list(doctor(tmp_path, mend=True))
+    assert [finding.wrong for finding in found] == [True, True, False]
+    assert "--mend (not now: another hae is at work here already)" in str(found[0]) and "Operation not permitted" in str(found[1])
