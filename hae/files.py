@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and files of lines of JSON, of which a kill may cut the last one short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,10 @@ from hae.errors import BadInput
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["check_writable", "is_number", "plain", "read_csv", "write_csv", "write_json", "written_in_pieces", "written_whole"]
+__all__ = ["add_line", "check_writable", "is_number", "newest_lines", "plain", "read_csv", "write_csv", "write_json",
+           "written_in_pieces", "written_whole"]
 
+BLOCK = 1 << 16  # bytes of a file of lines that are read at once
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that a spreadsheet would compute
 
 
@@ -170,3 +172,26 @@ def plain(value):
     if isinstance(value, np.generic):
         return value.item()
     return value if isinstance(value, str | int | float | None) else None  # a random state, for one: what it was is gone
+
+
+def add_line(path: Path, entry: Mapping) -> None:
+    """Add a line of JSON to a file, apart from what was cut short."""
+    with open(path, "ab+") as file:
+        torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n"
+        file.write(b"\n" * bool(torn) + json.dumps(entry).encode() + b"\n")
+
+
+def newest_lines(path: Path) -> Iterator[dict]:
+    """The objects of a file of lines of JSON, newest first, of which no more is read than is asked for. A line cut short is left out."""
+    rest = b""
+    with suppress(FileNotFoundError), open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(end - BLOCK, 0)
+            file.seek(begin)
+            first, *lines = (file.read(end - begin) + rest).split(b"\n")
+            rest, end = (first, begin) if begin else (b"", 0)
+            for line in reversed(lines if begin else [first, *lines]):
+                with suppress(ValueError):
+                    if isinstance(entry := json.loads(line), dict):
+                        yield entry

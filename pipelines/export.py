@@ -115,7 +115,7 @@ def _for_atoms(kind: str, function: PositionsToCVs, model, card: Card, topology,
 def _check_features(kind: str, model: packaging.Loaded, card: Card, folder: Path) -> str:
     n = len(card.cvs)
     want, answer = model.encode(model.rows)[:, :n], clients.ask(kind, folder, card, model.rows)
-    return _said(compared(kind, answer, card, want, model.about["cv_std"][:n]), f"{len(want)} training rows")
+    return compared(kind, answer, card, want, model.about["cv_std"][:n], on=f"{len(want)} training rows")
 
 
 def _check_positions(kind: str, function: PositionsToCVs, model, card: Card, project: Path, structure, folder: Path) -> str:
@@ -128,11 +128,7 @@ def _check_positions(kind: str, function: PositionsToCVs, model, card: Card, pro
         x, words = whole(structure, numbers, _reference(function)).astype(float), "the topology's positions; no training frames are here"
     want = model.encode(featurise(function.recipe, x)[0])[:, :n]
     answer = clients.ask(kind, folder, card, x, numbers)
-    return _said(compared(kind, answer, card, want, model.about["cv_std"][:n], function(x)[1]), words)
-
-
-def _said(line: str, on: str) -> str:
-    return line if line.startswith("not checked") else f"{line} ({on})"
+    return compared(kind, answer, card, want, model.about["cv_std"][:n], function(x)[1], words)
 
 
 def _training_frames(project: Path, function: PositionsToCVs) -> np.ndarray | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from hae.data.frames import Frames
-from hae.data.patterns import matches
+from hae.data.patterns import expanded
 from hae.errors import BadInput
 from hae.files import written_in_pieces
 from hae.memory import memory_limit
@@ -61,7 +61,7 @@ def transform(
     output = Path(output)
     if output.suffix.lower() not in KINDS:
         raise BadInput(f"{output}: '{output.suffix}' is not a kind of table that can be written; allowed: {', '.join(KINDS)}")
-    files = [path for given in inputs for path in _found(Path(given))]
+    files = [path for given in inputs for path in expanded(given) or [Path(given)]]
     if output.exists() and any(path.exists() and output.samefile(path) for path in [*files, *([topology] if topology else [])]):
         raise BadInput(f"{output}: an input too, which would be lost; allowed: another file")
     store = opened(project)
@@ -98,10 +98,6 @@ def transform(
     ]
     drifted = drifting.scored(project, store, model, seen)
     return TransformReport(total, len(model.about["cv"]), row.version, row.variant, output, tuple(far), drifted)
-
-
-def _found(given: Path) -> list[Path]:
-    return [given] if given.exists() else matches(str(given))[1] or [given]
 
 
 def _far(about: dict, values: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hae.errors import BadInput
-from hae.files import check_writable, folder_made, write_csv, write_json, written_in_pieces, written_whole
+from hae.files import add_line, check_writable, folder_made, newest_lines, write_csv, write_json, written_in_pieces, written_whole
 
 
 def test_asking_for_a_writable_folder_does_not_race_with_itself(tmp_path):
@@ -74,3 +74,18 @@ def test_a_folder_that_was_made_in_vain_goes_again_and_one_with_something_in_it_
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="can't be made"), folder_made(tmp_path / "file" / "c"):
         pass
+
+
+def test_the_last_lines_are_read_without_those_before(tmp_path, monkeypatch):
+    """Looks at wide tables are long lines, and hae serve asks for the last one every ten seconds for months."""
+    path = tmp_path / "lines.jsonl"
+    monkeypatch.setattr("hae.files.BLOCK", 7)
+    assert list(newest_lines(path)) == []
+    for number in range(5):
+        add_line(path, {"number": number, "words": "ü" * number})
+    path.write_bytes(path.read_bytes() + b'{"number": 9')
+    add_line(path, {"number": 5})
+    assert [entry["number"] for entry in newest_lines(path)] == [5, 4, 3, 2, 1, 0]
+    with open(path, "r+b") as file:
+        file.write(b"nonsense")
+    assert [entry["number"] for entry in newest_lines(path)] == [5, 4, 3, 2, 1]

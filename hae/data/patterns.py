@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hae.errors import BadInput
 
-__all__ = ["find_files", "matches", "without_ending"]
+__all__ = ["expanded", "find_files", "matches", "without_ending"]
 
 WILD = set("*?[")
 
@@ -48,6 +48,11 @@ def matches(pattern: str, root: str | os.PathLike = ".") -> tuple[Path, list[Pat
     if not set(rest) & WILD:
         return base, [base / rest]
     return base, sorted(_visible(base, rest))
+
+
+def expanded(given: str | os.PathLike) -> list[Path]:
+    """The file of this name (it may have wild cards), or the files of a pattern that no shell has expanded; [] where there are none."""
+    return [Path(given)] if Path(given).exists() else matches(str(given))[1]
 
 
 def without_ending(path: Path) -> str:

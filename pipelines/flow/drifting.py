@@ -18,8 +18,9 @@ import pandas as pd
 
 from hae.data.frames import Frames
 from hae.errors import BadInput
+from hae.files import add_line, newest_lines
 from pipelines import params, paths, settings
-from pipelines.flow import cache, retraining
+from pipelines.flow import cache
 from pipelines.record import packaging, registry
 from pipelines.record.packaging import Loaded
 from pipelines.record.store import Store, opened, plainly
@@ -99,7 +100,7 @@ def scored_since(project: Path, moment: str) -> list[dict]:
 
 
 def _looks(project: Path, of: Sequence[str]) -> Iterator[dict]:
-    found = retraining.newest_lines(settings.home(project) / "drift.jsonl")
+    found = newest_lines(settings.home(project) / "drift.jsonl")
     return (entry for entry in found if entry.get("of", RETRAINING) in of and entry.keys() >= {"at", "alarms"})
 
 
@@ -109,7 +110,7 @@ def _keep(project: Path, of: str, version: str, drifted: drift.Drift) -> str:
              "independent": round(drifted.independent, 1), "beyond": drifted.beyond, "error": drifted.error, "missing": drifted.missing,
              "distance": {name: far for name, (far, _) in drifted.distance.items()},
              "allowed": {name: allowed for name, (_, allowed) in drifted.distance.items()}, "alarms": drifted.alarms}
-    retraining.add_line(settings.home(project) / "drift.jsonl", entry)
+    add_line(settings.home(project) / "drift.jsonl", entry)
     if drifted.alarms:
         notify.tell(project, "drift", words)
     return words

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hae.errors import BadInput
+from hae.files import add_line, newest_lines
 from pipelines import output, params, paths, settings
 from pipelines.flow import last_decision, reading, versioning
 from pipelines.masking import masked
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
     from pipelines.gate.outcome import Outcome
     from pipelines.record.lineage import StageFacts
 
-__all__ = ["GOOD", "Look", "add_line", "facts", "look", "newest_lines", "note", "notes", "nothing_new", "pages", "refusals_noted", "room",
+__all__ = ["GOOD", "Look", "facts", "look", "note", "notes", "nothing_new", "pages", "refusals_noted", "room",
            "settle", "table", "to_text", "verdicts"]
 
 ROOM = 20_000_000  # bytes that Prefect's events and the record of one small retraining take, and some more
-BLOCK = 1 << 16  # bytes of a file of lines that are read at once
 GOOD = ("promoted", "held", "nominated", "nothing new")  # how the ending of a retraining begins that did all its work
 
 
@@ -191,26 +191,3 @@ def notes(project: Path, last: int = 5) -> list[dict]:
     """The last retrainings, newest first. A line that a kill or a full disk cut short is left out."""
     found = newest_lines(settings.home(project) / "retrainings.jsonl")
     return list(islice((entry for entry in found if entry.keys() >= {"started", "seconds", "stages", "ending"}), last))
-
-
-def add_line(path: Path, entry: Mapping) -> None:
-    """Add a line of JSON to a file, apart from what was cut short."""
-    with open(path, "ab+") as file:
-        torn = file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read())[1] != b"\n"
-        file.write(b"\n" * bool(torn) + json.dumps(entry).encode() + b"\n")
-
-
-def newest_lines(path: Path) -> Iterator[dict]:
-    """The objects of a file of lines of JSON, newest first, of which no more is read than is asked for. A line cut short is left out."""
-    rest = b""
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            begin = max(end - BLOCK, 0)
-            file.seek(begin)
-            first, *lines = (file.read(end - begin) + rest).split(b"\n")
-            rest, end = (first, begin) if begin else (b"", 0)
-            for line in reversed(lines if begin else [first, *lines]):
-                with suppress(ValueError):
-                    if isinstance(entry := json.loads(line), dict):
-                        yield entry

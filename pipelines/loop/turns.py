@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from hae.files import add_line, newest_lines
 from pipelines import settings
 
 __all__ = ["QUIET", "Turn", "ended", "holds", "keep", "turns", "words"]
@@ -83,20 +84,13 @@ def _numbers(turn: Turn, before: Turn) -> Mapping[str, str]:
 
 def turns(project: Path) -> list[Turn]:
     """What is known of the rounds, in order; each round once."""
-    path = settings.home(project) / "loop.jsonl"
     found: dict[str, Turn] = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            turn = Turn(**json.loads(line))
-        except (ValueError, TypeError):  # a kill cut it short
-            continue
-        found[turn.round] = turn
-    return [found[name] for name in sorted(found)]
+    for entry in newest_lines(settings.home(project) / "loop.jsonl"):
+        with suppress(TypeError):  # of another version of hae
+            found.setdefault(entry.get("round", ""), Turn(**entry))
+    return [found[name] for name in sorted(found, key=int)]
 
 
 def keep(project: Path, turn: Turn) -> None:
-    """Add a line; one that a kill cut short before it stays a line of its own."""
-    path = settings.home(project) / "loop.jsonl"
-    torn = path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n")
-    with open(path, "a") as file:
-        file.write("\n" * bool(torn) + json.dumps(asdict(turn)) + "\n")
+    """Add a line."""
+    add_line(settings.home(project) / "loop.jsonl", asdict(turn))

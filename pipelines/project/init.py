@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from hae.data.patterns import matches, without_ending
+from hae.data.patterns import expanded, without_ending
 from hae.data.readers import is_table
 from hae.data.universes import OWN_ATOMS
 from hae.errors import BadInput
@@ -103,13 +103,11 @@ def _given(folder: Path, choices: Choices) -> tuple[list[Path], list[Path], bool
 
 
 def _found(given: Path) -> list[Path]:
-    """The file, or the files of a pattern that no shell has expanded. Raises BadInput where it matches none."""
-    if given.exists():  # a name may have brackets of its own
-        return [given.resolve()]
-    found = [path.resolve() for path in matches(str(given))[1]]
+    """Raises BadInput for a pattern that matches nothing."""
+    found = expanded(given)
     if not found:
         raise BadInput(f"{given}: matches no file; allowed: files that are there")
-    return found
+    return [path.resolve() for path in found]
 
 
 def _homes(folder: Path, files: Sequence[Path]) -> dict[Path, Path]:

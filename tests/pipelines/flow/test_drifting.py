@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hae.data.frames import Frames, concatenate
-from pipelines.flow import drifting, retraining, versioning
+from pipelines.flow import drifting, versioning
 from pipelines.flow.drifting import Looked
 from pipelines.gate import promotion
 from pipelines.record import packaging, recording
@@ -138,18 +138,3 @@ def test_a_line_that_was_cut_short_hides_no_other(project):
         file.write('{"at": "2026-')
     drifting.look(project, lambda line: None)
     assert len(drifting.history(project, 9)) == 2
-
-
-def test_the_last_lines_are_read_without_those_before(tmp_path, monkeypatch):
-    """Looks at wide tables are long lines, and hae serve asks for the last one every ten seconds for months."""
-    path = tmp_path / "lines.jsonl"
-    monkeypatch.setattr(retraining, "BLOCK", 7)
-    assert list(retraining.newest_lines(path)) == []
-    for number in range(5):
-        retraining.add_line(path, {"number": number, "words": "ü" * number})
-    path.write_bytes(path.read_bytes() + b'{"number": 9')
-    retraining.add_line(path, {"number": 5})
-    assert [entry["number"] for entry in retraining.newest_lines(path)] == [5, 4, 3, 2, 1, 0]
-    with open(path, "r+b") as file:
-        file.write(b"nonsense")
-    assert [entry["number"] for entry in retraining.newest_lines(path)] == [5, 4, 3, 2, 1]

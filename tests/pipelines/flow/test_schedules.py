@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from hae.errors import BadInput
-from pipelines.flow import retraining, schedules, server, versioning
+from hae.files import add_line
+from pipelines.flow import schedules, server, versioning
 
 PROXY = {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}  # a proxy that knows nothing of this machine
 
@@ -198,11 +199,11 @@ def test_an_alarm_that_another_look_follows_starts_a_run_too(bare, monkeypatch):
     def scored(seconds: float) -> None:
         for words in next(moments, None) or _over():
             kind, _, name = words.rpartition(" ")
-            retraining.add_line(bare / ".hae" / "drift.jsonl", {"at": name, "of": "transform", "alarms": {"error": ["x"]} if kind else {}})
+            add_line(bare / ".hae" / "drift.jsonl", {"at": name, "of": "transform", "alarms": {"error": ["x"]} if kind else {}})
 
     monkeypatch.setattr(schedules.time, "sleep", scored)
     (bare / ".hae").mkdir(exist_ok=True)
-    retraining.add_line(bare / ".hae" / "drift.jsonl", {"at": "0", "of": "transform", "alarms": {}})
+    add_line(bare / ".hae" / "drift.jsonl", {"at": "0", "of": "transform", "alarms": {}})
     with pytest.raises(StopIteration):
         schedules._drifting(bare, "it")
     assert started == [["drift"]] * 2 and (bare / ".hae" / "drifted").read_text() == "e"

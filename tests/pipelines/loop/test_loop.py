@@ -218,6 +218,9 @@ def test_turns_are_read_back_and_a_torn_line_is_not_one(tmp_path):
     assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001"]
     turns.keep(tmp_path, replace(QUIET, round="003"))
     assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001", "003"]
+    turns.keep(tmp_path, replace(QUIET, round="1000"))
+    turns.keep(tmp_path, replace(QUIET, round="999"))
+    assert [turn.round for turn in turns.turns(tmp_path)] == ["000", "001", "003", "999", "1000"]
 
 
 @pytest.mark.parametrize(("change", "name", "number"), [
