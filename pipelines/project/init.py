@@ -78,7 +78,8 @@ def init(folder: Path, choices: Choices, say: Callable[[str], None] = lambda lin
     )
     _write(folder, homes, texts)
     copied = sum(home != path for home, path in homes.items())
-    tell(f"wrote {folder}: params.yaml, dvc.yaml{f', and a copy of the data in data/raw ({copied} files)' if copied else ''}")
+    copy = f", and a copy of the data in data/raw ({copied} file{'' if copied == 1 else 's'})" if copied else ""
+    tell(f"wrote {folder}: params.yaml, dvc.yaml{copy}")
     tell(f"next: cd {folder} && hae {'retrain' if sample is None else 'explore --rounds 3 (step by step: hae retrain, then hae sample)'}")
     return lines
 
